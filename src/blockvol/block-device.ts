@@ -1,0 +1,58 @@
+/**
+ * What a protocol sees of a volume. Volume implements it; a test may put something simpler in its place.
+ *
+ * Offsets and lengths are bytes and multiples of blockSize. Nothing here throws for what a command asked: the outcome says it.
+ * Completion order: calls complete in any order, never before the call returned (a completion may run in a microtask of the same turn).
+ */
+export interface BlockDevice {
+	/** Lower-case UUID of the volume; identities (NAA, NGUID, serial number) derive from it. */
+	readonly uuid: string;
+	readonly blockSize: 512 | 4096;
+	/** May grow while the volume is open; then every listener of onResize is told. */
+	readonly sizeBytes: number;
+	/** Why the volume refuses writes, in words for a person; undefined when it is healthy. */
+	readonly fault: string | undefined;
+
+	/**
+	 * Reads into `target` (its length is the read's length) if that needs no waiting: the outcome, or undefined when it would have to wait. After undefined nothing goes
+	 * on in the background, and `target` may hold a part.
+	 */
+	tryRead(offsetBytes: number, target: Uint8Array): Outcome | undefined;
+	/** Reads, waiting for the disk. `target` belongs to the device until the completion. */
+	read(offsetBytes: number, target: Uint8Array, completion: Completion): void;
+	/**
+	 * Writes. Complete: the bytes are in the kernel, or with `fua` on stable storage. Data of at most copiedBytesMax is copied before the call returns;
+	 * longer data belongs to the device until the completion. Up to atomicBytesMax a crash leaves all of it or none.
+	 * At most writeBytesMax a call.
+	 */
+	write(offsetBytes: number, data: Uint8Array, fua: boolean, completion: Completion): void;
+	/** Makes a range read as zeros and gives its space back. Any length. */
+	zero(offsetBytes: number, lengthBytes: number, fua: boolean, completion: Completion): void;
+	/** Complete: everything that had completed when flush was called is on stable storage. */
+	flush(completion: Completion): void;
+	/** Calls the listener after each change of sizeBytes; returns the function that ends it. */
+	onResize(listener: () => void): () => void;
+}
+
+/** An object and not a closure: hot paths keep one for the life of a pooled command. */
+export interface Completion {
+	complete(outcome: Outcome): void;
+}
+
+/**
+ * What became of a command. One table maps it to SCSI sense, one to NVMe status.
+ * - good
+ * - outOfRange: beyond the last block
+ * - noSpace: the file system below is full; nothing was written; reads and zero go on
+ * - mediumError: a page whose checksum does not match, or EIO on a read
+ * - faulted: the volume refuses writes and flushes since an earlier failure; BlockDevice.fault says which
+ * - closed: the volume is being shut down
+ */
+export type Outcome = 'good' | 'outOfRange' | 'noSpace' | 'mediumError' | 'faulted' | 'closed';
+
+/** write() copies data up to this length before it returns. */
+export const copiedBytesMax = 64 * 1024;
+/** The longest single write(). */
+export const writeBytesMax = 1024 * 1024;
+/** A write of up to this length is whole or absent after a crash. */
+export const atomicBytesMax = writeBytesMax;
