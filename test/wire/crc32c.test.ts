@@ -1,0 +1,58 @@
+import test from 'ava';
+import fc from 'fast-check';
+import { crc32c, crc32cOfRange } from '../../src/wire/crc32c.ts';
+
+test('the examples of RFC 7143 appendix A.4 (byte order of the wire: least significant first)', (t) => {
+	const onWire = (data: Uint8Array) => {
+		const bytes = Buffer.alloc(4);
+		bytes.writeUInt32LE(crc32c(data));
+		return bytes.toString('hex');
+	};
+	t.is(onWire(Buffer.alloc(32)), 'aa36918a');
+	t.is(onWire(Buffer.alloc(32, 0xff)), '43aba862');
+	t.is(onWire(Buffer.from(Array.from({ length: 32 }, (_, index) => index))), '4e79dd46');
+	t.is(onWire(Buffer.from(Array.from({ length: 32 }, (_, index) => 31 - index))), '5cdb3f11');
+	const readCommandPDU =
+		'01c00000' +
+		'00000000' +
+		'00000000' +
+		'00000000' +
+		'14000000' +
+		'00000400' +
+		'00000014' +
+		'00000018' +
+		'28000000' +
+		'00000000' +
+		'02000000' +
+		'00000000';
+	t.is(onWire(Buffer.from(readCommandPDU, 'hex')), '563a96d9');
+});
+
+test('the check value of the nine digits, and nothing gives zero', (t) => {
+	t.is(crc32c(Buffer.from('123456789')), 0xe3069283);
+	t.is(crc32c(Buffer.alloc(0)), 0);
+});
+
+test('table and native code agree on both sides of the switch', (t) => {
+	const data = Buffer.from(Array.from({ length: 2000 }, (_, index) => (index * 7 + (index >> 3)) & 0xff));
+	for (let length = 0; length <= 2000; length += length > 500 && length < 530 ? 1 : 37) {
+		const whole = crc32c(data.subarray(0, length));
+		let byteWise = 0;
+		for (let at = 0; at < length; at++) byteWise = crc32c(data.subarray(at, at + 1), byteWise);
+		t.is(whole, byteWise, `length ${length}`);
+	}
+});
+
+test('a seed continues at any cut, and a range equals its view', (t) => {
+	fc.assert(
+		fc.property(fc.uint8Array({ maxLength: 3000 }), fc.nat(3000), (data, cut) => {
+			const at = Math.min(cut, data.length);
+			return (
+				crc32c(data) === crc32c(data.subarray(at), crc32c(data.subarray(0, at))) &&
+				crc32cOfRange(data, at, data.length) === crc32c(data.subarray(at))
+			);
+		}),
+		{ seed: 7, numRuns: 300 },
+	);
+	t.pass();
+});
