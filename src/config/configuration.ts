@@ -1,0 +1,305 @@
+import Database from 'better-sqlite3';
+import { type SqliteDatabase, explained, openDatabase } from './database.ts';
+import { limits, lunMax } from './limits.ts';
+import { checkAlias, checkBlockSize, checkIscsiName, checkLun, checkTpgt, checkVolumeName, checkVolumeSize } from './names.ts';
+import { UsageError } from './usage-error.ts';
+
+export interface VolumeRow {
+	readonly name: string;
+	/** Lower-case UUID, also the name of the directory under volumes/. */
+	readonly uuid: string;
+	readonly sizeBytes: number;
+	readonly blockSize: 512 | 4096;
+	/** ISO 8601, UTC. */
+	readonly createdAt: string;
+}
+
+export interface LunRow {
+	readonly target: string;
+	readonly lun: number;
+	readonly volume: string;
+}
+
+export interface TargetRow {
+	readonly name: string;
+	readonly alias: string;
+	readonly tpgt: number;
+	/** Admits every initiator, under --demo only. */
+	readonly openToAll: boolean;
+	readonly createdAt: string;
+	/** Ascending by LUN. */
+	readonly luns: readonly LunRow[];
+	/** Names of the initiators that are admitted, sorted. */
+	readonly initiators: readonly string[];
+}
+
+interface TargetRecord {
+	name: string;
+	alias: string;
+	tpgt: number;
+	openToAll: 0 | 1;
+	createdAt: string;
+}
+
+/**
+ * What the appliance was told to be, in config.db. Every change is durable when its method returns. Each method refuses (UsageError) what it was given wrongly, and then has changed nothing.
+ *
+ * Volume directories and rows change in an order that a crash cannot make ambiguous:
+ *
+ *     create   doomDirectory(uuid) → the directory → addVolume(row), which takes the doom back in the same transaction
+ *     delete   removeVolume(name), which dooms the directory in the same transaction → the directory is removed → directoryRemoved(uuid)
+ *
+ * So a directory that a restart finds is a volume's (keep), doomed (nobody was promised anything of it, or its deletion was acknowledged: remove), or neither
+ * (unknown: report it, never touch it).
+ */
+export class Configuration {
+	readonly path: string;
+	readonly #database: SqliteDatabase;
+	readonly #now: () => Date;
+
+	constructor(path: string, now: () => Date = () => new Date()) {
+		this.path = path;
+		this.#database = openDatabase(path);
+		this.#now = now;
+	}
+
+	get isEmpty(): boolean {
+		return this.#count('volumes') === 0 && this.#count('targets') === 0;
+	}
+
+	volumes(): VolumeRow[] {
+		return this.#read(() => this.#database.prepare<[], VolumeRow>(`${selectVolume} ORDER BY name`).all());
+	}
+
+	findVolume(name: string): VolumeRow | undefined {
+		return this.#read(() => this.#database.prepare<[string], VolumeRow>(`${selectVolume} WHERE name = ?`).get(name));
+	}
+
+	/** The row, or UsageError notFound. */
+	volume(name: string): VolumeRow {
+		const row = this.findVolume(name);
+		if (row === undefined) throw new UsageError(`There is no volume ${name}.`, 'notFound');
+		return row;
+	}
+
+	/** Refuses what addVolume would refuse, before a directory is made for it. */
+	checkNewVolume(volume: { name: string; sizeBytes: number; blockSize: number }): void {
+		checkVolumeName(volume.name);
+		checkVolumeSize(volume.sizeBytes);
+		checkBlockSize(volume.blockSize);
+		if (this.findVolume(volume.name) !== undefined) throw new UsageError(`There is a volume ${volume.name} already.`, 'alreadyExists');
+		if (this.#count('volumes') >= limits.volumes) throw new UsageError(`There are ${limits.volumes} volumes, which is the most.`, 'inUse');
+	}
+
+	doomDirectory(uuid: string): void {
+		this.#change(() => this.#database.prepare('INSERT OR IGNORE INTO doomed_directories (uuid) VALUES (?)').run(uuid));
+	}
+
+	addVolume(volume: { name: string; uuid: string; sizeBytes: number; blockSize: 512 | 4096 }): VolumeRow {
+		return this.#change(() => {
+			this.checkNewVolume(volume);
+			const row: VolumeRow = { ...volume, createdAt: this.#now().toISOString() };
+			this.#database
+				.prepare('INSERT INTO volumes (name, uuid, size_bytes, block_size, created_at) VALUES (?, ?, ?, ?, ?)')
+				.run(row.name, row.uuid, row.sizeBytes, row.blockSize, row.createdAt);
+			this.directoryRemoved(row.uuid);
+			return row;
+		});
+	}
+
+	/** Grow only: what is behind the end of a smaller volume would be lost. */
+	resizeVolume(name: string, sizeBytes: number): VolumeRow {
+		return this.#change(() => {
+			const row = this.checkResize(name, sizeBytes);
+			this.#database.prepare('UPDATE volumes SET size_bytes = ? WHERE name = ?').run(sizeBytes, name);
+			return { ...row, sizeBytes };
+		});
+	}
+
+	/** Refuses what resizeVolume would refuse; the row as it is now. */
+	checkResize(name: string, sizeBytes: number): VolumeRow {
+		const row = this.volume(name);
+		checkVolumeSize(sizeBytes);
+		if (sizeBytes < row.sizeBytes) {
+			throw new UsageError(`Volume ${name} has ${row.sizeBytes} bytes and cannot shrink to ${sizeBytes}: make a smaller one and copy.`);
+		}
+		return row;
+	}
+
+	/** Refused (inUse) while a target maps the volume. Dooms the directory. */
+	removeVolume(name: string): VolumeRow {
+		return this.#change(() => {
+			const row = this.volume(name);
+			const mapped = this.mappingsOf(name)[0];
+			if (mapped !== undefined) {
+				throw new UsageError(`Volume ${name} is LUN ${mapped.lun} of ${mapped.target}: unmap it there first.`, 'inUse');
+			}
+			this.#database.prepare('DELETE FROM volumes WHERE name = ?').run(name);
+			this.doomDirectory(row.uuid);
+			return row;
+		});
+	}
+
+	doomedDirectories(): string[] {
+		return this.#read(() => this.#database.prepare<[], string>('SELECT uuid FROM doomed_directories ORDER BY uuid').pluck().all());
+	}
+
+	directoryRemoved(uuid: string): void {
+		this.#change(() => this.#database.prepare('DELETE FROM doomed_directories WHERE uuid = ?').run(uuid));
+	}
+
+	targets(): TargetRow[] {
+		return this.#read(() =>
+			this.#database
+				.prepare<[], TargetRecord>(`${selectTarget} ORDER BY name`)
+				.all()
+				.map((record) => this.#target(record)),
+		);
+	}
+
+	findTarget(name: string): TargetRow | undefined {
+		return this.#read(() => {
+			const record = this.#database.prepare<[string], TargetRecord>(`${selectTarget} WHERE name = ?`).get(normal(name));
+			return record === undefined ? undefined : this.#target(record);
+		});
+	}
+
+	/** The row, or UsageError notFound. */
+	target(name: string): TargetRow {
+		const row = this.findTarget(name);
+		if (row === undefined) throw new UsageError(`There is no target ${name}.`, 'notFound');
+		return row;
+	}
+
+	addTarget(target: { name: string; alias?: string; tpgt?: number; openToAll?: boolean }): TargetRow {
+		return this.#change(() => {
+			const name = checkIscsiName(target.name, 'target');
+			const alias = checkAlias(target.alias ?? '');
+			const tpgt = checkTpgt(target.tpgt ?? 1);
+			if (this.findTarget(name) !== undefined) throw new UsageError(`There is a target ${name} already.`, 'alreadyExists');
+			if (this.#count('targets') >= limits.targets)
+				throw new UsageError(`There are ${limits.targets} targets, which is the most.`, 'inUse');
+			this.#database
+				.prepare('INSERT INTO targets (name, alias, tpgt, open_to_all, created_at) VALUES (?, ?, ?, ?, ?)')
+				.run(name, alias, tpgt, target.openToAll === true ? 1 : 0, this.#now().toISOString());
+			return this.target(name);
+		});
+	}
+
+	/** Takes its mappings and its access list with it; volumes stay. */
+	removeTarget(name: string): TargetRow {
+		return this.#change(() => {
+			const row = this.target(name);
+			this.#database.prepare('DELETE FROM targets WHERE name = ?').run(row.name);
+			return row;
+		});
+	}
+
+	/** Maps a volume at a LUN, by default the lowest free one. The same mapping again is no error. */
+	map(target: string, volume: string, lun?: number): LunRow {
+		return this.#change(() => {
+			const row = this.target(target);
+			this.volume(volume);
+			const there = row.luns.find((mapping) => mapping.volume === volume);
+			if (there !== undefined && (lun === undefined || lun === there.lun)) return there;
+			if (there !== undefined) throw new UsageError(`Volume ${volume} is LUN ${there.lun} of ${row.name} already.`, 'alreadyExists');
+			const chosen = lun === undefined ? lowestFreeLun(row) : checkLun(lun);
+			const holder = row.luns.find((mapping) => mapping.lun === chosen);
+			if (holder !== undefined)
+				throw new UsageError(`LUN ${chosen} of ${row.name} is volume ${holder.volume}: choose another LUN or unmap it.`, 'alreadyExists');
+			this.#database.prepare('INSERT INTO luns (target, lun, volume) VALUES (?, ?, ?)').run(row.name, chosen, volume);
+			return { target: row.name, lun: chosen, volume };
+		});
+	}
+
+	unmap(target: string, lun: number): LunRow {
+		return this.#change(() => {
+			const row = this.target(target);
+			const mapping = row.luns.find((candidate) => candidate.lun === lun);
+			if (mapping === undefined) throw new UsageError(`Target ${row.name} has no LUN ${lun}.`, 'notFound');
+			this.#database.prepare('DELETE FROM luns WHERE target = ? AND lun = ?').run(row.name, lun);
+			return mapping;
+		});
+	}
+
+	/** Where a volume is mapped. */
+	mappingsOf(volume: string): LunRow[] {
+		return this.#read(() =>
+			this.#database.prepare<[string], LunRow>('SELECT target, lun, volume FROM luns WHERE volume = ? ORDER BY target, lun').all(volume),
+		);
+	}
+
+	/** Admits an initiator; one that is admitted already is no error. */
+	allow(target: string, initiator: string): TargetRow {
+		return this.#change(() => {
+			const row = this.target(target);
+			const name = checkIscsiName(initiator, 'initiator');
+			if (row.initiators.includes(name)) return row;
+			if (row.initiators.length >= limits.initiatorsPerTarget) {
+				throw new UsageError(`Target ${row.name} admits ${limits.initiatorsPerTarget} initiators, which is the most.`, 'inUse');
+			}
+			this.#database.prepare('INSERT INTO target_access (target, initiator) VALUES (?, ?)').run(row.name, name);
+			return this.target(row.name);
+		});
+	}
+
+	disallow(target: string, initiator: string): TargetRow {
+		return this.#change(() => {
+			const row = this.target(target);
+			const { changes } = this.#database
+				.prepare('DELETE FROM target_access WHERE target = ? AND initiator = ?')
+				.run(row.name, normal(initiator));
+			if (changes === 0) throw new UsageError(`Target ${row.name} does not admit ${initiator}.`, 'notFound');
+			return this.target(row.name);
+		});
+	}
+
+	close(): void {
+		this.#database.close();
+	}
+
+	#target(record: TargetRecord): TargetRow {
+		const luns = this.#database
+			.prepare<[string], LunRow>('SELECT target, lun, volume FROM luns WHERE target = ? ORDER BY lun')
+			.all(record.name);
+		const initiators = this.#database
+			.prepare<[string], string>('SELECT initiator FROM target_access WHERE target = ? ORDER BY initiator')
+			.pluck()
+			.all(record.name);
+		return { ...record, openToAll: record.openToAll === 1, luns, initiators };
+	}
+
+	#count(table: 'volumes' | 'targets'): number {
+		return this.#read(() => this.#database.prepare<[], number>(`SELECT count(*) FROM ${table}`).pluck().get() ?? 0);
+	}
+
+	/** One transaction; nested calls join it. */
+	#change<T>(change: () => T): T {
+		return this.#read(() => this.#database.transaction(change).immediate());
+	}
+
+	#read<T>(read: () => T): T {
+		try {
+			return read();
+		} catch (error) {
+			if (error instanceof Database.SqliteError) throw explained(error, this.path);
+			throw error;
+		}
+	}
+}
+
+const selectVolume = 'SELECT name, uuid, size_bytes AS sizeBytes, block_size AS blockSize, created_at AS createdAt FROM volumes';
+const selectTarget = 'SELECT name, alias, tpgt, open_to_all AS openToAll, created_at AS createdAt FROM targets';
+
+/** Names are kept in their normal form; a look-up with another spelling finds the same row. */
+function normal(name: string): string {
+	return name.normalize('NFKC').toLowerCase();
+}
+
+function lowestFreeLun(target: TargetRow): number {
+	const taken = new Set(target.luns.map((mapping) => mapping.lun));
+	for (let lun = 0; lun <= lunMax; lun++) {
+		if (!taken.has(lun)) return lun;
+	}
+	throw new UsageError(`Target ${target.name} has ${limits.lunsPerTarget} LUNs, which is the most.`, 'inUse');
+}

@@ -1,0 +1,23 @@
+/** Bounds of what a configuration can hold. */
+export const limits = {
+	volumes: 1024,
+	targets: 256,
+	lunsPerTarget: 256,
+	initiatorsPerTarget: 256,
+	volumeNameLength: 63,
+	/** RFC 7143 §4.2.7.1: an iSCSI name is at most 223 bytes. */
+	iscsiNameBytes: 223,
+	/** RFC 7143 §13.7: TargetAlias is at most 255 bytes of UTF-8. */
+	aliasBytes: 255,
+	/** The smallest volume: one page of the engine. */
+	volumeBytesMin: 4096,
+	volumeBytesMax: 64 * 2 ** 40,
+	/** A volume is whole pages. */
+	volumeBytesStep: 4096,
+} as const;
+
+/** Flat addressing would allow 16,383; one byte of peripheral device addressing is what every initiator understands (SAM-5 §4.7.7). */
+export const lunMax = limits.lunsPerTarget - 1;
+
+/** RFC 7143 §13.9: a target portal group tag is a 16-bit number. */
+export const tpgtMax = 0xffff;
