@@ -1,0 +1,44 @@
+/** Every bound of the iSCSI transport. At a limit it pushes back: MaxCmdSN stops, an R2T is withheld, a socket is not read, a login is refused. */
+export const limits = {
+	/** TCP connections at once, logged in or not. One more is closed at once. */
+	connections: 256,
+	/** Sessions at once. One more login gets 0302h, out of resources. */
+	sessions: 256,
+	/** Commands of a session that are not immediate: the CmdSN window. */
+	tasksPerSession: 128,
+	/** SCSI commands with the I bit beyond them. One more is rejected. */
+	immediateTasksPerSession: 8,
+	/** Task management functions of a session that have no answer yet. */
+	taskManagementPerSession: 8,
+	/** PDUs held because a CmdSN before theirs is missing. One more costs the connection. */
+	heldPDUs: 32,
+	/** Data segment of a PDU that we take in full feature phase: the MaxRecvDataSegmentLength that we declare. */
+	maxRecvDataSegmentLength: 256 * 1024,
+	/** The same during login; RFC 7143 §13.12 fixes it. */
+	loginDataSegmentLength: 8192,
+	/** One text, over all its PDUs. */
+	textBytes: 16 * 1024,
+	/** Our answer to SendTargets, over all its PDUs. */
+	textAnswerBytes: 256 * 1024,
+	/** RFC 7143 §6.1 and §4.2.7.1. */
+	keyNameBytes: 63,
+	iscsiNameBytes: 223,
+	maxBurstLength: 16 * 1024 * 1024,
+	firstBurstLength: 256 * 1024,
+	maxOutstandingR2T: 8,
+	/** Data in one Data-In PDU. */
+	dataInBytes: 128 * 1024,
+	/** Reads of one connection that wait for the medium. */
+	readBytesAtDevice: 4 * 1024 * 1024,
+	/** Share of the memory budget that R2Ts may solicit, over all sessions: the rest is for data that comes unasked. */
+	solicitedShare: 1 / 2,
+	/** What one session may have solicited, whatever the budget. */
+	solicitedBytesPerSession: 16 * 1024 * 1024,
+	/** From accept to full feature phase. */
+	loginSeconds: 15,
+	/** Silence after which we ping, and after which an unanswered ping ends the connection. */
+	pingSeconds: 15,
+	pingAnswerSeconds: 15,
+	/** A connection that holds memory for data that does not come, or does not read what we send, ends after this. */
+	stalledSeconds: 30,
+} as const;

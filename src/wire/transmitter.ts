@@ -1,0 +1,198 @@
+import { bufferPool } from './buffer-pool.ts';
+
+/** A slab holds two of the longest PDUs that we send (128 KiB of data, header, digests), or many short ones. */
+export const slabBytes = 2 * (128 * 1024 + 256);
+/** Slabs that one connection may hold while its peer does not read. */
+const slabsMax = 2;
+/** Bytes of buffers sent by themselves that may wait in one connection before it counts as backlogged. */
+const ownBytesMax = 1024 * 1024;
+const slabsKeptMax = 32;
+const freeSlabs: Buffer[] = [];
+
+/** Where a transmitter's bytes go. */
+export interface Outlet {
+	/** Takes the pieces in order. True: all bytes ever given have left the process and the buffers may be reused. False: drained() follows. */
+	write(pieces: readonly Uint8Array[]): boolean;
+}
+
+/** Somebody whose pooled buffer has been sent. */
+export interface Lender {
+	sent(buffer: Buffer): void;
+}
+
+export interface TransmitterOwner {
+	/** There is room again after reserve() refused. */
+	roomAgain(): void;
+}
+
+/**
+ * Collects what a connection says in one turn, so that it leaves by one write.
+ *
+ *   reserve → fill → commit  (slab)   ┐
+ *   send                     (own)    ┴→ pieces → flush → outlet ── true ──→ slabs and buffers are free
+ *                                                             └── false ─→ in flight ── drained() ─→ free, roomAgain()
+ *
+ * Invariants: pieces leave in the order of commit() and send(); a slab is reused only when the outlet has nothing left; at most slabsMax slabs are held.
+ */
+export class Transmitter {
+	/** The current slab; valid after reserve() returned true, until the next call of anything here. */
+	buffer: Buffer = noSlab;
+	/** Where the reserved space begins. */
+	at = 0;
+	readonly #outlet: Outlet;
+	readonly #owner: TransmitterOwner;
+	#flushedTo = 0;
+	readonly #pieces: Uint8Array[] = [];
+	readonly #fullSlabs: Buffer[] = [];
+	readonly #ownBuffers: Buffer[] = [];
+	readonly #lenders: (Lender | undefined)[] = [];
+	#ownBytes = 0;
+	#refused = false;
+	#inFlight = false;
+	#held = false;
+	#scheduled = false;
+	#closed = false;
+	readonly #flushSoon = () => {
+		this.#scheduled = false;
+		this.flush();
+	};
+	/** Bytes ever handed to the outlet. */
+	bytesSent = 0;
+
+	constructor(outlet: Outlet, owner: TransmitterOwner) {
+		this.#outlet = outlet;
+		this.#owner = owner;
+	}
+
+	/** The peer does not read as fast as we answer: no more requests should be taken from it. */
+	get backlogged(): boolean {
+		return this.#inFlight && (this.#ownBytes >= ownBytesMax || this.#fullSlabs.length >= slabsMax - 1);
+	}
+
+	/** Something has been handed to the outlet that has not left yet. */
+	get inFlight(): boolean {
+		return this.#inFlight;
+	}
+
+	/** Makes `bytes` of contiguous space at buffer[at]. False: no room until roomAgain(). Reserving again without commit() moves nothing. */
+	reserve(bytes: number): boolean {
+		if (this.at + bytes <= this.buffer.length) return true;
+		if (this.#closed) return false;
+		if (this.buffer !== noSlab) {
+			if (this.#fullSlabs.length >= slabsMax - 1) {
+				// What lies here may leave at once; then there are slabs again. A lender that hears of it may have reserved meanwhile.
+				this.flush();
+				if (!this.#inFlight) return this.reserve(bytes);
+				this.#refused = true;
+				return false;
+			}
+			this.#closePiece();
+			this.#fullSlabs.push(this.buffer);
+		}
+		this.buffer = freeSlabs.pop() ?? Buffer.allocUnsafeSlow(slabBytes);
+		this.at = 0;
+		this.#flushedTo = 0;
+		return true;
+	}
+
+	/** The first `bytes` of the reserved space are to be sent. */
+	commit(bytes: number): void {
+		this.at += bytes;
+		this.#wantFlush();
+	}
+
+	/** Sends a part of a buffer by itself, behind what was committed. It belongs to the transmitter until the lender hears of it. */
+	send(buffer: Buffer, start: number, end: number, lender: Lender | undefined): void {
+		if (this.#closed) {
+			lender?.sent(buffer);
+			return;
+		}
+		this.#closePiece();
+		this.#pieces.push(buffer.subarray(start, end));
+		this.#ownBuffers.push(buffer);
+		this.#lenders.push(lender);
+		this.#ownBytes += buffer.length;
+		this.#wantFlush();
+	}
+
+	/** No flush until letGo(): the caller is in the middle of a turn and will end it. */
+	hold(): void {
+		this.#held = true;
+	}
+
+	letGo(): void {
+		this.#held = false;
+		this.flush();
+	}
+
+	flush(): void {
+		this.#closePiece();
+		if (this.#pieces.length === 0 || this.#closed) return;
+		for (const piece of this.#pieces) this.bytesSent += piece.length;
+		const left = this.#outlet.write(this.#pieces);
+		this.#pieces.length = 0;
+		if (left) this.#reuse();
+		else this.#inFlight = true;
+	}
+
+	/** From the outlet: everything it was given has left. */
+	drained(): void {
+		if (this.#closed) return;
+		this.#inFlight = false;
+		if (this.#pieces.length > 0 || this.at > this.#flushedTo) this.flush();
+		else this.#reuse();
+		if (!this.#inFlight && this.#refused) {
+			this.#refused = false;
+			this.#owner.roomAgain();
+		}
+	}
+
+	/** Nothing more can be sent. The outlet must have let go of its buffers (its handle is closed) before this is called. */
+	close(): void {
+		if (this.#closed) return;
+		this.#closed = true;
+		this.#pieces.length = 0;
+		this.#reuse();
+	}
+
+	/** Asks for roomAgain() as if reserve() had refused. */
+	awaitRoom(): void {
+		this.#refused = true;
+	}
+
+	#closePiece(): void {
+		if (this.at === this.#flushedTo) return;
+		this.#pieces.push(this.buffer.subarray(this.#flushedTo, this.at));
+		this.#flushedTo = this.at;
+	}
+
+	#wantFlush(): void {
+		if (this.#held || this.#scheduled) return;
+		this.#scheduled = true;
+		queueMicrotask(this.#flushSoon);
+	}
+
+	#reuse(): void {
+		this.#inFlight = false;
+		if (this.buffer !== noSlab) recycle(this.buffer);
+		this.buffer = noSlab;
+		this.at = 0;
+		this.#flushedTo = 0;
+		for (const slab of this.#fullSlabs) recycle(slab);
+		this.#fullSlabs.length = 0;
+		if (this.#ownBuffers.length === 0) return;
+		const buffers = this.#ownBuffers.splice(0);
+		const lenders = this.#lenders.splice(0);
+		this.#ownBytes = 0;
+		buffers.forEach((buffer, index) => lenders[index]?.sent(buffer));
+	}
+}
+
+const noSlab = Buffer.alloc(0);
+
+/** A lender that puts buffers of the pool back. */
+export const poolLender: Lender = { sent: (buffer) => bufferPool.release(buffer) };
+
+function recycle(slab: Buffer): void {
+	if (freeSlabs.length < slabsKeptMax) freeSlabs.push(slab);
+}
