@@ -16,7 +16,8 @@ export const status = {
  * - finished: status, sense and dataIn are set; answer
  * - read: send lengthBytes of the medium from offsetBytes (device.tryRead and device.read, piece by piece); on a bad outcome call LogicalUnit.fail()
  * - write: take lengthBytes of data-out and hand them to device.write in pieces, at offsetBytes; on a bad outcome call LogicalUnit.fail()
- * - parameters: take lengthBytes of data-out whole (bounded by limits.parameterBytesMax), then call LogicalUnit.parameters()
+ * - parameters: take lengthBytes of data-out whole (bounded by limits.parameterBytesMax), then call LogicalUnit.parameters(); the buffer is the unit's until
+ *   the task is finished
  * - pending: the task calls its `finished` when it is done
  */
 export type NextStep = 'finished' | 'read' | 'write' | 'parameters' | 'pending';
@@ -46,6 +47,8 @@ export class ScsiTask implements Completion {
 	dataIn: Buffer | undefined = undefined;
 	/** Who is told when a pending task is done. */
 	owner: TaskOwner | undefined = undefined;
+	/** Set by the transport when task management ends a `pending` task: it stops at its next piece, with status TASK ABORTED, and calls its owner. */
+	aborted = false;
 	/** Of the device server: called by the device on completion of a pending step. */
 	onOutcome: ((task: ScsiTask, outcome: Outcome) => void) | undefined = undefined;
 
@@ -56,6 +59,7 @@ export class ScsiTask implements Completion {
 		this.status = status.good;
 		this.sense = undefined;
 		this.dataIn = undefined;
+		this.aborted = false;
 		this.onOutcome = undefined;
 	}
 

@@ -1,0 +1,77 @@
+import type { Command } from './command.ts';
+import { inquiry } from './inquiry.ts';
+import { modeSelect10, modeSelect6 } from './mode-select.ts';
+import { modeSense10, modeSense6 } from './mode-sense.ts';
+import { read10, read12, read16, read6, write10, write12, write16, write6 } from './read-write.ts';
+import { readCapacity10, readCapacity16 } from './read-capacity.ts';
+import { reportLunsCommand } from './report-luns.ts';
+import { defineReportSupportedOperationCodes } from './report-supported-operation-codes.ts';
+import { reportSupportedTaskManagementFunctions } from './report-supported-tmf.ts';
+import { requestSense } from './request-sense.ts';
+import { preventAllowMediumRemoval, startStopUnit, testUnitReady } from './start-stop.ts';
+import { synchronizeCache10, synchronizeCache16 } from './synchronize-cache.ts';
+import { unmap } from './unmap.ts';
+import { verify10, verify12, verify16 } from './verify.ts';
+import { writeSame10, writeSame16 } from './write-same.ts';
+
+/** Every command of the device server, once: what is dispatched is what REPORT SUPPORTED OPERATION CODES shows. Ascending by operation code. */
+export const commands: readonly Command[] = [
+	testUnitReady,
+	requestSense,
+	read6,
+	write6,
+	inquiry,
+	modeSelect6,
+	modeSense6,
+	startStopUnit,
+	preventAllowMediumRemoval,
+	readCapacity10,
+	read10,
+	write10,
+	verify10,
+	synchronizeCache10,
+	writeSame10,
+	unmap,
+	modeSelect10,
+	modeSense10,
+	read16,
+	write16,
+	verify16,
+	synchronizeCache16,
+	writeSame16,
+	readCapacity16,
+	reportLunsCommand,
+	defineReportSupportedOperationCodes(() => commands),
+	reportSupportedTaskManagementFunctions,
+	read12,
+	write12,
+	verify12,
+];
+
+const { byOpcode, byServiceAction } = buildTables();
+
+/** The command that a CDB asks for; undefined if there is none. */
+export function findCommand(cdb: Buffer): Command | undefined {
+	return byOpcode[cdb[0]!] ?? byServiceAction.get(cdb[0]!)?.get(cdb[1]! & 0x1f);
+}
+
+/** Whether the CDB's operation code exists and needs a service action. */
+export function hasServiceActions(cdb: Buffer): boolean {
+	return byServiceAction.has(cdb[0]!);
+}
+
+function buildTables() {
+	const direct = Array.from<unknown, Command | undefined>({ length: 256 }, () => undefined);
+	const nested = new Map<number, Map<number, Command>>();
+	for (const command of commands) {
+		const { name, opcode, serviceAction } = command;
+		const actions = nested.get(opcode);
+		if (direct[opcode] !== undefined || (actions !== undefined && serviceAction === undefined))
+			throw new Error(`${name}: operation code is taken`);
+		if (serviceAction === undefined) direct[opcode] = command;
+		else if (actions === undefined) nested.set(opcode, new Map([[serviceAction, command]]));
+		else if (actions.has(serviceAction)) throw new Error(`${name}: service action is taken`);
+		else actions.set(serviceAction, command);
+	}
+	return { byOpcode: direct, byServiceAction: nested };
+}

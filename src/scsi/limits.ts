@@ -1,0 +1,24 @@
+import { copiedBytesMax, writeBytesMax } from '../blockvol/block-device.ts';
+
+/** What the device server accepts at most. What an initiator may know of it stands in VPD page B0h and is refused above it. */
+export const limits = {
+	/** Logical units of one target; all of them can be named by peripheral device addressing (SAM-5, 0 to 255). */
+	lunsPerTarget: 256,
+	/** I_T nexuses that one target, and one logical unit, keeps unit attentions for. */
+	nexuses: 1024,
+	/** Unit attentions waiting for one nexus on one logical unit; above it they are all replaced by 29h/00h. */
+	unitAttentionsPerNexus: 8,
+	/** One READ or WRITE. READ (10) of 65,535 blocks of 512 bytes is below it. */
+	transferBytesMax: 32 * 1024 * 1024,
+	/** What VPD page B0h recommends: one write that is whole or absent after a crash. */
+	transferBytesOptimal: writeBytesMax,
+	/** Data-out of the `parameters` step, which the transport collects whole; so also the longest VERIFY that compares. */
+	parameterBytesMax: 1024 * 1024,
+	/** Sum over the descriptors of one UNMAP. */
+	unmapBytesMax: 4 * 1024 * 1024 * 1024,
+	unmapDescriptorsMax: 256,
+	/** A pattern that is not zero is written at the disk's speed, so this is far below an initiator's time-out. */
+	writeSameBytesMax: 1024 * 1024 * 1024,
+	/** Commands that walk over a range hold one buffer of this size, whatever the length in the CDB. */
+	pieceBytes: copiedBytesMax,
+} as const;

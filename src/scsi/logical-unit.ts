@@ -1,0 +1,147 @@
+import { ok as assert } from 'node:assert';
+import type { BlockDevice, Outcome } from '../blockvol/block-device.ts';
+import { serviceAction } from './command.ts';
+import { findCommand, hasServiceActions } from './commands.ts';
+import { Identity } from './identity.ts';
+import type { Field } from './field.ts';
+import type { Nexus } from './nexus.ts';
+import { outcomeSense } from './outcome-sense.ts';
+import { additionalSense, illegal, invalidFieldInCdb, senseData, senseKey } from './sense.ts';
+import type { Sense, SenseFormat } from './sense.ts';
+import { status } from './task.ts';
+import type { NextStep, ScsiTask } from './task.ts';
+import { UnitAttentions } from './unit-attention.ts';
+
+export interface LogicalUnitOptions {
+	/** Refuses every command that changes the medium with WRITE PROTECTED. */
+	readOnly?: boolean;
+	/** Four characters of INQUIRY. */
+	productRevision?: string;
+}
+
+/**
+ * A volume as a SCSI direct access block device (SPC-4, SBC-3). No I/O of its own: start() decides, and the transport moves the data of reads and writes.
+ * start() and parameters() run to their end before anything else does; a `pending` task goes on in completions of the device.
+ */
+export class LogicalUnit {
+	readonly device: BlockDevice;
+	readonly identity: Identity;
+	readonly readOnly: boolean;
+	/** D_SENSE of the Control mode page, which cannot be changed. */
+	readonly senseFormat: SenseFormat = 'fixed';
+	readonly #attentions = new UnitAttentions();
+	readonly #endResize: () => void;
+
+	constructor(device: BlockDevice, options: LogicalUnitOptions = {}) {
+		this.device = device;
+		this.identity = new Identity(device.uuid, options.productRevision ?? '1');
+		this.readOnly = options.readOnly ?? false;
+		this.#endResize = device.onResize(() => this.#attentions.raiseForAll(additionalSense.capacityDataHasChanged));
+	}
+
+	/** Capacity in logical blocks. */
+	get blocks(): number {
+		return this.device.sizeBytes / this.device.blockSize;
+	}
+
+	/**
+	 * Looks at a new command; task.cdb and task.owner are set, everything else as after reset(). A `pending` task ends by taskFinished() of its owner.
+	 */
+	start(task: ScsiTask, nexus: Nexus): NextStep {
+		const found = findCommand(task.cdb);
+		if (this.#attentions.any && found?.attention !== 'exempt') {
+			const code = this.#attentions.take(nexus);
+			if (code !== undefined) return this.check(task, { key: senseKey.unitAttention, code });
+		}
+		if (found === undefined) {
+			if (hasServiceActions(task.cdb)) return this.invalidField(task, serviceAction);
+			return this.check(task, illegal(additionalSense.invalidCommandOperationCode));
+		}
+		// NORMACA is 0, so NACA is not taken (SAM-5, CONTROL byte).
+		if (found.naca.get(task.cdb) !== 0) return this.invalidField(task, found.naca);
+		if (this.readOnly && found.access === 'write') {
+			return this.check(task, { key: senseKey.dataProtect, code: additionalSense.writeProtected });
+		}
+		return found.start(this, task, nexus);
+	}
+
+	/** The data-out of a task whose step was `parameters`; shorter than lengthBytes when the initiator sent less. The buffer is the unit's until the task is finished. */
+	parameters(task: ScsiTask, data: Buffer): NextStep {
+		const found = findCommand(task.cdb);
+		assert(found?.parameters !== undefined);
+		return found.parameters(this, task, data);
+	}
+
+	/**
+	 * Sets status and sense for an outcome other than good. `offsetBytes` is the first byte on the medium that failed, for a caller that knows it to the
+	 * block: it becomes the INFORMATION field of a medium error.
+	 */
+	fail(task: ScsiTask, outcome: Outcome, offsetBytes?: number): void {
+		assert(outcome !== 'good');
+		const found = findCommand(task.cdb);
+		const lba = offsetBytes === undefined ? undefined : Math.floor(offsetBytes / this.device.blockSize);
+		const sense = outcomeSense(outcome, found?.access ?? 'none', lba);
+		if (sense !== undefined) {
+			this.check(task, sense);
+			return;
+		}
+		task.status = status.busy;
+		task.sense = undefined;
+		task.dataIn = undefined;
+	}
+
+	/** An I_T nexus exists from now on: it will be told POWER ON, RESET, OR BUS DEVICE RESET OCCURRED. False when limits.nexuses is reached. */
+	attach(nexus: Nexus): boolean {
+		if (!this.#attentions.attach(nexus)) return false;
+		this.#attentions.raise(additionalSense.powerOnResetOrBusDeviceResetOccurred, nexus);
+		return true;
+	}
+
+	/** The I_T nexus is lost; what it had not been told goes with it. */
+	detach(nexus: Nexus): void {
+		this.#attentions.detach(nexus);
+	}
+
+	/**
+	 * After LOGICAL UNIT RESET (29h/03h) or a reset of the target (29h/00h) on the nexus `by`: every other nexus is told. The transport has ended the tasks.
+	 * Nothing that a reset puts back can be changed (mode pages), so there is no more to do.
+	 */
+	reset(by: Nexus | undefined, cause: 'logicalUnit' | 'target' = 'logicalUnit'): void {
+		this.#attentions.raiseForAll(
+			cause === 'target' ? additionalSense.powerOnResetOrBusDeviceResetOccurred : additionalSense.busDeviceResetFunctionOccurred,
+			by,
+		);
+	}
+
+	/** Queues a unit attention, one of additionalSense, for a nexus. */
+	raise(code: number, nexus: Nexus): void {
+		this.#attentions.raise(code, nexus);
+	}
+
+	/** Takes a unit attention back that a nexus need no longer be told. */
+	withdraw(code: number, nexus: Nexus): void {
+		this.#attentions.withdraw(code, nexus);
+	}
+
+	/** REQUEST SENSE: the oldest unit attention of a nexus, which it has had herewith. */
+	takeAttention(nexus: Nexus): number | undefined {
+		return this.#attentions.take(nexus);
+	}
+
+	/** Ends a task with CHECK CONDITION. */
+	check(task: ScsiTask, sense: Sense): 'finished' {
+		task.status = status.checkCondition;
+		task.sense = senseData(sense, this.senseFormat);
+		task.dataIn = undefined;
+		return 'finished';
+	}
+
+	/** Ends a task with INVALID FIELD IN CDB. */
+	invalidField(task: ScsiTask, field: Field): 'finished' {
+		return this.check(task, invalidFieldInCdb(field));
+	}
+
+	close(): void {
+		this.#endResize();
+	}
+}

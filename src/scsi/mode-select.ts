@@ -1,0 +1,80 @@
+import { collect } from './answer.ts';
+import { defineCommand } from './command.ts';
+import type { Command } from './command.ts';
+import { bits, u16be, u8 } from './field.ts';
+import type { Field } from './field.ts';
+import type { LogicalUnit } from './logical-unit.ts';
+import { findModePage } from './mode-pages.ts';
+import { longDescriptor, modeHeader10, modeHeader6, shortDescriptor } from './mode-parameters.ts';
+import type { BlockDescriptor, ModeHeader } from './mode-parameters.ts';
+import { additionalSense, illegal, invalidFieldInParameterList } from './sense.ts';
+import type { Sense } from './sense.ts';
+
+const pf = bits(1, 4, 1);
+const sp = bits(1, 0, 1);
+
+export const modeSelect6 = modeSelect('MODE SELECT (6)', 0x15, 6, modeHeader6, u8(4));
+export const modeSelect10 = modeSelect('MODE SELECT (10)', 0x55, 10, modeHeader10, u16be(7));
+
+/** SPC-4, MODE SELECT: a list that changes nothing is accepted; the first value that would change something is refused, and pointed at. */
+function modeSelect(name: string, opcode: number, lengthBytes: 6 | 10, header: ModeHeader, parameterListLength: Field): Command {
+	return defineCommand({
+		name,
+		opcode,
+		lengthBytes,
+		fields: { pf, sp, parameterListLength },
+		start(unit, task) {
+			// Pages cannot be saved.
+			if (sp.get(task.cdb) !== 0) return unit.invalidField(task, sp);
+			const listLength = parameterListLength.get(task.cdb);
+			// PF 0: pages of a form that SPC-4 leaves to the vendor.
+			if (pf.get(task.cdb) === 0 && listLength > 0) return unit.invalidField(task, pf);
+			return collect(task, listLength);
+		},
+		parameters(unit, task, data) {
+			const wrong = data.length < task.lengthBytes ? lengthError : checkList(unit, header, data);
+			return wrong === undefined ? 'finished' : unit.check(task, wrong);
+		},
+	});
+}
+
+const lengthError: Sense = illegal(additionalSense.parameterListLengthError);
+
+function checkList(unit: LogicalUnit, header: ModeHeader, data: Buffer): Sense | undefined {
+	if (data.length < header.lengthBytes) return lengthError;
+	if (header.mediumType.get(data) !== 0) return invalidFieldInParameterList(header.mediumType);
+	const descriptorLength = header.blockDescriptorLength.get(data);
+	const layout = header.longlba?.get(data) === 1 ? longDescriptor : shortDescriptor;
+	if (descriptorLength !== 0 && descriptorLength !== layout.lengthBytes) return invalidFieldInParameterList(header.blockDescriptorLength);
+	let at = header.lengthBytes + descriptorLength;
+	if (at > data.length) return lengthError;
+	if (descriptorLength !== 0) {
+		const wrong = checkDescriptor(unit, layout, data.subarray(header.lengthBytes, at), header.lengthBytes);
+		if (wrong !== undefined) return wrong;
+	}
+	while (at < data.length) {
+		const page = findModePage(data[at]! & 0x3f);
+		if (page === undefined) return invalidFieldInParameterList({ byte: at, bit: 5 });
+		// SPF: no page has subpages.
+		if ((data[at]! & 0x40) !== 0) return invalidFieldInParameterList({ byte: at, bit: 6 });
+		if (at + 1 === data.length) return lengthError;
+		if (data[at + 1] !== page.values[1]) return invalidFieldInParameterList({ byte: at + 1, bit: 7 });
+		if (at + page.values.length > data.length) return lengthError;
+		for (let index = 2; index < page.values.length; index++) {
+			const difference = data[at + index]! ^ page.values[index]!;
+			if (difference !== 0) return invalidFieldInParameterList({ byte: at + index, bit: 31 - Math.clz32(difference) });
+		}
+		at += page.values.length;
+	}
+	return undefined;
+}
+
+/** SBC-3: NUMBER OF LOGICAL BLOCKS may be the capacity, 0 (keep it) or all ones (the largest there is). */
+function checkDescriptor(unit: LogicalUnit, layout: BlockDescriptor, descriptor: Buffer, at: number): Sense | undefined {
+	const blocks = layout.numberOfLogicalBlocks.get(descriptor);
+	if (blocks !== 0 && blocks !== layout.allBlocks && blocks !== unit.blocks)
+		return invalidFieldInParameterList(layout.numberOfLogicalBlocks, at);
+	if (layout.logicalBlockLength.get(descriptor) !== unit.device.blockSize)
+		return invalidFieldInParameterList(layout.logicalBlockLength, at);
+	return undefined;
+}

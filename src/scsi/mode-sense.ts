@@ -1,0 +1,76 @@
+import { answer } from './answer.ts';
+import { defineCommand } from './command.ts';
+import type { Command } from './command.ts';
+import { bits, u16be, u8 } from './field.ts';
+import type { Field } from './field.ts';
+import { findModePage, modePages } from './mode-pages.ts';
+import type { ModePage } from './mode-pages.ts';
+import { blockDescriptor, longDescriptor, modeHeader10, modeHeader6, shortDescriptor } from './mode-parameters.ts';
+import type { ModeHeader } from './mode-parameters.ts';
+import { additionalSense, illegal } from './sense.ts';
+
+const dbd = bits(1, 3, 1);
+const pageControl = bits(2, 6, 2);
+const pageCode = bits(2, 0, 6);
+const subpageCode = u8(3);
+
+/** SPC-4, PC. */
+const changeable = 1;
+const saved = 3;
+const allPages = 0x3f;
+const allSubpages = 0xff;
+
+export const modeSense6 = modeSense('MODE SENSE (6)', 0x1a, 6, modeHeader6, undefined, u8(4));
+export const modeSense10 = modeSense('MODE SENSE (10)', 0x5a, 10, modeHeader10, bits(1, 4, 1), u16be(7));
+
+function modeSense(
+	name: string,
+	opcode: number,
+	lengthBytes: 6 | 10,
+	header: ModeHeader,
+	llbaa: Field | undefined,
+	allocationLength: Field,
+): Command {
+	return defineCommand({
+		name,
+		opcode,
+		lengthBytes,
+		fields: { dbd, pageControl, pageCode, subpageCode, allocationLength, ...(llbaa === undefined ? {} : { llbaa }) },
+		start(unit, task) {
+			const { cdb } = task;
+			const control = pageControl.get(cdb);
+			if (control === saved) return unit.check(task, illegal(additionalSense.savingParametersNotSupported));
+			const code = pageCode.get(cdb);
+			const pages = selectPages(code);
+			if (pages.length === 0) return unit.invalidField(task, pageCode);
+			// There are no subpages: 00h is the page itself, FFh the page with all of them.
+			const subpage = subpageCode.get(cdb);
+			if (subpage !== 0 && subpage !== allSubpages) return unit.invalidField(task, subpageCode);
+
+			const descriptorLayout = llbaa?.get(cdb) === 1 ? longDescriptor : shortDescriptor;
+			const descriptor = dbd.get(cdb) === 1 ? Buffer.alloc(0) : blockDescriptor(unit, descriptorLayout);
+			const data = Buffer.concat([Buffer.alloc(header.lengthBytes), descriptor, ...pages.map((page) => shown(page, control))]);
+			// MODE DATA LENGTH does not count its own bytes.
+			header.modeDataLength.set(data, data.length - header.modeDataLength.mask.length);
+			header.wp.set(data, unit.readOnly ? 1 : 0);
+			header.dpofua.set(data, 1);
+			if (descriptor.length === longDescriptor.lengthBytes) header.longlba?.set(data, 1);
+			header.blockDescriptorLength.set(data, descriptor.length);
+			return answer(task, data, allocationLength.get(cdb));
+		},
+	});
+}
+
+function selectPages(code: number): readonly ModePage[] {
+	if (code === allPages) return modePages;
+	const page = findModePage(code);
+	return page === undefined ? [] : [page];
+}
+
+/** Changeable values: a mask, and no bit of it is set. */
+function shown(page: ModePage, control: number): Buffer {
+	if (control !== changeable) return page.values;
+	const mask = Buffer.alloc(page.values.length);
+	page.values.copy(mask, 0, 0, 2);
+	return mask;
+}

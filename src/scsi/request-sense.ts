@@ -1,0 +1,35 @@
+import { answer } from './answer.ts';
+import { defineCommand } from './command.ts';
+import { bits, u8 } from './field.ts';
+import { additionalSense, illegal, senseData, senseKey } from './sense.ts';
+import type { Sense } from './sense.ts';
+import type { ScsiTask } from './task.ts';
+
+const desc = bits(1, 0, 1);
+const allocationLength = u8(4);
+
+/** Up to ADDITIONAL SENSE CODE QUALIFIER in fixed format. */
+const shortest = 14;
+const nothing: Sense = { key: senseKey.noSense, code: additionalSense.noAdditionalSenseInformation };
+
+/** Sense data otherwise comes with CHECK CONDITION; what is left to ask for is a unit attention (SPC-4, REQUEST SENSE). */
+export const requestSense = defineCommand({
+	name: 'REQUEST SENSE',
+	opcode: 0x03,
+	lengthBytes: 6,
+	fields: { desc, allocationLength },
+	attention: 'exempt',
+	start(unit, task, nexus) {
+		// A condition that the allocation length would cut off has not been told, so it stays.
+		const code = allocationLength.get(task.cdb) < shortest ? undefined : unit.takeAttention(nexus);
+		return respond(task, code === undefined ? nothing : { key: senseKey.unitAttention, code });
+	},
+});
+
+export function absentRequestSense(task: ScsiTask): 'finished' {
+	return respond(task, illegal(additionalSense.logicalUnitNotSupported));
+}
+
+function respond(task: ScsiTask, sense: Sense): 'finished' {
+	return answer(task, senseData(sense, desc.get(task.cdb) === 0 ? 'fixed' : 'descriptor'), allocationLength.get(task.cdb));
+}

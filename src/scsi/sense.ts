@@ -1,0 +1,119 @@
+import type { Field } from './field.ts';
+
+/** SPC-4, sense keys that this device server returns. */
+export const senseKey = {
+	noSense: 0x0,
+	mediumError: 0x3,
+	hardwareError: 0x4,
+	illegalRequest: 0x5,
+	unitAttention: 0x6,
+	dataProtect: 0x7,
+	miscompare: 0xe,
+} as const;
+
+/** SPC-4, additional sense code in the high byte, its qualifier in the low byte. */
+export const additionalSense = {
+	noAdditionalSenseInformation: 0x0000,
+	writeError: 0x0c00,
+	unrecoveredReadError: 0x1100,
+	parameterListLengthError: 0x1a00,
+	miscompareDuringVerifyOperation: 0x1d00,
+	invalidCommandOperationCode: 0x2000,
+	logicalBlockAddressOutOfRange: 0x2100,
+	invalidFieldInCdb: 0x2400,
+	logicalUnitNotSupported: 0x2500,
+	invalidFieldInParameterList: 0x2600,
+	writeProtected: 0x2700,
+	spaceAllocationFailedWriteProtect: 0x2707,
+	powerOnResetOrBusDeviceResetOccurred: 0x2900,
+	busDeviceResetFunctionOccurred: 0x2903,
+	capacityDataHasChanged: 0x2a09,
+	savingParametersNotSupported: 0x3900,
+	reportedLunsDataHasChanged: 0x3f0e,
+	internalTargetFailure: 0x4400,
+} as const;
+
+/** What a sense data buffer says, apart from its format. */
+export interface Sense {
+	readonly key: number;
+	/** Of `additionalSense`. */
+	readonly code: number;
+	/** The INFORMATION field: for a medium access the LBA of the first block that it is about. */
+	readonly information?: number | undefined;
+	/** Which field an ILLEGAL REQUEST is about. */
+	readonly fieldPointer?: FieldPointer | undefined;
+}
+
+export interface FieldPointer {
+	readonly in: 'cdb' | 'parameterList';
+	readonly byte: number;
+	/** Most significant bit of the field. */
+	readonly bit: number;
+}
+
+/** INVALID FIELD IN CDB, pointing at the field. */
+export function invalidFieldInCdb(field: Pick<Field, 'byte' | 'bit'>): Sense {
+	return illegal(additionalSense.invalidFieldInCdb, { in: 'cdb', byte: field.byte, bit: field.bit });
+}
+
+/** INVALID FIELD IN PARAMETER LIST, pointing at a field that stands `at` bytes behind the place its offset counts from. */
+export function invalidFieldInParameterList(field: Pick<Field, 'byte' | 'bit'>, at = 0): Sense {
+	return illegal(additionalSense.invalidFieldInParameterList, { in: 'parameterList', byte: at + field.byte, bit: field.bit });
+}
+
+/** ILLEGAL REQUEST without a field to point at. */
+export function illegal(code: number, fieldPointer?: FieldPointer): Sense {
+	return { key: senseKey.illegalRequest, code, fieldPointer };
+}
+
+export type SenseFormat = 'fixed' | 'descriptor';
+
+/** SPC-4, sense data: current errors in fixed (70h) or descriptor (72h) format. */
+export function senseData(sense: Sense, format: SenseFormat): Buffer {
+	return format === 'fixed' ? fixedFormat(sense) : descriptorFormat(sense);
+}
+
+const fixedLength = 18;
+
+function fixedFormat(sense: Sense): Buffer {
+	const data = Buffer.alloc(fixedLength);
+	data[0] = 0x70;
+	data[2] = sense.key;
+	// Four bytes only: an LBA above them is left out and VALID stays 0, as SPC-4 has it.
+	if (sense.information !== undefined && sense.information <= 0xffff_ffff) {
+		data[0] |= 0x80;
+		data.writeUInt32BE(sense.information, 3);
+	}
+	data[7] = fixedLength - 8;
+	data.writeUInt16BE(sense.code, 12);
+	if (sense.fieldPointer !== undefined) writeFieldPointer(data, 15, sense.fieldPointer);
+	return data;
+}
+
+function descriptorFormat(sense: Sense): Buffer {
+	const information = sense.information === undefined ? 0 : 12;
+	const pointer = sense.fieldPointer === undefined ? 0 : 8;
+	const data = Buffer.alloc(8 + information + pointer);
+	data[0] = 0x72;
+	data[1] = sense.key;
+	data.writeUInt16BE(sense.code, 2);
+	data[7] = information + pointer;
+	if (sense.information !== undefined) {
+		data[8] = 0x00;
+		data[9] = 0x0a;
+		data[10] = 0x80;
+		data.writeBigUInt64BE(BigInt(sense.information), 12);
+	}
+	if (sense.fieldPointer !== undefined) {
+		data[8 + information] = 0x02;
+		data[9 + information] = 0x06;
+		writeFieldPointer(data, 12 + information, sense.fieldPointer);
+	}
+	return data;
+}
+
+/** SPC-4, field pointer sense key specific data: SKSV, C/D, BPV and the pointers. */
+function writeFieldPointer(data: Buffer, at: number, pointer: FieldPointer): void {
+	data[at] = 0x80 | (pointer.in === 'cdb' ? 0x40 : 0) | 0x08 | pointer.bit;
+	data.writeUInt16BE(pointer.byte, at + 1);
+}
