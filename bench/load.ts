@@ -46,7 +46,6 @@ class Load implements CommandOwner {
 	readonly #session: Session;
 	readonly #lun: number;
 	readonly #shape: LoadShape;
-	readonly #blockSize: number;
 	readonly #slots: number;
 	readonly #blocksPerOp: number;
 	readonly #payload: Buffer;
@@ -58,7 +57,6 @@ class Load implements CommandOwner {
 		this.#session = session;
 		this.#lun = lun;
 		this.#shape = shape;
-		this.#blockSize = blockSize;
 		this.#slots = Math.floor(rangeBytes / shape.sizeBytes);
 		this.#blocksPerOp = shape.sizeBytes / blockSize;
 		this.#payload = Buffer.alloc(shape.sizeBytes);
