@@ -1,5 +1,5 @@
 /**
- * The load generator of the bench: one process, one or more sessions, one kind of command. Prints progress-free JSON on its last line.
+ * The load generator of the bench: one process, one or more sessions, one kind of command. Prints `counting`, `counted` and a line of JSON.
  *
  *     node bench/load.ts --port 3260 --target IQN --lun 0 --op read --size 4096 --depth 32 --pattern random --seconds 5
  */
@@ -164,7 +164,8 @@ export async function runLoad(options: {
 	warmUpSeconds: number;
 	/** Only the first so many bytes of the LUN; 0 = all. */
 	rangeBytes: number;
-	onCountingStarts?: () => void;
+	/** Called at the beginning and at the end of the time that counts. */
+	onCounting?: (phase: 'counting' | 'counted') => void;
 }): Promise<LoadResult> {
 	const loads: Load[] = [];
 	const sessions: Session[] = [];
@@ -192,12 +193,13 @@ export async function runLoad(options: {
 		load.ops = 0;
 		load.flushes = 0;
 	}
-	options.onCountingStarts?.();
+	options.onCounting?.('counting');
 	const cpuBefore = process.cpuUsage();
 	const startMs = performance.now();
 	await pause(options.seconds * 1000);
 	const seconds = (performance.now() - startMs) / 1000;
 	const cpu = process.cpuUsage(cpuBefore);
+	options.onCounting?.('counted');
 	const ops = loads.reduce((sum, load) => sum + load.ops, 0);
 	const flushes = loads.reduce((sum, load) => sum + load.flushes, 0);
 	const slowest = (share: number): number => Math.max(...loads.map((load) => load.histogram.quantileUs(share)));
@@ -251,7 +253,7 @@ if (import.meta.main) {
 		seconds: Number(values.seconds),
 		warmUpSeconds: Number(values['warm-up']),
 		rangeBytes: Number(values.range),
-		onCountingStarts: () => console.log('counting'),
+		onCounting: (phase) => console.log(phase),
 	});
 	console.log(JSON.stringify(result));
 }

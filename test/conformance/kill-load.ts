@@ -52,6 +52,15 @@ export interface LoadCounts {
 	lost: number;
 }
 
+export function addCounts(sum: LoadCounts, counts: LoadCounts): void {
+	sum.writes += counts.writes;
+	sum.writtenBytes += counts.writtenBytes;
+	sum.trims += counts.trims;
+	sum.flushes += counts.flushes;
+	sum.reads += counts.reads;
+	sum.lost += counts.lost;
+}
+
 /**
  * Keeps a queue of random commands full and tells the model of each submission and answer: writes of 512 B to 16 MiB (one in ten with FUA), UNMAP and
  * WRITE SAME, flushes, and reads that are judged at once.
@@ -229,7 +238,7 @@ export async function verifyVolume(session: Session, lun: number, model: BlockMo
 		const totalBytes = model.blocks * blockBytes;
 		let nextBytes = 0;
 		let outstanding = 0;
-		let failure: string | undefined = undefined;
+		const failures: string[] = [];
 		const owner: CommandOwner = {
 			finished(command) {
 				outstanding--;
@@ -239,20 +248,22 @@ export async function verifyVolume(session: Session, lun: number, model: BlockMo
 					const { key, code, qualifier } = senseCodes(command.sense);
 					const sense = `${key.toString(16)}/${code.toString(16)}/${qualifier.toString(16)}`;
 					const information = command.sense.length >= 7 ? `, information ${command.sense.toString('hex', 3, 7)}h` : '';
-					failure ??= `reading ${command.dataInBytes / blockBytes} blocks from LBA ${lba}: status ${command.status}, sense ${sense}${information}`;
+					failures.push(
+						`reading ${command.dataInBytes / blockBytes} blocks from LBA ${lba}: status ${command.status}, sense ${sense}${information}`,
+					);
 				} else {
 					const words = wordsOf(buffer, command.dataInBytes);
 					const mismatch = model.check(lba, words);
-					if (mismatch !== undefined) failure ??= `LBA ${mismatch.lba}: ${mismatch.words}`;
+					if (mismatch !== undefined) failures.push(`LBA ${mismatch.lba}: ${mismatch.words}`);
 					else model.settle(lba, words);
 				}
 				buffers.give(buffer);
 				submit();
-				if (outstanding === 0) resolve(failure);
+				if (outstanding === 0) resolve(failures[0]);
 			},
 		};
 		const submit = (): void => {
-			while (outstanding < 8 && nextBytes < totalBytes && failure === undefined) {
+			while (outstanding < 8 && nextBytes < totalBytes && failures.length === 0) {
 				const command = session.take()!;
 				const lengthBytes = Math.min(pieceBytes, totalBytes - nextBytes);
 				command.lun = lun;

@@ -13,7 +13,7 @@ import { parseArgs } from 'node:util';
 import { InitiatorDisk } from '../initiator/disk.ts';
 import { Session } from '../initiator/session.ts';
 import { BlockModel, blockBytes } from './block-model.ts';
-import { KillLoad, verifyVolume, type LoadCounts, type Profile } from './kill-load.ts';
+import { addCounts, KillLoad, verifyVolume, type LoadCounts, type Profile } from './kill-load.ts';
 import { Random } from './random.ts';
 import { Blockport } from './servers/blockport.ts';
 import type { TargetServer } from './servers/target-server.ts';
@@ -50,7 +50,8 @@ async function flipBytes(folder: string, random: Random): Promise<void> {
 		const file = await open(join(entry.parentPath, entry.name), 'r+');
 		const { size } = await file.stat();
 		const page = Buffer.alloc(4096);
-		for (let tries = 0; tries < 200 && size >= 1024 * 1024; tries++) {
+		const tries = size >= 1024 * 1024 ? 200 : 0;
+		for (let index = 0; index < tries; index++) {
 			const at = random.between(0, size / 4096 - 1) * 4096;
 			const place = random.between(0, 4095);
 			await file.read(page, 0, 4096, at);
@@ -59,6 +60,12 @@ async function flipBytes(folder: string, random: Random): Promise<void> {
 		}
 		await file.close();
 	}
+}
+
+async function killedWhileStarting(blockport: Blockport, random: Random): Promise<void> {
+	await blockport.spawn();
+	await Promise.race([pause(random.between(30, 900)), blockport.process.exited]);
+	await blockport.kill();
 }
 
 interface RoundReport {
@@ -87,13 +94,8 @@ async function round(server: TargetServer, model: BlockModel, random: Random): P
 	disk.session.destroy();
 	if (load.failure !== undefined) throw new Error(load.failure);
 	if (values.mutation === 'flip') await flipBytes(server.folder, random);
-	let restarts = 0;
-	while (server instanceof Blockport && random.chance(0.25)) {
-		restarts++;
-		await server.spawn();
-		await Promise.race([pause(random.between(30, 900)), server.process.exited]);
-		await server.kill();
-	}
+	const restarts = random.chance(0.3) ? random.between(1, 3) : 0;
+	if (server instanceof Blockport) for (let restart = 0; restart < restarts; restart++) await killedWhileStarting(server, random);
 	const startMs = performance.now();
 	await server.start();
 	const readyMs = performance.now() - startMs;
@@ -122,10 +124,10 @@ let failure: string | undefined = undefined;
 let roundNumber = 0;
 try {
 	await server.start();
-	for (roundNumber = 1; roundNumber <= rounds && failure === undefined; roundNumber++) {
+	for (roundNumber = 1; roundNumber <= rounds; roundNumber++) {
 		// A generator of its own for each round, so that one round's sequence does not hang on the timing of those before.
 		const report = await round(server, model, new Random(seed + roundNumber * 7919));
-		for (const key of Object.keys(total) as (keyof LoadCounts)[]) total[key] += report.counts[key];
+		addCounts(total, report.counts);
 		const { writes, writtenBytes, lost } = report.counts;
 		console.log(
 			`round ${roundNumber}/${rounds}: ${report.how}: ${writes} writes, ${Math.round(writtenBytes / 1e6)} MB, ${lost} in flight; served again after ${Math.round(report.readyMs)} ms`,

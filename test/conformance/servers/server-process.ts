@@ -112,11 +112,8 @@ export class ServerProcess {
 		for (const line of lines) {
 			this.#lines.push(line);
 			if (this.#lines.length > linesKept) this.#lines.shift();
-			for (const waiter of [...this.#waiting]) {
-				if (!waiter.pattern.test(line)) continue;
-				this.#waiting.splice(this.#waiting.indexOf(waiter), 1);
-				waiter.resolve(line);
-			}
+			// Resolving twice does no harm, so who has its line may stay in the list.
+			for (const waiter of this.#waiting) if (waiter.pattern.test(line)) waiter.resolve(line);
 		}
 	}
 }
