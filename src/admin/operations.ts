@@ -1,0 +1,27 @@
+import type { LunMappingView, NewMapping, NewTarget, NewVolume, SessionView, StatusView, TargetView, VolumeView } from './schemas.ts';
+
+/** What the admin API asks of the appliance. A request that cannot be met throws UsageError; everything that changes something is durable when it returns. */
+export interface Operations {
+	readonly state: StatusView['state'];
+	status(): Promise<StatusView>;
+
+	volumes(): VolumeView[];
+	volume(name: string): VolumeView;
+	createVolume(volume: NewVolume): Promise<VolumeView>;
+	resizeVolume(name: string, sizeBytes: number): Promise<VolumeView>;
+	deleteVolume(name: string): Promise<void>;
+
+	targets(): TargetView[];
+	target(name: string): TargetView;
+	createTarget(target: NewTarget): Promise<TargetView>;
+	deleteTarget(name: string): Promise<void>;
+	map(target: string, mapping: NewMapping): Promise<LunMappingView>;
+	unmap(target: string, lun: number): Promise<void>;
+	allow(target: string, initiator: string): Promise<TargetView>;
+	disallow(target: string, initiator: string): Promise<TargetView>;
+
+	sessions(): SessionView[];
+
+	/** Sums since the start, for /metrics: name in snake_case → number. */
+	iscsiStatistics(): Readonly<Record<string, number>>;
+}

@@ -1,0 +1,101 @@
+import { z } from 'zod';
+
+/** The bodies of the admin API, and by inference their types. Bytes are JSON numbers: 64 TiB is far below 2^53. What a name may be is checked in src/config. */
+
+const bytes = z.int().nonnegative();
+const name = z.string().max(512);
+
+export const errorBody = z.object({ error: z.object({ code: z.string(), message: z.string() }) });
+
+export const health = z.object({ status: z.enum(['ok', 'starting', 'stopping']) });
+
+export const endpoint = z.object({ host: z.string(), port: z.int() });
+
+export const status = z.object({
+	version: z.string(),
+	state: z.enum(['starting', 'ready', 'stopping']),
+	pid: z.int(),
+	startedAt: z.string(),
+	uptimeSeconds: z.number(),
+	demo: z.boolean(),
+	dataDirectory: z.string(),
+	freeBytes: bytes.describe('Free on the file system of the data directory.'),
+	iscsi: endpoint.optional(),
+	admin: endpoint.optional(),
+	volumes: z.object({ opening: z.int(), online: z.int(), faulted: z.int() }),
+	faults: z.array(z.object({ volume: name, fault: z.string() })),
+	targets: z.int(),
+	sessions: z.int(),
+	memory: z.object({ rssBytes: bytes, budgetLimitBytes: bytes, budgetUsedBytes: bytes, budgetPeakBytes: bytes, budgetWaiting: z.int() }),
+	unknownDirectories: z
+		.array(z.string())
+		.describe('Directories under volumes/ that no volume of the configuration owns. They are never touched.'),
+});
+
+export const lunMapping = z.object({ target: name, lun: z.int(), volume: name });
+
+export const volume = z.object({
+	name,
+	uuid: z.string(),
+	sizeBytes: bytes,
+	blockSize: z.union([z.literal(512), z.literal(4096)]),
+	createdAt: z.string(),
+	state: z.enum(['opening', 'online', 'faulted']),
+	fault: z.string().optional().describe('Why the volume refuses writes, or could not be opened.'),
+	mappings: z.array(lunMapping),
+	statistics: z.record(z.string(), z.number()).optional().describe('Counters and gauges of the engine; absent unless the volume is open.'),
+});
+
+export const volumes = z.object({ volumes: z.array(volume) });
+
+export const newVolume = z.strictObject({ name, sizeBytes: bytes, blockSize: z.union([z.literal(512), z.literal(4096)]).default(512) });
+
+export const volumeChange = z.strictObject({ sizeBytes: bytes });
+
+export const target = z.object({
+	name,
+	alias: z.string(),
+	tpgt: z.int(),
+	openToAll: z.boolean().describe('Admits every initiator; honoured under --demo only.'),
+	createdAt: z.string(),
+	luns: z.array(lunMapping),
+	initiators: z.array(name),
+	sessions: z.int(),
+});
+
+export const targets = z.object({ targets: z.array(target) });
+
+export const newTarget = z.strictObject({ name, alias: z.string().max(512).default(''), tpgt: z.int().default(1) });
+
+export const newMapping = z.strictObject({ volume: name, lun: z.int().optional().describe('The lowest free one if absent.') });
+
+export const mappedVolume = z.strictObject({ volume: name });
+
+export const session = z.object({
+	kind: z.enum(['normal', 'discovery']),
+	initiator: name,
+	target: name.optional(),
+	isid: z.string(),
+	tsih: z.int(),
+	remote: z.string().describe('host:port of the initiator.'),
+	since: z.string(),
+	commands: z.number(),
+	bytesRead: z.number(),
+	bytesWritten: z.number(),
+});
+
+export const sessions = z.object({ sessions: z.array(session) });
+
+export const volumeParameters = z.object({ volume: name });
+export const targetParameters = z.object({ target: name });
+export const lunParameters = z.object({ target: name, lun: z.coerce.number<string>().int() });
+export const initiatorParameters = z.object({ target: name, initiator: name });
+
+export type StatusView = z.infer<typeof status>;
+export type VolumeView = z.infer<typeof volume>;
+export type TargetView = z.infer<typeof target>;
+export type SessionView = z.infer<typeof session>;
+export type LunMappingView = z.infer<typeof lunMapping>;
+export type NewVolume = z.infer<typeof newVolume>;
+export type NewTarget = z.infer<typeof newTarget>;
+export type NewMapping = z.infer<typeof newMapping>;

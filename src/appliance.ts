@@ -1,0 +1,291 @@
+import { readFile } from 'node:fs/promises';
+import type { StatusView } from './admin/schemas.ts';
+import type { AdminServer } from './admin/server.ts';
+import { DataDirectory } from './appliance/data-directory.ts';
+import { demoBytesDefault, demoTarget, demoVolume, ensureDemo } from './appliance/demo.ts';
+import { ApplianceOperations, type Portal } from './appliance/operations.ts';
+import { listenAt } from './appliance/ports.ts';
+import { Targets } from './appliance/targets.ts';
+import { type VolumeEngine, Volumes } from './appliance/volumes.ts';
+import { Volume } from './blockvol/volume.ts';
+import { Configuration } from './config/configuration.ts';
+import { type Endpoint, printEndpoint } from './config/endpoint.ts';
+import { UsageError } from './config/usage-error.ts';
+import { IscsiListener } from './iscsi/listener.ts';
+import type { TargetRegistry } from './iscsi/registry.ts';
+import { errorCode } from './os/disk.ts';
+import { FileDisk } from './os/file-disk.ts';
+import type { Logger } from './os/logger.ts';
+import { MemoryBudget } from './os/memory-budget.ts';
+
+export const budgetBytesDefault = 64 * 2 ** 20;
+export const drainMsDefault = 5000;
+const iscsiPort = 3260;
+const adminPort = 9260;
+const loopback = ['127.0.0.1', '::1', 'localhost'];
+
+export interface ApplianceOptions {
+	readonly dataDirectory: string;
+	readonly version: string;
+	readonly log: Logger;
+	/** Without configuration, makes a volume and a target that is open to all; everything listens on loopback unless told otherwise. */
+	readonly demo?: boolean;
+	readonly demoBytes?: number | undefined;
+	/** Undefined: the usual port or the next free one. */
+	readonly iscsi?: Endpoint | undefined;
+	readonly admin?: Endpoint | undefined;
+	/** Unix socket of the admin API; by default in the data directory. */
+	readonly socket?: string | undefined;
+	/** Files; needed, all three, to listen for administration beyond loopback. */
+	readonly adminTokenFile?: string | undefined;
+	readonly adminTlsCertFile?: string | undefined;
+	readonly adminTlsKeyFile?: string | undefined;
+	/** Verifies every volume on disk before it is served, clean stop or not. */
+	readonly forceCheck?: boolean;
+	readonly budgetBytes?: number;
+	readonly drainMs?: number;
+}
+
+/** The iSCSI side; IscsiListener, or a stand-in of a test. */
+export interface IscsiPortal extends Portal {
+	listen(address: Endpoint): Promise<void>;
+	readonly address: Endpoint;
+	drain(timeoutMs: number): Promise<void>;
+	close(): Promise<void>;
+}
+
+/** What a test may put something else in place of. */
+export interface ApplianceParts {
+	readonly engine: VolumeEngine;
+	readonly portal: (options: { registry: TargetRegistry; budget: MemoryBudget; log: Logger }) => IscsiPortal;
+}
+
+export function realParts(): ApplianceParts {
+	const disk = new FileDisk();
+	return {
+		engine: {
+			disk,
+			create: (directory, geometry) => Volume.create(disk, directory, geometry),
+			open: (directory, options) => Volume.open(disk, directory, options),
+		},
+		portal: (options) => new IscsiListener(options),
+	};
+}
+
+/**
+ * One appliance: everything that is built from one data directory. start() in this order: the lock; the configuration; the iSCSI listener, which answers at once and lets
+ * I/O wait; then the volumes, side by side with the admin server. What was opened is closed in the opposite order, by stop() or when start() fails.
+ */
+export class Appliance {
+	readonly #options: ApplianceOptions;
+	readonly #parts: ApplianceParts;
+	readonly #startedAt = new Date();
+	/** What has to be undone, the last first. */
+	readonly #opened: (() => Promise<void>)[] = [];
+	readonly #notices: string[] = [];
+	#operations: ApplianceOperations | undefined;
+	#portal: IscsiPortal | undefined;
+	#admin: Endpoint | undefined;
+	#socket = '';
+	#demo: { readonly target: string; readonly lun: number } | undefined;
+	#unclosed: readonly string[] = [];
+
+	constructor(options: ApplianceOptions, parts: ApplianceParts = realParts()) {
+		this.#options = options;
+		this.#parts = parts;
+	}
+
+	/** Where it listens; undefined before start(). */
+	get iscsi(): Endpoint | undefined {
+		return this.#portal?.address;
+	}
+
+	get admin(): Endpoint | undefined {
+		return this.#admin;
+	}
+
+	get socket(): string {
+		return this.#socket;
+	}
+
+	/** What the operator should read once it serves: another port than usual, a volume that is faulted. */
+	get notices(): readonly string[] {
+		return this.#notices;
+	}
+
+	/** What the demo exports; undefined unless --demo made or found it. */
+	get demo(): { readonly target: string; readonly lun: number } | undefined {
+		return this.#demo;
+	}
+
+	get operations(): ApplianceOperations {
+		if (this.#operations === undefined) throw new RangeError('the appliance was not started');
+		return this.#operations;
+	}
+
+	/** Resolves when every volume was opened or is faulted, and all listeners listen. Rejects with UsageError, nothing left open. */
+	async start(): Promise<void> {
+		try {
+			await this.#start();
+		} catch (error) {
+			await this.#close();
+			throw error;
+		}
+	}
+
+	/** Asks sessions to log out, lets commands finish, flushes and stamps the volumes. Resolves to the names of volumes that could not be closed properly. */
+	async stop(): Promise<readonly string[]> {
+		await this.#operations?.stop();
+		await this.#close();
+		return this.#unclosed;
+	}
+
+	async #start(): Promise<void> {
+		const options = this.#options;
+		const guarded = await adminAccess(options);
+		const { engine } = this.#parts;
+		const directory = await DataDirectory.open(engine.disk, options.dataDirectory);
+		this.#opened.push(() => directory.close());
+		const configuration = new Configuration(directory.configuration);
+		this.#opened.push(async () => configuration.close());
+		const volumes = new Volumes(engine, configuration, directory, options.log);
+		this.#opened.push(async () => {
+			this.#unclosed = await volumes.closeAll();
+		});
+		await volumes.settle();
+		if (options.demo === true) {
+			await ensureDemo(configuration, volumes, options.demoBytes ?? demoBytesDefault);
+			const mapped = configuration.findTarget(demoTarget)?.luns.find(({ volume }) => volume === demoVolume);
+			if (mapped !== undefined) this.#demo = { target: demoTarget, lun: mapped.lun };
+		}
+
+		const targets = new Targets(configuration, volumes, options.demo === true);
+		const budget = new MemoryBudget(options.budgetBytes ?? budgetBytesDefault);
+		const portal = this.#parts.portal({ registry: targets, budget, log: options.log });
+		await this.#listenIscsi(portal);
+		const operations = new ApplianceOperations({
+			configuration,
+			volumes,
+			targets,
+			portal,
+			describe: () => this.#status(directory, configuration, volumes, budget, portal),
+		});
+		this.#operations = operations;
+
+		const opening = operations.start(() => volumes.openAll(options.forceCheck === true));
+		// When the admin server cannot listen, the volumes are let finish before they are closed.
+		const [opened, listening] = await Promise.allSettled([opening, this.#listenAdmin(operations, directory, guarded)]);
+		if (opened.status === 'rejected') throw opened.reason;
+		if (listening.status === 'rejected') throw listening.reason;
+		for (const { volume, fault } of volumes.faults()) this.#notices.push(`volume ${volume} is faulted: ${fault}`);
+		if (volumes.unknownDirectories.length > 0) {
+			this.#notices.push(
+				`${volumes.unknownDirectories.length} directories under ${directory.volumes} belong to no volume and are left alone`,
+			);
+		}
+	}
+
+	async #listenIscsi(portal: IscsiPortal): Promise<void> {
+		const usual = { host: this.#options.demo === true ? '127.0.0.1' : '0.0.0.0', port: iscsiPort };
+		const what = { name: 'iSCSI', flag: '--iscsi', asked: this.#options.iscsi, usual };
+		const { tried } = await listenAt(what, (endpoint) => portal.listen(endpoint));
+		this.#portal = portal;
+		this.#opened.push(() => portal.drain(this.#options.drainMs ?? drainMsDefault));
+		if (tried > 0) this.#notices.push(`port ${usual.port} is taken by another program: iSCSI is at ${printEndpoint(portal.address)}`);
+	}
+
+	async #listenAdmin(operations: ApplianceOperations, directory: DataDirectory, access: AdminAccess): Promise<void> {
+		// Not at the top: the listener above answers while this is loaded.
+		const [{ AdminServer }, { loopbackHosts }] = await Promise.all([import('./admin/server.ts'), import('./admin/guard.ts')]);
+		const server: AdminServer = await AdminServer.create({ operations, log: this.#options.log, version: this.#options.version });
+		this.#opened.push(() => server.close());
+		this.#socket = this.#options.socket ?? directory.socket;
+		await server.listenOnSocket(this.#socket);
+		const usual = { host: '127.0.0.1', port: adminPort };
+		const what = { name: 'administration', flag: '--admin', asked: this.#options.admin, usual };
+		const { listening, tried } = await listenAt(what, async ({ host, port }) => {
+			const guard = { hosts: loopback.includes(host) ? loopbackHosts : undefined, token: access.token };
+			return { host, port: await server.listenOnTcp(host, port, guard, access.tls) };
+		});
+		this.#admin = listening;
+		if (tried > 0) this.#notices.push(`port ${usual.port} is taken by another program: administration is at ${printEndpoint(listening)}`);
+	}
+
+	async #status(
+		directory: DataDirectory,
+		configuration: Configuration,
+		volumes: Volumes,
+		budget: MemoryBudget,
+		portal: IscsiPortal,
+	): Promise<StatusView> {
+		return {
+			version: this.#options.version,
+			state: this.operations.state,
+			pid: process.pid,
+			startedAt: this.#startedAt.toISOString(),
+			uptimeSeconds: (Date.now() - this.#startedAt.getTime()) / 1000,
+			demo: this.#options.demo === true,
+			dataDirectory: directory.path,
+			freeBytes: await this.#parts.engine.disk.freeBytes(directory.path),
+			iscsi: portal.address,
+			...(this.#admin === undefined ? {} : { admin: this.#admin }),
+			volumes: volumes.counts(),
+			faults: volumes.faults(),
+			targets: configuration.targets().length,
+			sessions: portal.sessions().length,
+			memory: {
+				rssBytes: process.memoryUsage.rss(),
+				budgetLimitBytes: budget.limitBytes,
+				budgetUsedBytes: budget.usedBytes,
+				budgetPeakBytes: budget.peakBytes,
+				budgetWaiting: budget.waiting,
+			},
+			unknownDirectories: [...volumes.unknownDirectories],
+		};
+	}
+
+	async #close(): Promise<void> {
+		const failures: unknown[] = [];
+		for (const undo of this.#opened.splice(0).toReversed()) {
+			// Whatever becomes of one, the others are closed too: above all the volumes.
+			await undo().catch((error: unknown) => failures.push(error));
+		}
+		if (failures.length > 0) throw failures[0];
+	}
+}
+
+/** For the launcher: `blockport serve`. */
+export function makeServer(settings: Omit<ApplianceOptions, 'version'>, version: string): Appliance {
+	return new Appliance({ ...settings, version });
+}
+
+interface AdminAccess {
+	readonly token: string | undefined;
+	readonly tls: { cert: Buffer; key: Buffer } | undefined;
+}
+
+/** Beyond loopback the admin API speaks TLS and wants a token: without both it refuses to listen there. */
+async function adminAccess(options: ApplianceOptions): Promise<AdminAccess> {
+	const { adminTokenFile, adminTlsCertFile, adminTlsKeyFile, admin } = options;
+	if (admin !== undefined && !loopback.includes(admin.host) && (adminTokenFile === undefined || adminTlsCertFile === undefined)) {
+		throw new UsageError(
+			`Administration at ${printEndpoint(admin)} needs a token and TLS: add --admin-token-file, --admin-tls-cert and --admin-tls-key, or use 127.0.0.1.`,
+		);
+	}
+	if ((adminTlsCertFile === undefined) !== (adminTlsKeyFile === undefined))
+		throw new UsageError('--admin-tls-cert and --admin-tls-key go together.');
+	const token = adminTokenFile === undefined ? undefined : (await readOption(adminTokenFile, '--admin-token-file')).toString('utf8').trim();
+	if (token !== undefined && token.length < 16) throw new UsageError(`The token in ${adminTokenFile} is shorter than 16 characters.`);
+	if (adminTlsCertFile === undefined || adminTlsKeyFile === undefined) return { token, tls: undefined };
+	const cert = await readOption(adminTlsCertFile, '--admin-tls-cert');
+	const key = await readOption(adminTlsKeyFile, '--admin-tls-key');
+	return { token, tls: { cert, key } };
+}
+
+async function readOption(path: string, flag: string): Promise<Buffer> {
+	try {
+		return await readFile(path);
+	} catch (error) {
+		throw new UsageError(`The file ${path} of ${flag} cannot be read (${errorCode(error)}).`, 'invalid', { cause: error });
+	}
+}

@@ -1,0 +1,25 @@
+import { checkVolume } from '../blockvol/check.ts';
+import { VolumeFault } from '../blockvol/volume-fault.ts';
+import { Configuration } from '../config/configuration.ts';
+import type { Disk } from '../os/disk.ts';
+import { FileDisk } from '../os/file-disk.ts';
+import { DataDirectory } from './data-directory.ts';
+
+/** Verifies a volume of an appliance that does not run: it takes the directory's lock. Findings in words; none means that the volume is sound. */
+export async function checkOffline(dataDirectory: string, volume: string, disk: Disk = new FileDisk()): Promise<{ message: string }[]> {
+	const directory = await DataDirectory.open(disk, dataDirectory, false);
+	try {
+		const configuration = new Configuration(directory.configuration);
+		try {
+			const findings = await checkVolume(disk, directory.volume(configuration.volume(volume).uuid));
+			return findings.map((finding) => ({ ...finding }));
+		} catch (error) {
+			if (!(error instanceof VolumeFault)) throw error;
+			return [{ message: error.message }];
+		} finally {
+			configuration.close();
+		}
+	} finally {
+		await directory.close();
+	}
+}

@@ -1,0 +1,185 @@
+import type { Operations } from '../admin/operations.ts';
+import type {
+	LunMappingView,
+	NewMapping,
+	NewTarget,
+	NewVolume,
+	SessionView,
+	StatusView,
+	TargetView,
+	VolumeView,
+} from '../admin/schemas.ts';
+import type { Configuration } from '../config/configuration.ts';
+import { UsageError } from '../config/usage-error.ts';
+import type { SessionSummary } from '../iscsi/listener.ts';
+import type { Targets } from './targets.ts';
+import type { Volumes } from './volumes.ts';
+
+/** What the operations need of the iSCSI side. */
+export interface Portal {
+	sessions(): readonly SessionSummary[];
+	readonly statistics: object;
+	endSessions(targetName: string): number;
+}
+
+/**
+ * The admin API's view of the appliance. What changes something runs strictly one after the other, configuration first or engine first as each says, and reaches
+ * running sessions at once: nothing needs a restart.
+ */
+export class ApplianceOperations implements Operations {
+	readonly #configuration: Configuration;
+	readonly #volumes: Volumes;
+	readonly #targets: Targets;
+	readonly #portal: Portal;
+	readonly #describe: () => Promise<StatusView>;
+	#last: Promise<unknown> = Promise.resolve();
+	#state: StatusView['state'] = 'starting';
+
+	constructor(parts: {
+		configuration: Configuration;
+		volumes: Volumes;
+		targets: Targets;
+		portal: Portal;
+		describe: () => Promise<StatusView>;
+	}) {
+		this.#configuration = parts.configuration;
+		this.#volumes = parts.volumes;
+		this.#targets = parts.targets;
+		this.#portal = parts.portal;
+		this.#describe = parts.describe;
+	}
+
+	get state(): StatusView['state'] {
+		return this.#state;
+	}
+
+	/** Opens what there is before the first change is made. */
+	start(open: () => Promise<void>): Promise<void> {
+		return this.#inTurn(async () => {
+			await open();
+			if (this.#state === 'starting') this.#state = 'ready';
+		});
+	}
+
+	/** No change begins from now on; resolves when the running ones are done. */
+	async stop(): Promise<void> {
+		this.#state = 'stopping';
+		await this.#last;
+	}
+
+	status(): Promise<StatusView> {
+		return this.#describe();
+	}
+
+	volumes(): VolumeView[] {
+		return this.#volumes.list();
+	}
+
+	volume(name: string): VolumeView {
+		return this.#volumes.view(name);
+	}
+
+	createVolume(volume: NewVolume): Promise<VolumeView> {
+		return this.#inTurn(() => this.#volumes.create(volume));
+	}
+
+	resizeVolume(name: string, sizeBytes: number): Promise<VolumeView> {
+		return this.#inTurn(() => this.#volumes.resize(name, sizeBytes));
+	}
+
+	deleteVolume(name: string): Promise<void> {
+		return this.#inTurn(async () => {
+			await this.#volumes.delete(name);
+			this.#targets.forgetVolume(name);
+		});
+	}
+
+	targets(): TargetView[] {
+		return this.#targets.list((target) => this.#sessionsOf(target));
+	}
+
+	target(name: string): TargetView {
+		return this.#targets.view(name, (target) => this.#sessionsOf(target));
+	}
+
+	createTarget(target: NewTarget): Promise<TargetView> {
+		return this.#inTurn(async () => {
+			const row = this.#configuration.addTarget(target);
+			this.#targets.add(row);
+			return this.target(row.name);
+		});
+	}
+
+	/** Its sessions end: whoever asked for this was told that the target goes. */
+	deleteTarget(name: string): Promise<void> {
+		return this.#inTurn(async () => {
+			const row = this.#configuration.removeTarget(name);
+			this.#targets.remove(row.name);
+			this.#portal.endSessions(row.name);
+		});
+	}
+
+	map(target: string, mapping: NewMapping): Promise<LunMappingView> {
+		return this.#inTurn(async () => {
+			const row = this.#configuration.map(target, mapping.volume, mapping.lun);
+			this.#targets.map(row.target, row.lun, row.volume);
+			return row;
+		});
+	}
+
+	unmap(target: string, lun: number): Promise<void> {
+		return this.#inTurn(async () => {
+			const row = this.#configuration.unmap(target, lun);
+			this.#targets.unmap(row.target, row.lun);
+		});
+	}
+
+	allow(target: string, initiator: string): Promise<TargetView> {
+		return this.#inTurn(async () => {
+			const row = this.#configuration.allow(target, initiator);
+			this.#targets.setAccess(row);
+			return this.target(row.name);
+		});
+	}
+
+	disallow(target: string, initiator: string): Promise<TargetView> {
+		return this.#inTurn(async () => {
+			const row = this.#configuration.disallow(target, initiator);
+			this.#targets.setAccess(row);
+			return this.target(row.name);
+		});
+	}
+
+	sessions(): SessionView[] {
+		return this.#portal.sessions().map(({ target, since, initiator, isid, tsih, remote, commands, bytesRead, bytesWritten }) => ({
+			kind: target === undefined ? 'discovery' : 'normal',
+			...(target === undefined ? {} : { target }),
+			since: since.toISOString(),
+			initiator,
+			isid,
+			tsih,
+			remote,
+			commands,
+			bytesRead,
+			bytesWritten,
+		}));
+	}
+
+	iscsiStatistics(): Record<string, number> {
+		return Object.fromEntries(
+			Object.entries(this.#portal.statistics).filter((entry): entry is [string, number] => typeof entry[1] === 'number'),
+		);
+	}
+
+	#sessionsOf(target: string): number {
+		return this.#portal.sessions().filter((session) => session.target === target).length;
+	}
+
+	#inTurn<T>(change: () => Promise<T>): Promise<T> {
+		if (this.#state === 'stopping') return Promise.reject(new UsageError('The appliance is being stopped.', 'unavailable'));
+		const turn = this.#last.then(change);
+		// The next one does not care how this one ended: who asked for it is told.
+		this.#last = turn.catch(() => undefined);
+		return turn;
+	}
+}

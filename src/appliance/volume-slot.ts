@@ -1,0 +1,142 @@
+import { type BlockDevice, type Completion, type Outcome, copiedBytesMax } from '../blockvol/block-device.ts';
+
+/** What the appliance needs of an open volume. */
+export interface OpenVolume extends BlockDevice {
+	resize(sizeBytes: number): Promise<void>;
+	/** Counters and gauges by name. */
+	statistics(): object;
+	close(): Promise<void>;
+}
+
+export interface VolumeIdentity {
+	readonly uuid: string;
+	readonly sizeBytes: number;
+	readonly blockSize: 512 | 4096;
+}
+
+/**
+ * The place of a volume from the moment the configuration names it, so that listeners answer while the engine still replays.
+ *
+ *     opening ──opened()──▶ online
+ *        │                    │
+ *        ├──failed()──▶ faulted
+ *        └──────── end() ─────┴──▶ ended
+ *
+ * opening: commands wait, and run in their order once the volume is there; what waits is bounded by what the sessions may have outstanding.
+ * online: every call goes through. faulted: every command ends with `faulted`. ended: with `closed`.
+ */
+export class VolumeSlot implements BlockDevice {
+	readonly uuid: string;
+	readonly blockSize: 512 | 4096;
+	readonly #configuredBytes: number;
+	readonly #listeners = new Set<() => void>();
+	#volume: OpenVolume | undefined;
+	#refusal: Exclude<Outcome, 'good'> | undefined;
+	#failure: string | undefined;
+	#waiting: ((volume: BlockDevice) => void)[] = [];
+	#refused: Completion[] = [];
+	#endResize: (() => void) | undefined;
+
+	constructor(identity: VolumeIdentity) {
+		this.uuid = identity.uuid;
+		this.blockSize = identity.blockSize;
+		this.#configuredBytes = identity.sizeBytes;
+	}
+
+	get sizeBytes(): number {
+		return this.#volume?.sizeBytes ?? this.#configuredBytes;
+	}
+
+	get fault(): string | undefined {
+		return this.#failure ?? this.#volume?.fault;
+	}
+
+	get state(): 'opening' | 'online' | 'faulted' {
+		if (this.fault !== undefined) return 'faulted';
+		return this.#volume === undefined ? 'opening' : 'online';
+	}
+
+	/** The open volume, whatever its health; undefined before and after. */
+	get volume(): OpenVolume | undefined {
+		return this.#volume;
+	}
+
+	/** The replay is over. A size that differs from the configuration's (a crash in the middle of a resize) is the volume's. */
+	opened(volume: OpenVolume): void {
+		this.#volume = volume;
+		this.#endResize = volume.onResize(() => this.#resized());
+		if (volume.sizeBytes !== this.#configuredBytes) this.#resized();
+		this.#refused = [];
+		for (const start of this.#waiting.splice(0)) start(volume);
+	}
+
+	/** It could not be opened, `reason` says why in one sentence. */
+	failed(reason: string): void {
+		this.#failure = reason;
+		this.#refuseAll('faulted');
+	}
+
+	/** No command reaches the volume from now on. Returns it, for whom has to close it. */
+	end(): OpenVolume | undefined {
+		const volume = this.#volume;
+		this.#volume = undefined;
+		this.#endResize?.();
+		this.#refuseAll('closed');
+		return volume;
+	}
+
+	tryRead(offsetBytes: number, target: Uint8Array): Outcome | undefined {
+		return this.#volume === undefined ? this.#refusal : this.#volume.tryRead(offsetBytes, target);
+	}
+
+	read(offsetBytes: number, target: Uint8Array, completion: Completion): void {
+		if (this.#volume !== undefined) this.#volume.read(offsetBytes, target, completion);
+		else this.#wait(completion, (volume) => volume.read(offsetBytes, target, completion));
+	}
+
+	write(offsetBytes: number, data: Uint8Array, fua: boolean, completion: Completion): void {
+		if (this.#volume !== undefined) {
+			this.#volume.write(offsetBytes, data, fua, completion);
+			return;
+		}
+		// The caller may reuse a short buffer when write() returns: the contract of BlockDevice.
+		const kept = data.length <= copiedBytesMax ? Uint8Array.from(data) : data;
+		this.#wait(completion, (volume) => volume.write(offsetBytes, kept, fua, completion));
+	}
+
+	zero(offsetBytes: number, lengthBytes: number, fua: boolean, completion: Completion): void {
+		if (this.#volume !== undefined) this.#volume.zero(offsetBytes, lengthBytes, fua, completion);
+		else this.#wait(completion, (volume) => volume.zero(offsetBytes, lengthBytes, fua, completion));
+	}
+
+	flush(completion: Completion): void {
+		if (this.#volume !== undefined) this.#volume.flush(completion);
+		else this.#wait(completion, (volume) => volume.flush(completion));
+	}
+
+	onResize(listener: () => void): () => void {
+		this.#listeners.add(listener);
+		return () => this.#listeners.delete(listener);
+	}
+
+	#wait(completion: Completion, start: (volume: BlockDevice) => void): void {
+		const refusal = this.#refusal;
+		if (refusal !== undefined) {
+			// Never before the call returned.
+			queueMicrotask(() => completion.complete(refusal));
+			return;
+		}
+		this.#waiting.push(start);
+		this.#refused.push(completion);
+	}
+
+	#refuseAll(outcome: Exclude<Outcome, 'good'>): void {
+		this.#refusal = outcome;
+		this.#waiting = [];
+		for (const completion of this.#refused.splice(0)) completion.complete(outcome);
+	}
+
+	#resized(): void {
+		for (const listener of this.#listeners) listener();
+	}
+}

@@ -1,0 +1,199 @@
+import { randomUUID } from 'node:crypto';
+import type { LunMappingView, NewVolume, VolumeView } from '../admin/schemas.ts';
+import type { Configuration, VolumeRow } from '../config/configuration.ts';
+import { UsageError } from '../config/usage-error.ts';
+import { VolumeFault, VolumeUsageError } from '../blockvol/volume-fault.ts';
+import { type Disk, errorCode } from '../os/disk.ts';
+import type { Logger } from '../os/logger.ts';
+import type { DataDirectory } from './data-directory.ts';
+import { removeTree } from './remove-tree.ts';
+import { type OpenVolume, type VolumeIdentity, VolumeSlot } from './volume-slot.ts';
+
+/** How volumes come to be: the engine, or a stand-in of a test. */
+export interface VolumeEngine {
+	readonly disk: Disk;
+	create(directory: string, geometry: VolumeIdentity): Promise<void>;
+	open(directory: string, options: { log: Logger; forceCheck: boolean }): Promise<OpenVolume>;
+}
+
+/** The volumes of the configuration, each in its slot. Changes are made one at a time: the appliance sees to that. */
+export class Volumes {
+	readonly #engine: VolumeEngine;
+	readonly #configuration: Configuration;
+	readonly #directory: DataDirectory;
+	readonly #log: Logger;
+	readonly #slots = new Map<string, VolumeSlot>();
+	/** Directories that no volume owns and nobody doomed. */
+	unknownDirectories: readonly string[] = [];
+
+	constructor(engine: VolumeEngine, configuration: Configuration, directory: DataDirectory, log: Logger) {
+		this.#engine = engine;
+		this.#configuration = configuration;
+		this.#directory = directory;
+		this.#log = log;
+		for (const row of configuration.volumes()) this.#slots.set(row.name, new VolumeSlot(row));
+	}
+
+	slot(name: string): VolumeSlot {
+		const slot = this.#slots.get(name);
+		if (slot === undefined) throw new UsageError(`There is no volume ${name}.`, 'notFound');
+		return slot;
+	}
+
+	/** Ends what a crash left half done, and names the directories that it leaves alone. */
+	async settle(): Promise<void> {
+		for (const uuid of this.#configuration.doomedDirectories()) {
+			this.#log.info({ uuid }, 'removing the directory of a volume that was being made or deleted');
+			await this.#removeDirectory(uuid);
+		}
+		const known = new Set([...this.#slots.values()].map((slot) => slot.uuid));
+		const names = await this.#engine.disk.list(this.#directory.volumes);
+		this.unknownDirectories = names.filter((name) => !known.has(name)).toSorted();
+		for (const name of this.unknownDirectories)
+			this.#log.warn({ directory: this.#directory.volume(name) }, 'no volume owns this directory; it is left alone');
+	}
+
+	/** Opens all of them at once. One that cannot be opened is faulted, and the others go on. */
+	async openAll(forceCheck: boolean): Promise<void> {
+		await Promise.all(this.#configuration.volumes().map((row) => this.#open(row, this.slot(row.name), forceCheck)));
+	}
+
+	/** Flushes and closes all, in parallel. Resolves to the names of those that could not be closed properly. */
+	async closeAll(): Promise<string[]> {
+		const closed = await Promise.all([...this.#slots].map(([name, slot]) => this.#close(name, slot)));
+		this.#slots.clear();
+		return closed.filter((name) => name !== undefined);
+	}
+
+	list(): VolumeView[] {
+		return this.#configuration.volumes().map((row) => this.#view(row, this.#configuration.mappingsOf(row.name)));
+	}
+
+	view(name: string): VolumeView {
+		return this.#view(this.#configuration.volume(name), this.#configuration.mappingsOf(name));
+	}
+
+	counts(): { opening: number; online: number; faulted: number } {
+		const counts = { opening: 0, online: 0, faulted: 0 };
+		for (const slot of this.#slots.values()) counts[slot.state]++;
+		return counts;
+	}
+
+	faults(): { volume: string; fault: string }[] {
+		return [...this.#slots].flatMap(([volume, slot]) => (slot.fault === undefined ? [] : [{ volume, fault: slot.fault }]));
+	}
+
+	async create(volume: NewVolume): Promise<VolumeView> {
+		this.#configuration.checkNewVolume(volume);
+		const uuid = randomUUID();
+		this.#configuration.doomDirectory(uuid);
+		let row: VolumeRow;
+		try {
+			await this.#engine.create(this.#directory.volume(uuid), { uuid, sizeBytes: volume.sizeBytes, blockSize: volume.blockSize });
+			await this.#engine.disk.syncDirectory(this.#directory.volumes);
+			row = this.#configuration.addVolume({ name: volume.name, uuid, sizeBytes: volume.sizeBytes, blockSize: volume.blockSize });
+		} catch (error) {
+			await this.#removeDirectory(uuid);
+			throw asUsage(error, `Volume ${volume.name} was not made`);
+		}
+		const slot = new VolumeSlot(row);
+		this.#slots.set(row.name, slot);
+		await this.#open(row, slot, false);
+		return this.view(row.name);
+	}
+
+	async resize(name: string, sizeBytes: number): Promise<VolumeView> {
+		this.#configuration.checkResize(name, sizeBytes);
+		const { volume } = this.slot(name);
+		if (volume === undefined) throw new UsageError(`Volume ${name} is not open: see its state.`, 'unavailable');
+		try {
+			// The volume first: after a crash between the two the volume is the larger one, and the restart takes its size over.
+			await volume.resize(sizeBytes);
+		} catch (error) {
+			throw asUsage(error, `Volume ${name} was not resized`);
+		}
+		this.#configuration.resizeVolume(name, sizeBytes);
+		return this.view(name);
+	}
+
+	/** Deletes a volume that no target maps. Its name is free when this returns, and its data gone. */
+	async delete(name: string): Promise<void> {
+		const row = this.#configuration.removeVolume(name);
+		const slot = this.slot(name);
+		this.#slots.delete(name);
+		await this.#close(name, slot);
+		await this.#removeDirectory(row.uuid);
+	}
+
+	async #open(row: VolumeRow, slot: VolumeSlot, forceCheck: boolean): Promise<void> {
+		try {
+			const volume = await this.#engine.open(this.#directory.volume(row.uuid), { log: this.#log, forceCheck });
+			if (volume.uuid !== row.uuid || volume.blockSize !== row.blockSize) {
+				await volume.close();
+				throw new VolumeFault(`The directory ${row.uuid} holds another volume than the configuration says.`);
+			}
+			slot.opened(volume);
+			if (volume.sizeBytes > row.sizeBytes) this.#configuration.resizeVolume(row.name, volume.sizeBytes);
+		} catch (error) {
+			const code = errorCode(error);
+			if (!(error instanceof VolumeFault) && code === '') throw error;
+			const reason = error instanceof VolumeFault ? error.message : `The volume cannot be opened (${code}).`;
+			this.#log.error({ volume: row.name, uuid: row.uuid, err: error }, 'a volume cannot be opened');
+			slot.failed(reason);
+		}
+	}
+
+	/** Resolves to the name when the volume could not be closed properly; the log says why. */
+	async #close(name: string, slot: VolumeSlot): Promise<string | undefined> {
+		const volume = slot.end();
+		if (volume === undefined) return undefined;
+		try {
+			await volume.close();
+			return undefined;
+		} catch (error) {
+			if (!(error instanceof VolumeFault) && errorCode(error) === '') throw error;
+			this.#log.error({ volume: name, err: error }, 'a volume could not be closed properly');
+			return name;
+		}
+	}
+
+	/** A directory that cannot be removed stays doomed: the next start tries again. */
+	async #removeDirectory(uuid: string): Promise<void> {
+		try {
+			await removeTree(this.#engine.disk, this.#directory.volume(uuid));
+			await this.#engine.disk.syncDirectory(this.#directory.volumes);
+		} catch (error) {
+			if (errorCode(error) === '') throw error;
+			this.#log.error({ uuid, err: error }, 'the directory of a deleted volume cannot be removed');
+			return;
+		}
+		this.#configuration.directoryRemoved(uuid);
+	}
+
+	#view(row: VolumeRow, mappings: readonly LunMappingView[]): VolumeView {
+		const slot = this.slot(row.name);
+		return {
+			...row,
+			sizeBytes: slot.sizeBytes,
+			state: slot.state,
+			...(slot.fault === undefined ? {} : { fault: slot.fault }),
+			mappings: [...mappings],
+			...(slot.volume === undefined ? {} : { statistics: numbers(slot.volume.statistics()) }),
+		};
+	}
+}
+
+/** What the engine refuses or the kernel reports, as the sentence for who asked; anything else is ours and goes on. */
+function asUsage(error: unknown, what: string): unknown {
+	const cause = { cause: error };
+	if (error instanceof VolumeUsageError) return new UsageError(error.message, 'invalid', cause);
+	if (error instanceof VolumeFault) return new UsageError(`${what}: ${error.message}`, 'unavailable', cause);
+	const code = errorCode(error);
+	if (code === 'ENOSPC' || code === 'EDQUOT') return new UsageError(`${what}: the file system is full.`, 'noSpace', cause);
+	if (code === '' || error instanceof UsageError) return error;
+	return new UsageError(`${what}: the data directory answers ${code}.`, 'unavailable', cause);
+}
+
+function numbers(statistics: object): Record<string, number> {
+	return Object.fromEntries(Object.entries(statistics).filter((entry): entry is [string, number] => typeof entry[1] === 'number'));
+}

@@ -1,0 +1,156 @@
+import { readFileSync } from 'node:fs';
+import { type RequestOptions, request as plainRequest } from 'node:http';
+import { request as tlsRequest } from 'node:https';
+import { join, resolve } from 'node:path';
+import { UsageError } from '../config/usage-error.ts';
+import { errorCode } from '../os/disk.ts';
+
+/** Which appliance a command speaks to: the flags of every command but serve. */
+export interface Whereabouts {
+	readonly dataDir: string;
+	readonly socket?: string;
+	readonly host?: string;
+	readonly tokenFile?: string;
+}
+
+/** The appliance said no, or could not be asked. */
+export class ApiError extends Error {
+	override readonly name = 'ApiError';
+	/** HTTP status; 0 when there was no answer. */
+	readonly status: number;
+
+	constructor(message: string, status: number, options?: ErrorOptions) {
+		super(message, options);
+		this.status = status;
+	}
+}
+
+/** An answer is a listing of bounded things; what is longer is not from a blockport. */
+const answerBytesMax = 64 * 2 ** 20;
+const timeoutMs = 120_000;
+
+export class ApiClient {
+	readonly #place: string;
+	readonly #options: RequestOptions;
+	readonly #request: typeof plainRequest;
+
+	/** Throws UsageError for a host that is no URL and a token file that cannot be read. */
+	constructor(where: Whereabouts) {
+		this.#request = plainRequest;
+		if (where.host === undefined || where.socket !== undefined) {
+			const socketPath = resolve(where.socket ?? join(where.dataDir, 'blockport.sock'));
+			this.#place = socketPath;
+			this.#options = { socketPath, headers: { host: 'localhost' } };
+			return;
+		}
+		const url = parseHost(where.host);
+		if (url.protocol === 'https:') this.#request = tlsRequest;
+		this.#place = url.origin;
+		const token = readToken(where.tokenFile);
+		this.#options = {
+			hostname: url.hostname.replace(/^\[(.*)\]$/, '$1'),
+			port: url.port,
+			headers: token === undefined ? {} : { authorization: `Bearer ${token}` },
+		};
+	}
+
+	get<T>(path: string): Promise<T> {
+		return this.#call<T>('GET', path);
+	}
+
+	post<T>(path: string, body: object): Promise<T> {
+		return this.#call<T>('POST', path, body);
+	}
+
+	put<T>(path: string, body?: object): Promise<T> {
+		return this.#call<T>('PUT', path, body);
+	}
+
+	patch<T>(path: string, body: object): Promise<T> {
+		return this.#call<T>('PATCH', path, body);
+	}
+
+	delete<T>(path: string): Promise<T> {
+		return this.#call<T>('DELETE', path);
+	}
+
+	async #call<T>(method: string, path: string, body?: object): Promise<T> {
+		const { status, text } = await this.#exchange(method, path, body === undefined ? undefined : JSON.stringify(body));
+		const parsed = parseJson(text);
+		if (status >= 200 && status < 300) return parsed as T;
+		throw new ApiError(
+			messageOf(parsed) ?? `${this.#place} answered HTTP ${status} and no blockport error: is it another program?`,
+			status,
+		);
+	}
+
+	#exchange(method: string, path: string, body: string | undefined): Promise<{ status: number; text: string }> {
+		return new Promise((resolve, reject) => {
+			const options: RequestOptions = { ...this.#options, method, path, timeout: timeoutMs, agent: false };
+			if (body !== undefined) {
+				options.headers = { ...this.#options.headers, 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) };
+			}
+			const request = this.#request(options, (response) => {
+				const chunks: Buffer[] = [];
+				let length = 0;
+				response.on('data', (chunk: Buffer) => {
+					length += chunk.length;
+					if (length > answerBytesMax) request.destroy(new ApiError(`${this.#place} sends more than a blockport would.`, 0));
+					else chunks.push(chunk);
+				});
+				response.on('end', () => resolve({ status: response.statusCode ?? 0, text: Buffer.concat(chunks).toString('utf8') }));
+				response.on('error', (error) => reject(this.#unanswered(error)));
+			});
+			request.on('timeout', () => request.destroy(new ApiError(`${this.#place} did not answer within ${timeoutMs / 1000} s.`, 0)));
+			request.on('error', (error) => reject(this.#unanswered(error)));
+			request.end(body);
+		});
+	}
+
+	#unanswered(error: Error): Error {
+		if (error instanceof ApiError) return error;
+		const code = errorCode(error);
+		if (code === 'EACCES') return new ApiError(`${this.#place} may not be used by this user.`, 0, { cause: error });
+		if (code === 'ENOENT' || code === 'ECONNREFUSED') {
+			return new ApiError(
+				`No blockport answers at ${this.#place}: start it with "blockport serve", or name another with --data-dir, --socket or --host.`,
+				0,
+				{
+					cause: error,
+				},
+			);
+		}
+		return new ApiError(`The connection to ${this.#place} failed (${code === '' ? error.message : code}).`, 0, { cause: error });
+	}
+}
+
+function parseHost(host: string): URL {
+	const text = /^https?:\/\//.test(host) ? host : `http://${host}`;
+	if (!URL.canParse(text)) throw new UsageError(`--host takes a URL such as http://127.0.0.1:9260, not ${JSON.stringify(host)}.`);
+	return new URL(text);
+}
+
+function readToken(path: string | undefined): string | undefined {
+	if (path === undefined) return process.env['BLOCKPORT_TOKEN'];
+	try {
+		return readFileSync(path, 'utf8').trim();
+	} catch (error) {
+		throw new UsageError(`The file ${path} of --token-file cannot be read (${errorCode(error)}).`, 'invalid', { cause: error });
+	}
+}
+
+function parseJson(text: string): unknown {
+	try {
+		return text === '' ? undefined : JSON.parse(text);
+	} catch (error) {
+		if (error instanceof SyntaxError) return undefined;
+		throw error;
+	}
+}
+
+function messageOf(body: unknown): string | undefined {
+	if (typeof body !== 'object' || body === null || !('error' in body)) return undefined;
+	const { error } = body;
+	if (typeof error !== 'object' || error === null || !('message' in error)) return undefined;
+	return typeof error.message === 'string' ? error.message : undefined;
+}

@@ -1,0 +1,48 @@
+import { Command, CommanderError } from 'commander';
+import { UsageError } from '../config/usage-error.ts';
+import { ApiError } from './api-client.ts';
+import { type MakeServer, serveCommand } from './serve-command.ts';
+import { sessionCommand, statusCommand } from './status-commands.ts';
+import { targetCommand } from './target-commands.ts';
+import { type CheckVolume, volumeCommand } from './volume-commands.ts';
+
+/** What the CLI cannot do by itself; the launcher brings it. */
+export interface Surroundings {
+	readonly version: string;
+	readonly makeServer: MakeServer;
+	readonly checkVolume: CheckVolume;
+}
+
+export const exitCode = { done: 0, failed: 1, usage: 2 } as const;
+
+/** Runs one command line (without node and script). Resolves to the exit code; rejects only for a fault of ours. */
+export async function main(words: readonly string[], surroundings: Surroundings): Promise<number> {
+	try {
+		await program(surroundings).parseAsync([...words], { from: 'user' });
+		return exitCode.done;
+	} catch (error) {
+		if (error instanceof CommanderError) return error.exitCode === 0 ? exitCode.done : exitCode.usage;
+		if (!(error instanceof UsageError || error instanceof ApiError)) throw error;
+		process.stderr.write(`blockport: ${error.message}\n`);
+		return error instanceof UsageError || error.status === 400 ? exitCode.usage : exitCode.failed;
+	}
+}
+
+export function program(surroundings: Surroundings): Command {
+	const root = new Command('blockport')
+		.description('iSCSI block storage from one process')
+		.version(surroundings.version)
+		.addCommand(serveCommand(surroundings.makeServer))
+		.addCommand(volumeCommand(surroundings.checkVolume))
+		.addCommand(targetCommand())
+		.addCommand(sessionCommand())
+		.addCommand(statusCommand());
+	everyCommand(root, (command) => command.exitOverride().showHelpAfterError('(add --help for what there is)'));
+	return root;
+}
+
+/** exitOverride and the like are not inherited by commands that were made elsewhere. */
+function everyCommand(command: Command, visit: (command: Command) => void): void {
+	visit(command);
+	for (const child of command.commands) everyCommand(child, visit);
+}

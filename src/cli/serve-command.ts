@@ -1,0 +1,152 @@
+import { flushCompileCache } from 'node:module';
+import { Command, Option } from 'commander';
+import { type DestinationStream, type Logger, destination, pino } from 'pino';
+import { type Endpoint, parseEndpoint, printEndpoint } from '../config/endpoint.ts';
+import { UsageError } from '../config/usage-error.ts';
+import { checkVolumeSize } from '../config/names.ts';
+import { demoCommands } from './demo-commands.ts';
+import { size } from './flags.ts';
+
+export interface ServeSettings {
+	readonly dataDirectory: string;
+	readonly demo: boolean;
+	readonly demoBytes: number | undefined;
+	readonly iscsi: Endpoint | undefined;
+	readonly admin: Endpoint | undefined;
+	readonly socket: string | undefined;
+	readonly adminTokenFile: string | undefined;
+	readonly adminTlsCertFile: string | undefined;
+	readonly adminTlsKeyFile: string | undefined;
+	readonly forceCheck: boolean;
+	readonly log: Logger;
+}
+
+/** A process that serves: the appliance, behind an interface so that the CLI need not know it. */
+export interface Server {
+	/** Resolves when it serves; rejects with UsageError. */
+	start(): Promise<void>;
+	/** Resolves when everything is closed, to the names of volumes that could not be closed properly. */
+	stop(): Promise<readonly string[]>;
+	readonly iscsi: Endpoint | undefined;
+	readonly admin: Endpoint | undefined;
+	readonly socket: string;
+	readonly notices: readonly string[];
+	/** URL parts of what the demo exports, if it does. */
+	readonly demo: { readonly target: string; readonly lun: number } | undefined;
+}
+
+export type MakeServer = (settings: ServeSettings) => Promise<Server>;
+
+interface ServeFlags {
+	dataDir: string;
+	demo?: boolean;
+	demoSize?: number;
+	iscsi?: string;
+	admin?: string;
+	socket?: string;
+	adminTokenFile?: string;
+	adminTlsCert?: string;
+	adminTlsKey?: string;
+	forceCheck?: boolean;
+	logLevel: string;
+}
+
+/** Logs that nobody reads must not fill the memory. */
+const logBufferBytesMax = 1024 * 1024;
+
+export function serveCommand(makeServer: MakeServer): Command {
+	return new Command('serve')
+		.description('run the appliance until SIGTERM or SIGINT; a second signal does not wait')
+		.option('--data-dir <dir>', 'where everything is kept; made if it is not there', './blockport-data')
+		.option('--demo', 'without configuration, make a volume and a target open to all on loopback, and print how to use them')
+		.option('--demo-size <size>', 'size of the demo volume (default: 10G)', size)
+		.option('--iscsi <host:port>', 'iSCSI listener (default: port 3260 or the next free one; 0.0.0.0, under --demo 127.0.0.1)')
+		.option('--admin <host:port>', 'admin API (default: 127.0.0.1, port 9260 or the next free one)')
+		.option('--socket <path>', 'Unix socket of the admin API (default: blockport.sock in the data directory)')
+		.option('--admin-token-file <path>', 'token that --admin asks for')
+		.option('--admin-tls-cert <path>', 'certificate of --admin, PEM')
+		.option('--admin-tls-key <path>', 'key of --admin, PEM')
+		.option('--force-check', 'verify every volume on disk before it is served')
+		.addOption(
+			new Option('--log-level <level>', 'least severe messages logged to stderr')
+				.choices(['debug', 'info', 'warn', 'error', 'silent'])
+				.default('info'),
+		)
+		.action((flags: ServeFlags) => serve(flags, makeServer));
+}
+
+async function serve(flags: ServeFlags, makeServer: MakeServer): Promise<void> {
+	if (flags.demoSize !== undefined) {
+		if (flags.demo !== true) throw new UsageError('--demo-size goes with --demo.');
+		checkVolumeSize(flags.demoSize);
+	}
+	const stream = destination({ dest: 2, sync: false, maxLength: logBufferBytesMax });
+	const log = pino({ level: flags.logLevel, base: null }, stream);
+	process.once('exit', () => flushLog(stream));
+	const server = await makeServer({
+		dataDirectory: flags.dataDir,
+		demo: flags.demo === true,
+		demoBytes: flags.demoSize,
+		iscsi: endpoint(flags.iscsi, '--iscsi', { host: flags.demo === true ? '127.0.0.1' : '0.0.0.0', port: 3260 }),
+		admin: endpoint(flags.admin, '--admin', { host: '127.0.0.1', port: 9260 }),
+		socket: flags.socket,
+		adminTokenFile: flags.adminTokenFile,
+		adminTlsCertFile: flags.adminTlsCert,
+		adminTlsKeyFile: flags.adminTlsKey,
+		forceCheck: flags.forceCheck === true,
+		log,
+	});
+	const asked = stopAsked(log);
+	await server.start();
+	announce(server);
+	// The compiled modules are kept for the next start, which then needs less time and memory.
+	flushCompileCache();
+	await asked;
+	const unclosed = await server.stop();
+	log.info({}, 'stopped');
+	if (unclosed.length > 0)
+		throw new UsageError(`Not closed properly: ${unclosed.join(', ')}; the next start recovers them.`, 'unavailable');
+}
+
+/** Resolves at the first SIGTERM or SIGINT. The second ends the process at once, as the signal itself would. */
+function stopAsked(log: Logger): Promise<void> {
+	return new Promise((resolve) => {
+		let asked = false;
+		for (const [signal, number] of [
+			['SIGTERM', 15],
+			['SIGINT', 2],
+		] as const) {
+			process.on(signal, () => {
+				if (asked) process.exit(128 + number);
+				asked = true;
+				log.info({ signal }, 'stopping: sessions are asked to log out, then volumes are flushed');
+				resolve();
+			});
+		}
+	});
+}
+
+function announce(server: Server): void {
+	const { iscsi, admin, demo } = server;
+	const text = server.notices.map((notice) => `note: ${notice}`);
+	if (demo !== undefined && iscsi !== undefined) text.push('', ...demoCommands(iscsi, demo), '');
+	const places = [
+		...(iscsi === undefined ? [] : [`iSCSI ${printEndpoint(iscsi)}`]),
+		...(admin === undefined ? [] : [`admin ${printEndpoint(admin)}`]),
+		`socket ${server.socket}`,
+	];
+	text.push(`blockport ready: ${places.join(', ')}`);
+	process.stdout.write(`${text.join('\n')}\n`);
+}
+
+function endpoint(text: string | undefined, flag: string, usual: Endpoint): Endpoint | undefined {
+	return text === undefined ? undefined : parseEndpoint(text, usual, flag);
+}
+
+function flushLog(stream: DestinationStream & { flushSync(): void }): void {
+	try {
+		stream.flushSync();
+	} catch {
+		// The other end of stderr is gone, or the stream is not open yet: there is nobody to tell.
+	}
+}

@@ -1,0 +1,60 @@
+import { Command } from 'commander';
+import type { SessionView, StatusView } from '../admin/schemas.ts';
+import { printEndpoint } from '../config/endpoint.ts';
+import { ApiClient } from './api-client.ts';
+import { type CommonFlags, remoteCommand } from './flags.ts';
+import { printSize } from './size.ts';
+import { lines, show, table } from './terminal.ts';
+
+export function statusCommand(): Command {
+	return remoteCommand('status', 'show how the appliance is').action(async (flags: CommonFlags) => {
+		await show(flags.json, await new ApiClient(flags).get<StatusView>('/v1/status'), describe);
+	});
+}
+
+export function sessionCommand(): Command {
+	const session = new Command('session').description('look at iSCSI sessions');
+	session.addCommand(
+		remoteCommand('list', 'list sessions').action(async (flags: CommonFlags) => {
+			const found = await new ApiClient(flags).get<{ sessions: SessionView[] }>('/v1/sessions');
+			await show(flags.json, found, ({ sessions }) =>
+				table(
+					['INITIATOR', 'TARGET', 'FROM', 'SINCE', 'COMMANDS', 'READ', 'WRITTEN'],
+					sessions.map((one) => [
+						one.initiator,
+						one.target ?? 'discovery',
+						one.remote,
+						one.since,
+						String(one.commands),
+						printSize(one.bytesRead),
+						printSize(one.bytesWritten),
+					]),
+					'There are no sessions.',
+				),
+			);
+		}),
+	);
+	return session;
+}
+
+function describe(status: StatusView): string {
+	const { volumes, memory } = status;
+	return lines([
+		['version', status.version],
+		['state', status.state],
+		['pid', String(status.pid)],
+		['started', status.startedAt],
+		['data directory', `${status.dataDirectory}, ${printSize(status.freeBytes)} free`],
+		['iSCSI', status.iscsi === undefined ? undefined : printEndpoint(status.iscsi)],
+		['administration', status.admin === undefined ? undefined : printEndpoint(status.admin)],
+		['volumes', `${volumes.online} online, ${volumes.opening} opening, ${volumes.faulted} faulted`],
+		...status.faults.map(({ volume, fault }) => ['fault', `${volume}: ${fault}`] as const),
+		['targets', String(status.targets)],
+		['sessions', String(status.sessions)],
+		[
+			'memory',
+			`${printSize(memory.rssBytes)} resident; ${printSize(memory.budgetUsedBytes)} of ${printSize(memory.budgetLimitBytes)} payload in flight`,
+		],
+		...status.unknownDirectories.map((name) => ['unknown directory', name] as const),
+	]);
+}

@@ -1,0 +1,105 @@
+import { Command, Option } from 'commander';
+import type { VolumeView } from '../admin/schemas.ts';
+import { ApiClient, ApiError } from './api-client.ts';
+import { type CommonFlags, remoteCommand, size } from './flags.ts';
+import { printSize } from './size.ts';
+import { confirm, lines, show, table } from './terminal.ts';
+
+/** What `volume check` found, one sentence each; the volume is sound when there is none. */
+export type CheckVolume = (dataDirectory: string, volume: string) => Promise<readonly { readonly message: string }[]>;
+
+export function volumeCommand(checkVolume: CheckVolume): Command {
+	const volume = new Command('volume').description('make, list, grow, delete and check volumes');
+
+	volume.addCommand(
+		remoteCommand('create', 'make a thin volume')
+			.argument('<name>')
+			.requiredOption('--size <size>', 'for example 10G (GiB), 512M, 1.5T; a multiple of 4096 bytes', size)
+			.addOption(new Option('--block-size <bytes>', 'logical block').choices(['512', '4096']).default('512'))
+			.action(async (name: string, flags: CommonFlags & { size: number; blockSize: string }) => {
+				const body = { name, sizeBytes: flags.size, blockSize: Number(flags.blockSize) };
+				const made = await new ApiClient(flags).post<VolumeView>('/v1/volumes', body);
+				await show(flags.json, made, () => `volume ${made.name} made: ${printSize(made.sizeBytes)}, uuid ${made.uuid}`);
+			}),
+	);
+
+	volume.addCommand(
+		remoteCommand('list', 'list volumes').action(async (flags: CommonFlags) => {
+			const found = await new ApiClient(flags).get<{ volumes: VolumeView[] }>('/v1/volumes');
+			await show(flags.json, found, ({ volumes }) =>
+				table(
+					['NAME', 'SIZE', 'BLOCK', 'STATE', 'MAPPED AS'],
+					volumes.map((one) => [one.name, printSize(one.sizeBytes), String(one.blockSize), one.state, mappings(one)]),
+					'There are no volumes.',
+				),
+			);
+		}),
+	);
+
+	volume.addCommand(
+		remoteCommand('show', 'show one volume with its counters')
+			.argument('<name>')
+			.action(async (name: string, flags: CommonFlags) => {
+				await show(flags.json, await new ApiClient(flags).get<VolumeView>(path(name)), describe);
+			}),
+	);
+
+	volume.addCommand(
+		remoteCommand('resize', 'grow a volume; initiators see the new size at once')
+			.argument('<name>')
+			.requiredOption('--size <size>', 'the new size', size)
+			.action(async (name: string, flags: CommonFlags & { size: number }) => {
+				const resized = await new ApiClient(flags).patch<VolumeView>(path(name), { sizeBytes: flags.size });
+				await show(flags.json, resized, () => `volume ${name} has ${printSize(resized.sizeBytes)} now`);
+			}),
+	);
+
+	volume.addCommand(
+		remoteCommand('delete', 'delete a volume and all its data; it must not be mapped')
+			.argument('<name>')
+			.option('-y, --yes', 'do not ask')
+			.action(async (name: string, flags: CommonFlags & { yes?: boolean }) => {
+				if (!(await confirm(`Deleting volume ${name} and all its data`, flags.yes))) throw new ApiError('Nothing was deleted.', 0);
+				await new ApiClient(flags).delete(path(name));
+				await show(flags.json, { deleted: name }, () => `volume ${name} deleted`);
+			}),
+	);
+
+	volume.addCommand(
+		new Command('check')
+			.description('verify everything on disk of a volume; the appliance must not run')
+			.argument('<name>')
+			.option('--data-dir <dir>', 'data directory', './blockport-data')
+			.option('--json', 'print JSON')
+			.action(async (name: string, flags: { dataDir: string; json?: boolean }) => {
+				const findings = await checkVolume(flags.dataDir, name);
+				await show(flags.json, { volume: name, findings }, () =>
+					findings.length === 0 ? `volume ${name} is sound` : findings.map((finding) => finding.message).join('\n'),
+				);
+				if (findings.length > 0) throw new ApiError(`Volume ${name} has ${findings.length} findings.`, 0);
+			}),
+	);
+	return volume;
+}
+
+function path(name: string): string {
+	return `/v1/volumes/${encodeURIComponent(name)}`;
+}
+
+function mappings(volume: VolumeView): string {
+	return volume.mappings.map(({ target, lun }) => `${target} LUN ${lun}`).join(', ');
+}
+
+function describe(volume: VolumeView): string {
+	return lines([
+		['name', volume.name],
+		['uuid', volume.uuid],
+		['size', `${printSize(volume.sizeBytes)} (${volume.sizeBytes} bytes)`],
+		['block size', String(volume.blockSize)],
+		['created', volume.createdAt],
+		['state', volume.state],
+		['fault', volume.fault],
+		['mapped as', mappings(volume) || 'nothing'],
+		...Object.entries(volume.statistics ?? {}).map(([name, value]) => [name, String(value)] as const),
+	]);
+}
