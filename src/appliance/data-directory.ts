@@ -1,7 +1,8 @@
 import { mkdir, stat } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { UsageError } from '../config/usage-error.ts';
-import { type Disk, type DiskLock, errorCode } from '../os/disk.ts';
+import type { Disk, DiskLock } from '../os/disk.ts';
+import { kernelCode } from './kernel-code.ts';
 
 /** The one directory that holds everything of an appliance. */
 export class DataDirectory {
@@ -72,12 +73,12 @@ async function makeDirectory(disk: Disk, path: string): Promise<void> {
 		await mkdir(path, { mode: 0o700 });
 		await disk.syncDirectory(dirname(path));
 	} catch (error) {
-		if (errorCode(error) === 'ENOENT') {
+		if (kernelCode(error) === 'ENOENT') {
 			throw new UsageError(`The directory ${dirname(path)} does not exist: make it, or choose another with --data-dir.`, 'invalid', {
 				cause: error,
 			});
 		}
-		if (errorCode(error) !== 'EEXIST') throw unusable(path, error);
+		if (kernelCode(error) !== 'EEXIST') throw unusable(path, error);
 		if (!(await isDirectory(path)))
 			throw new UsageError(`${path} is no directory: choose another with --data-dir.`, 'invalid', { cause: error });
 	}
@@ -92,7 +93,7 @@ async function isDirectory(path: string): Promise<boolean> {
 }
 
 function unusable(path: string, error: unknown): UsageError {
-	const code = errorCode(error);
+	const code = kernelCode(error);
 	if (code === '') throw error;
 	const cause = { cause: error };
 	switch (code) {

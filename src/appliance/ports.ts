@@ -1,6 +1,6 @@
 import { type Endpoint, printEndpoint } from '../config/endpoint.ts';
 import { UsageError } from '../config/usage-error.ts';
-import { errorCode } from '../os/disk.ts';
+import { kernelCode } from './kernel-code.ts';
 
 /** How many ports behind the usual one are tried. */
 export const portsTriedMax = 64;
@@ -19,7 +19,7 @@ export async function listenAt<T>(
 		try {
 			return { listening: await listen({ host, port: port + tried }), tried };
 		} catch (error) {
-			const code = errorCode(error);
+			const code = kernelCode(error);
 			if (code === '') throw error;
 			if (code === 'EADDRINUSE' && tried + 1 < attempts) continue;
 			throw new UsageError(sentence(what, { host, port }, attempts, code), code === 'EADDRINUSE' ? 'inUse' : 'unavailable', {

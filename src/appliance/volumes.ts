@@ -3,11 +3,12 @@ import type { LunMappingView, NewVolume, VolumeView } from '../admin/schemas.ts'
 import type { Configuration, VolumeRow } from '../config/configuration.ts';
 import { UsageError } from '../config/usage-error.ts';
 import { VolumeFault, VolumeUsageError } from '../blockvol/volume-fault.ts';
-import { type Disk, errorCode } from '../os/disk.ts';
+import type { Disk } from '../os/disk.ts';
 import type { Logger } from '../os/logger.ts';
 import type { DataDirectory } from './data-directory.ts';
 import { removeTree } from './remove-tree.ts';
 import { type OpenVolume, type VolumeIdentity, VolumeSlot } from './volume-slot.ts';
+import { kernelCode } from './kernel-code.ts';
 
 /** How volumes come to be: the engine, or a stand-in of a test. */
 export interface VolumeEngine {
@@ -135,7 +136,7 @@ export class Volumes {
 			slot.opened(volume);
 			if (volume.sizeBytes > row.sizeBytes) this.#configuration.resizeVolume(row.name, volume.sizeBytes);
 		} catch (error) {
-			const code = errorCode(error);
+			const code = kernelCode(error);
 			if (!(error instanceof VolumeFault) && code === '') throw error;
 			const reason = error instanceof VolumeFault ? error.message : `The volume cannot be opened (${code}).`;
 			this.#log.error({ volume: row.name, uuid: row.uuid, err: error }, 'a volume cannot be opened');
@@ -151,7 +152,7 @@ export class Volumes {
 			await volume.close();
 			return undefined;
 		} catch (error) {
-			if (!(error instanceof VolumeFault) && errorCode(error) === '') throw error;
+			if (!(error instanceof VolumeFault) && kernelCode(error) === '') throw error;
 			this.#log.error({ volume: name, err: error }, 'a volume could not be closed properly');
 			return name;
 		}
@@ -163,7 +164,7 @@ export class Volumes {
 			await removeTree(this.#engine.disk, this.#directory.volume(uuid));
 			await this.#engine.disk.syncDirectory(this.#directory.volumes);
 		} catch (error) {
-			if (errorCode(error) === '') throw error;
+			if (kernelCode(error) === '') throw error;
 			this.#log.error({ uuid, err: error }, 'the directory of a deleted volume cannot be removed');
 			return;
 		}
@@ -188,7 +189,7 @@ function asUsage(error: unknown, what: string): unknown {
 	const cause = { cause: error };
 	if (error instanceof VolumeUsageError) return new UsageError(error.message, 'invalid', cause);
 	if (error instanceof VolumeFault) return new UsageError(`${what}: ${error.message}`, 'unavailable', cause);
-	const code = errorCode(error);
+	const code = kernelCode(error);
 	if (code === 'ENOSPC' || code === 'EDQUOT') return new UsageError(`${what}: the file system is full.`, 'noSpace', cause);
 	if (code === '' || error instanceof UsageError) return error;
 	return new UsageError(`${what}: the data directory answers ${code}.`, 'unavailable', cause);

@@ -1,0 +1,194 @@
+import { readFile, writeFile } from 'node:fs/promises';
+import { type Server, createServer } from 'node:net';
+import { join } from 'node:path';
+import type { ApplianceParts, IscsiPortal } from '../../src/appliance.ts';
+import type { VolumeEngine } from '../../src/appliance/volumes.ts';
+import type { OpenVolume, VolumeIdentity } from '../../src/appliance/volume-slot.ts';
+import type { Completion, Outcome } from '../../src/blockvol/block-device.ts';
+import { VolumeFault, VolumeUsageError } from '../../src/blockvol/volume-fault.ts';
+import type { Endpoint } from '../../src/config/endpoint.ts';
+import type { SessionSummary } from '../../src/iscsi/listener.ts';
+import type { TargetRegistry } from '../../src/iscsi/registry.ts';
+import type { Disk } from '../../src/os/disk.ts';
+import { FileDisk } from '../../src/os/file-disk.ts';
+
+/** A volume in memory that notes what it was asked. */
+export class StandInVolume implements OpenVolume {
+	readonly uuid: string;
+	readonly blockSize: 512 | 4096;
+	sizeBytes: number;
+	fault: string | undefined = undefined;
+	closed = false;
+	closeError: Error | undefined = undefined;
+	readonly calls: string[] = [];
+	readonly #listeners = new Set<() => void>();
+
+	constructor(identity: VolumeIdentity) {
+		this.uuid = identity.uuid;
+		this.blockSize = identity.blockSize;
+		this.sizeBytes = identity.sizeBytes;
+	}
+
+	tryRead(): Outcome | undefined {
+		return 'good';
+	}
+
+	read(offsetBytes: number, _target: Uint8Array, completion: Completion): void {
+		this.#end(`read ${offsetBytes}`, completion);
+	}
+
+	write(offsetBytes: number, data: Uint8Array, fua: boolean, completion: Completion): void {
+		this.#end(`write ${offsetBytes} ${Buffer.from(data.subarray(0, 4)).toString()} ${fua}`, completion);
+	}
+
+	zero(offsetBytes: number, lengthBytes: number, fua: boolean, completion: Completion): void {
+		this.#end(`zero ${offsetBytes} ${lengthBytes} ${fua}`, completion);
+	}
+
+	flush(completion: Completion): void {
+		this.#end('flush', completion);
+	}
+
+	onResize(listener: () => void): () => void {
+		this.#listeners.add(listener);
+		return () => this.#listeners.delete(listener);
+	}
+
+	async resize(sizeBytes: number): Promise<void> {
+		if (sizeBytes === 8192 * 3) throw new VolumeUsageError('That is an odd size.');
+		if (sizeBytes === 8192 * 5) throw Object.assign(new Error('ENOSPC: ftruncate'), { code: 'ENOSPC' });
+		this.sizeBytes = sizeBytes;
+		for (const listener of this.#listeners) listener();
+	}
+
+	statistics(): object {
+		return { dirtyPages: 3, walBytes: 4096, name: 'not a number' };
+	}
+
+	async close(): Promise<void> {
+		this.closed = true;
+		if (this.closeError !== undefined) throw this.closeError;
+	}
+
+	#end(call: string, completion: Completion): void {
+		this.calls.push(call);
+		queueMicrotask(() => completion.complete('good'));
+	}
+}
+
+/** Keeps a volume as one file of JSON in its directory. */
+export class StandInEngine implements VolumeEngine {
+	readonly disk: Disk;
+	readonly opened: StandInVolume[] = [];
+	/** Called before each step; may throw, or wait. */
+	before: (step: 'create' | 'created' | 'open', identity: VolumeIdentity) => unknown = () => undefined;
+
+	constructor(disk: Disk = new FileDisk()) {
+		this.disk = disk;
+	}
+
+	async create(directory: string, identity: VolumeIdentity): Promise<void> {
+		await this.before('create', identity);
+		await this.disk.makeDirectory(join(directory, 'wal'));
+		await writeFile(join(directory, 'superblock'), JSON.stringify(identity));
+		await writeFile(join(directory, 'wal', '0.wal'), 'x');
+		await this.before('created', identity);
+	}
+
+	async open(directory: string): Promise<StandInVolume> {
+		const text = await readFile(join(directory, 'superblock'), 'utf8');
+		if (!text.startsWith('{')) throw new VolumeFault('Both superblock slots are damaged.');
+		const identity = JSON.parse(text) as VolumeIdentity;
+		await this.before('open', identity);
+		const volume = new StandInVolume(identity);
+		this.opened.push(volume);
+		return volume;
+	}
+}
+
+/** A TCP listener without a protocol. */
+export class StandInPortal implements IscsiPortal {
+	readonly registry: TargetRegistry;
+	readonly statistics = { commands: 7, name: 'not a number' };
+	readonly ended: string[] = [];
+	readonly #server: Server = createServer((socket) => socket.destroy());
+	drainedMs: number | undefined;
+	list: SessionSummary[] = [];
+
+	constructor(registry: TargetRegistry) {
+		this.registry = registry;
+	}
+
+	listen({ host, port }: Endpoint): Promise<void> {
+		return new Promise((resolve, reject) => {
+			this.#server.once('error', reject);
+			this.#server.listen({ host, port }, () => {
+				this.#server.off('error', reject);
+				resolve();
+			});
+		});
+	}
+
+	get address(): Endpoint {
+		const address = this.#server.address();
+		if (typeof address !== 'object' || address === null) throw new Error('does not listen');
+		return { host: address.address, port: address.port };
+	}
+
+	sessions(): readonly SessionSummary[] {
+		return this.list;
+	}
+
+	drain(timeoutMs: number): Promise<void> {
+		this.drainedMs = timeoutMs;
+		return this.close();
+	}
+
+	close(): Promise<void> {
+		return new Promise((resolve) => {
+			this.#server.close(() => resolve());
+		});
+	}
+
+	endSessions(targetName: string): number {
+		this.ended.push(targetName);
+		return 1;
+	}
+}
+
+export interface StandIns {
+	readonly parts: ApplianceParts;
+	readonly engine: StandInEngine;
+	/** Set when the appliance has made it. */
+	portal: StandInPortal | undefined;
+}
+
+export function standIns(disk?: Disk): StandIns {
+	const engine = new StandInEngine(disk);
+	const made: StandIns = {
+		engine,
+		portal: undefined,
+		parts: {
+			engine,
+			portal: ({ registry }) => {
+				made.portal = new StandInPortal(registry);
+				return made.portal;
+			},
+		},
+	};
+	return made;
+}
+
+export function session(initiator: string, target: string | undefined): SessionSummary {
+	return {
+		initiator,
+		target,
+		isid: '400001370000',
+		tsih: 1,
+		remote: '127.0.0.1:40000',
+		commands: 5,
+		bytesRead: 4096,
+		bytesWritten: 8192,
+		since: new Date('2026-11-21T12:00:00Z'),
+	};
+}
