@@ -1,0 +1,20 @@
+import test from 'ava';
+import { explore } from '../simulation/power-loss.ts';
+
+const states = Number(process.env.BLOCKPORT_SIMULATION_STATES ?? 2400);
+const firstSeed = Number(process.env.BLOCKPORT_SIMULATION_SEED ?? 1);
+/** States of one workload: another workload finds more than another crash of the same one. */
+const statesPerSeed = 200;
+
+test('power loss and kill at every disk operation, also during recovery: what was flushed survives, order and atomicity hold, check passes', async (t) => {
+	t.timeout(60_000 + states * 100);
+	let explored = 0;
+	let operations = 0;
+	for (let seed = firstSeed; explored < states; seed++) {
+		const result = await explore({ seed, steps: 40, depth: 3, statesMax: Math.min(statesPerSeed, states - explored) });
+		explored += result.states;
+		operations += result.operations;
+	}
+	t.log(`${explored} states after crashes, ${operations} operations before them`);
+	t.pass();
+});

@@ -1,0 +1,66 @@
+import { VolumeFault } from '../../src/blockvol/volume-fault.ts';
+import { SimulationFailure, withinTime } from './failure.ts';
+import { createVolume, Life, observeDamaged } from './life.ts';
+import { unreadable } from './model.ts';
+import { Random, seedOf } from './random.ts';
+import { SimulatedDisk } from './simulated-disk.ts';
+import { drawSetting, drawSteps } from './workload.ts';
+
+const directory = '/data/volume';
+
+export interface DamageExplored {
+	runs: number;
+	refused: number;
+	unreadableBlocks: number;
+}
+
+/**
+ * A bit flips at rest, in the layers or in the superblock, while the volume is closed or dead: whatever a read returns as good is right, or the volume refuses
+ * to open and says why. (A flipped bit in the log's last record looks like a record that a crash cut off, so the log is not damaged here.)
+ */
+export async function exploreDamage(seed: number, flips: number): Promise<DamageExplored> {
+	const result: DamageExplored = { runs: 0, refused: 0, unreadableBlocks: 0 };
+	const random = new Random(seedOf(seed, 11));
+	const setting = drawSetting(random.branch());
+	const numbers = { last: 0 };
+	const disk = new SimulatedDisk({ seed });
+	await disk.makeDirectory('/data');
+	const life = new Life(disk, await createVolume(disk, directory, setting), { directory, setting, random: random.branch(), numbers });
+	await life.open();
+	await life.run(drawSteps(random.branch(), setting, 30, { restarts: false }));
+	const isClean = random.chance(0.5);
+	if (isClean) await life.close();
+	const { at } = life.model.moment('killed');
+	const files = disk.paths().filter((path) => path.endsWith('.data') || path.endsWith('.map') || path.endsWith('/superblock'));
+	for (let flip = 0; flip < flips; flip++) {
+		const damaged = disk.killed(flip);
+		const path = random.pick(files);
+		const file = await damaged.open(path, 'readOnly');
+		const data = await file.nextData(random.below(await file.sizeBytes()));
+		if (data === undefined) continue;
+		const position = random.between(data.startBytes, Math.min(data.endBytes, data.startBytes + 8192) - 1);
+		damaged.flipBit(path, position, random.below(8));
+		result.runs++;
+		const next = new Life(damaged, life.model, { directory, setting, random: random.branch(), numbers });
+		try {
+			await withinTime(next.open(), 'opening');
+			const observed = await withinTime(observeDamaged(next.volume), 'reading');
+			result.unreadableBlocks += observed.filter((block) => block === unreadable).length;
+			const finding = life.model.judge(observed, at, 'killed');
+			if (finding !== undefined) throw new SimulationFailure(`512-byte LBA ${finding.block ?? '?'}: ${finding.text}`);
+			next.volume.abandon();
+		} catch (error) {
+			if (error instanceof VolumeFault) {
+				result.refused++;
+				continue;
+			}
+			throw new SimulationFailure(
+				`${error instanceof Error ? error.message : String(error)}\n  seed ${seed}, flip ${flip}: ${path} byte ${position}, ${isClean ? 'after a clean stop' : 'killed'}`,
+				{
+					cause: error,
+				},
+			);
+		}
+	}
+	return result;
+}

@@ -1,0 +1,293 @@
+import { copiedBytesMax, type BlockDevice, type Outcome } from '../../src/blockvol/block-device.ts';
+import { atomicBytes } from '../../src/blockvol/limits.ts';
+import { Volume } from '../../src/blockvol/volume.ts';
+import { silent } from '../../src/os/logger.ts';
+import { fillBlocks, writeNumberOf } from './block-content.ts';
+import { SimulationFailure } from './failure.ts';
+import { type Ending, type Finding, unreadable, VolumeModel } from './model.ts';
+import type { Random } from './random.ts';
+import type { SimulatedDisk } from './simulated-disk.ts';
+import { sectorBytes } from './sparse-content.ts';
+import type { Setting, Step } from './workload.ts';
+
+export const uuid = '6f1b0f4e-93c8-4d6c-8a2e-5b7f0c1d2e3f';
+
+/** Numbers of writes are never given twice within a simulation, whatever lives it has. */
+export interface Numbers {
+	last: number;
+}
+
+export async function createVolume(disk: SimulatedDisk, directory: string, setting: Setting): Promise<VolumeModel> {
+	const { sizeBytes, blockSize, segmentBytes, sliceBytes } = setting;
+	await Volume.create(disk, directory, { uuid, sizeBytes, blockSize, segmentBytes, sliceBytes });
+	return new VolumeModel(sizeBytes, atomicBytes({ uuid, sizeBytes, blockSize, segmentBytes, sliceBytes }));
+}
+
+/** What outcomes are legal; by default only good ones. */
+export type Legal = (outcome: Outcome, step: Step) => boolean;
+
+/** A volume on a simulated disk from its opening to its end, with the model that knows what it must hold. */
+export class Life {
+	readonly #directory: string;
+	readonly #setting: Setting;
+	readonly #random: Random;
+	readonly #numbers: Numbers;
+	readonly #legal: Legal;
+	disk: SimulatedDisk;
+	model: VolumeModel;
+	/** Number of the step that was begun last. */
+	step = -1;
+	/** Called for each disk that this life goes on with. */
+	onDisk: ((disk: SimulatedDisk) => void) | undefined;
+	#volume: Volume | undefined;
+	#outstanding = 0;
+	#waiting: (() => void) | undefined;
+	#failure: SimulationFailure | undefined;
+	readonly outcomes = new Map<Outcome, number>();
+
+	constructor(
+		disk: SimulatedDisk,
+		model: VolumeModel,
+		options: { directory: string; setting: Setting; random: Random; numbers: Numbers; legal?: Legal },
+	) {
+		this.disk = disk;
+		this.model = model;
+		this.#directory = options.directory;
+		this.#setting = options.setting;
+		this.#random = options.random;
+		this.#numbers = options.numbers;
+		this.#legal = options.legal ?? ((outcome) => outcome === 'good');
+	}
+
+	get volume(): Volume {
+		if (this.#volume === undefined) throw new Error('the volume is not open');
+		return this.#volume;
+	}
+
+	async open(): Promise<void> {
+		this.#volume = await Volume.open(this.disk, this.#directory, { log: silent, tuning: this.#setting.tuning });
+	}
+
+	async close(): Promise<void> {
+		await this.settle();
+		await this.volume.close();
+		this.#throwIfFailed();
+	}
+
+	/** Looks at every block, judges what is there after an ending, and goes on with the model of the next life. */
+	async judge(at: number, ending: Ending): Promise<void> {
+		const observed = await observe(this.volume, this.#random);
+		const finding = this.model.judge(observed, at, ending);
+		if (finding !== undefined) throw new SimulationFailure(describe(finding));
+		this.model = this.model.next(observed, at, ending);
+	}
+
+	/** Looks at every block of the running volume; nothing is under way. */
+	async judgeRunning(): Promise<void> {
+		const since = this.model.clock + 1;
+		const finding = this.model.judgeRead(await observe(this.volume, this.#random), 0, since);
+		if (finding !== undefined) throw new SimulationFailure(describe(finding));
+	}
+
+	async run(steps: readonly Step[]): Promise<void> {
+		for (const step of steps) {
+			this.step++;
+			while (this.#outstanding >= this.#setting.queueDepth) await this.#oneLess();
+			this.#throwIfFailed();
+			await this.#begin(step);
+			// So that commands meet in one turn of the event loop, and in several.
+			if (this.#random.chance(0.5)) await turns(this.#random.below(4));
+		}
+		await this.settle();
+	}
+
+	async settle(): Promise<void> {
+		while (this.#outstanding > 0) await this.#oneLess();
+		this.#throwIfFailed();
+	}
+
+	async #begin(step: Step): Promise<void> {
+		switch (step.kind) {
+			case 'write':
+				return this.#write(step);
+			case 'zero': {
+				const command = this.model.submit(this.step, 0, step.offsetBytes, step.lengthBytes, step.fua);
+				this.volume.zero(
+					step.offsetBytes,
+					step.lengthBytes,
+					step.fua,
+					this.#completion(step, (outcome) => this.model.complete(command, outcome)),
+				);
+				return;
+			}
+			case 'read':
+				return this.#read(step);
+			case 'flush': {
+				const flush = this.model.submitFlush();
+				this.volume.flush(this.#completion(step, (outcome) => this.model.completeFlush(flush, outcome)));
+				return;
+			}
+			case 'flushToLayers':
+				void this.#watch(this.volume.flushToLayers());
+				return;
+			case 'resize': {
+				await this.settle();
+				const resize = this.model.submitResize(this.volume.sizeBytes + step.addedBytes);
+				try {
+					await this.volume.resize(resize.sizeBytes);
+				} catch (error) {
+					if (!this.#legal('faulted', step)) throw error;
+					return;
+				}
+				this.model.completeResize(resize);
+				return;
+			}
+			case 'settle':
+				return this.settle();
+			case 'reopen':
+				await this.close();
+				return this.open();
+			case 'kill':
+				return this.#kill();
+		}
+	}
+
+	#write(step: Step & { kind: 'write' }): void {
+		const number = ++this.#numbers.last;
+		const command = this.model.submit(this.step, number, step.offsetBytes, step.lengthBytes, step.fua);
+		const data = Buffer.alloc(step.lengthBytes);
+		fillBlocks(data, number, command.firstBlock);
+		const completion = this.#completion(step, (outcome) => {
+			this.model.complete(command, outcome);
+			data.fill(0x5a);
+		});
+		this.volume.write(step.offsetBytes, data, step.fua, completion);
+		if (data.length <= copiedBytesMax) data.fill(0x5a);
+	}
+
+	#read(step: Step & { kind: 'read' }): void {
+		const { model } = this;
+		const since = model.clock + 1;
+		const target = Buffer.alloc(step.lengthBytes);
+		const done = (outcome: Outcome): void => {
+			if (outcome !== 'good') return;
+			const first = step.offsetBytes / sectorBytes;
+			const finding = model.judgeRead(identify(target, first), first, since);
+			if (finding !== undefined) this.#failure ??= new SimulationFailure(`a read of a running volume: ${describe(finding)}`);
+		};
+		const completion = this.#completion(step, done);
+		const outcome = this.#random.chance(0.5) ? this.volume.tryRead(step.offsetBytes, target) : undefined;
+		if (outcome !== undefined) completion.complete(outcome);
+		else this.volume.read(step.offsetBytes, target, completion);
+	}
+
+	async #kill(): Promise<void> {
+		const { at } = this.model.moment('killed');
+		const successor = this.disk.killed(this.#random.next());
+		this.volume.abandon();
+		this.disk.freeze();
+		this.disk = successor;
+		this.#outstanding = 0;
+		this.onDisk?.(successor);
+		await this.open();
+		await this.judge(at, 'killed');
+	}
+
+	#completion(step: Step, done: (outcome: Outcome) => void): { complete(outcome: Outcome): void } {
+		this.#outstanding++;
+		const { disk } = this;
+		let completed = false;
+		return {
+			complete: (outcome) => {
+				if (disk !== this.disk) return;
+				if (completed) this.#failure ??= new SimulationFailure(`${step.kind} completed twice`);
+				completed = true;
+				this.outcomes.set(outcome, (this.outcomes.get(outcome) ?? 0) + 1);
+				if (!this.#legal(outcome, step))
+					this.#failure ??= new SimulationFailure(`${step.kind} ended with ${outcome}: ${this.volume.fault ?? 'no fault'}`);
+				done(outcome);
+				this.#less();
+			},
+		};
+	}
+
+	/** Runs beside the steps that follow. */
+	async #watch(work: Promise<void>): Promise<void> {
+		this.#outstanding++;
+		const { disk } = this;
+		try {
+			await work;
+		} catch (error) {
+			if (!this.#legal('faulted', { kind: 'flushToLayers' }))
+				this.#failure ??= new SimulationFailure('flushToLayers failed', { cause: error });
+		}
+		if (disk === this.disk) this.#less();
+	}
+
+	#less(): void {
+		this.#outstanding--;
+		const wake = this.#waiting;
+		this.#waiting = undefined;
+		wake?.();
+	}
+
+	#oneLess(): Promise<void> {
+		return new Promise((resolve) => {
+			this.#waiting = resolve;
+		});
+	}
+
+	#throwIfFailed(): void {
+		if (this.#failure !== undefined) throw this.#failure;
+	}
+}
+
+/** The write number of every block of a device: -1 for one that is none. */
+export async function observe(device: BlockDevice, random: Random): Promise<Int32Array> {
+	const observed = new Int32Array(device.sizeBytes / sectorBytes);
+	const stepBytes = random.pick([64, 256, 1024]) * 1024;
+	const target = Buffer.alloc(stepBytes);
+	for (let offset = 0; offset < device.sizeBytes; offset += stepBytes) {
+		const part = target.subarray(0, Math.min(stepBytes, device.sizeBytes - offset));
+		const outcome = device.tryRead(offset, part) ?? (await readAll(device, offset, part));
+		if (outcome !== 'good') throw new SimulationFailure(`a read at LBA ${offset / device.blockSize} ended with ${outcome}`);
+		observed.set(identify(part, offset / sectorBytes), offset / sectorBytes);
+	}
+	return observed;
+}
+
+/** As observe, page by page; a page that ends with a medium error is `unreadable`. */
+export async function observeDamaged(device: BlockDevice): Promise<Int32Array> {
+	const observed = new Int32Array(device.sizeBytes / sectorBytes).fill(unreadable);
+	const page = Buffer.alloc(4096);
+	for (let offset = 0; offset < device.sizeBytes; offset += page.length) {
+		const outcome = device.tryRead(offset, page) ?? (await readAll(device, offset, page));
+		if (outcome === 'good') observed.set(identify(page, offset / sectorBytes), offset / sectorBytes);
+		else if (outcome !== 'mediumError') throw new SimulationFailure(`a read at LBA ${offset / device.blockSize} ended with ${outcome}`);
+	}
+	return observed;
+}
+
+function readAll(device: BlockDevice, offset: number, target: Uint8Array): Promise<Outcome> {
+	return new Promise((resolve) => {
+		device.read(offset, target, { complete: resolve });
+	});
+}
+
+function identify(target: Buffer, firstBlock: number): Int32Array {
+	const numbers = new Int32Array(target.length / sectorBytes);
+	for (let index = 0; index < numbers.length; index++) numbers[index] = writeNumberOf(target, index * sectorBytes, firstBlock + index);
+	return numbers;
+}
+
+function describe(finding: Finding): string {
+	return finding.block === undefined ? finding.text : `512-byte LBA ${finding.block}: ${finding.text}`;
+}
+
+async function turns(count: number): Promise<void> {
+	for (let index = 0; index < count; index++) {
+		await new Promise((resolve) => {
+			setImmediate(resolve);
+		});
+	}
+}

@@ -1,0 +1,88 @@
+import type { Tuning } from '../../src/blockvol/limits.ts';
+import type { Random } from './random.ts';
+
+export type Step =
+	| { readonly kind: 'write'; readonly offsetBytes: number; readonly lengthBytes: number; readonly fua: boolean }
+	| { readonly kind: 'zero'; readonly offsetBytes: number; readonly lengthBytes: number; readonly fua: boolean }
+	| { readonly kind: 'read'; readonly offsetBytes: number; readonly lengthBytes: number }
+	| { readonly kind: 'flush' }
+	| { readonly kind: 'flushToLayers' }
+	| { readonly kind: 'resize'; readonly addedBytes: number }
+	/** Waits until nothing is outstanding. */
+	| { readonly kind: 'settle' }
+	/** A clean stop and a start. */
+	| { readonly kind: 'reopen' }
+	/** `kill -9` in the middle of everything and a start. */
+	| { readonly kind: 'kill' };
+
+/** What a simulated volume looks like; everything is small, so that the log wraps and every limit is met. */
+export interface Setting {
+	readonly sizeBytes: number;
+	readonly blockSize: 512 | 4096;
+	readonly segmentBytes: number;
+	readonly sliceBytes: number;
+	readonly queueDepth: number;
+	readonly tuning: Partial<Tuning>;
+}
+
+const kib = 1024;
+
+export function drawSetting(random: Random): Setting {
+	return {
+		sizeBytes: random.pick([512 * kib, 1024 * kib, 2048 * kib]),
+		blockSize: random.chance(0.8) ? 512 : 4096,
+		segmentBytes: random.chance(0.8) ? 64 * kib : 128 * kib,
+		sliceBytes: random.pick([128 * kib, 512 * kib, 8 * 2 ** 40]),
+		queueDepth: random.pick([1, 1, 3, 8, 32]),
+		tuning: {
+			walSegmentsMax: random.between(3, 8),
+			flushStartBytes: random.pick([16 * kib, 64 * kib, 128 * kib, 512 * kib]),
+			flushIdleMs: 0,
+			dirtyPagesMax: random.pick([16, 64, 1024]),
+			zeroRangesMax: random.pick([2, 16, 1024]),
+			flushBatchBytes: random.pick([8 * kib, 64 * kib, 1024 * kib]),
+			mapCacheBlocks: random.pick([2, 16]),
+			inlineAppendBytesMax: random.pick([0, 8 * kib, 256 * kib]),
+			directBytesMin: random.pick([8 * kib, 64 * kib, Infinity]),
+			noSpaceRetryMs: 1,
+		},
+	};
+}
+
+/** Random commands over the whole volume and, more often, over a small part that is written again and again. */
+export function drawSteps(random: Random, setting: Setting, count: number, kinds: { restarts: boolean }): Step[] {
+	const steps: Step[] = [];
+	while (steps.length < count) {
+		const dice = random.below(100);
+		if (dice < 52) steps.push({ kind: 'write', ...drawRange(random, setting, 1024 * kib), fua: random.chance(0.1) });
+		else if (dice < 62) steps.push({ kind: 'zero', ...drawRange(random, setting, setting.sizeBytes), fua: random.chance(0.1) });
+		else if (dice < 72) steps.push({ kind: 'read', ...drawRange(random, setting, 256 * kib) });
+		else if (dice < 84) steps.push({ kind: 'flush' });
+		else if (dice < 92) steps.push({ kind: 'flushToLayers' });
+		else if (dice < 94) steps.push({ kind: 'resize', addedBytes: 4 * kib * random.between(1, 16) });
+		else if (dice < 97) steps.push({ kind: 'settle' });
+		else if (kinds.restarts) steps.push({ kind: random.chance(0.5) ? 'reopen' : 'kill' });
+	}
+	return steps;
+}
+
+function drawRange(random: Random, setting: Setting, lengthBytesMax: number): { offsetBytes: number; lengthBytes: number } {
+	const unit = setting.blockSize;
+	const blocks = setting.sizeBytes / unit;
+	// As many lengths of 1 to 8 blocks as of whole pages and as of anything.
+	const shape = random.below(20);
+	const wanted =
+		shape < 8
+			? random.between(1, 8) * unit
+			: shape < 14
+				? random.between(1, 8) * 4096
+				: shape < 19
+					? random.between(1, 128) * 512
+					: lengthBytesMax;
+	const length = Math.min(blocks, Math.max(1, Math.floor(Math.min(wanted, lengthBytesMax) / unit)));
+	const isHot = random.chance(0.6);
+	const room = blocks - length;
+	let first = random.below((isHot ? Math.min(room, (64 * kib) / unit) : room) + 1);
+	if (shape >= 8 && shape < 14) first -= first % (4096 / unit);
+	return { offsetBytes: first * unit, lengthBytes: length * unit };
+}
