@@ -92,7 +92,9 @@ export async function carryOut(
 	if (next === 'parameters') next = unit!.parameters(task, dataOut.subarray(0, task.lengthBytes));
 	if (next === 'pending') await done;
 	if (next === 'read' || next === 'write') {
-		const data = next === 'read' ? Buffer.alloc(task.lengthBytes) : dataOut;
+		// An initiator that sends less than its CDB says is the transport's affair; here zeros make up for it.
+		const data = Buffer.alloc(task.lengthBytes);
+		if (next === 'write') dataOut.copy(data);
 		const outcome = await transfer(unit!.device, next, task, data);
 		if (outcome !== 'good') unit!.fail(task, outcome);
 		else if (next === 'read') dataIn = data;
@@ -115,6 +117,11 @@ async function transfer(device: BlockDevice, direction: 'read' | 'write', task: 
 		if (outcome !== 'good') return outcome;
 	}
 	return 'good';
+}
+
+/** Hex digits in groups that mean something. */
+export function hex(...groups: string[]): string {
+	return groups.join('');
 }
 
 /** Bytes of an unsigned number, big-endian. */

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import test from 'ava';
 import { LogicalUnit } from '../../src/scsi/logical-unit.ts';
 import { ScsiTarget } from '../../src/scsi/target-device.ts';
-import { cdb, checkCondition, good, invalidField, newNexus, run, setUp } from './initiator.ts';
+import { cdb, checkCondition, good, invalidField, newNexus, run, setUp, hex } from './initiator.ts';
 import { MemoryDevice } from './memory-device.ts';
 
 test('INQUIRY: a direct access block device of SPC-4, at the offsets of the standard', async (t) => {
@@ -43,7 +43,7 @@ test('INQUIRY with a page code but without EVPD, and of a page that does not exi
 
 test('VPD 00 lists exactly what exists, ascending', async (t) => {
 	const { send } = setUp();
-	t.is((await send(cdb.vpd(0))).dataIn.toString('hex'), '000000060080' + '83b0b1b2');
+	t.is((await send(cdb.vpd(0))).dataIn.toString('hex'), hex('000000060080', '83b0b1b2'));
 });
 
 test('VPD 80: the serial number is the UUID', async (t) => {

@@ -1,39 +1,39 @@
 import test from 'ava';
-import { cdb, checkCondition, good, invalidField, invalidParameter, parameterListLengthError, setUp } from './initiator.ts';
+import { cdb, checkCondition, good, invalidField, invalidParameter, parameterListLengthError, setUp, hex } from './initiator.ts';
 
-const recovery = '010a' + '00'.repeat(10);
-const caching = '081204' + '00'.repeat(17);
+const recovery = hex('010a', '00'.repeat(10));
+const caching = hex('081204', '00'.repeat(17));
 const control = '0a0a001000000000ffff0000';
-const exceptions = '1c0a08' + '00'.repeat(9);
-const allPages = recovery + caching + control + exceptions;
+const exceptions = hex('1c0a08', '00'.repeat(9));
+const allPages = hex(recovery, caching, control, exceptions);
 
 test('MODE SENSE (6) 3Fh: header with DPOFUA, block descriptor, every page ascending', async (t) => {
 	const { send } = setUp({ sizeBytes: 0x12345 * 512 });
 	const { dataIn } = await send(cdb.modeSense6(0x3f));
 	t.is(dataIn[0], dataIn.length - 1);
-	t.is(dataIn.toString('hex', 1), '001008' + '00012345' + '00000200' + allPages);
+	t.is(dataIn.toString('hex', 1), hex('001008', '00012345', '00000200', allPages));
 });
 
 test('MODE SENSE (10) 3Fh: the same with the long header', async (t) => {
 	const { send } = setUp({ sizeBytes: 0x12345 * 4096, blockSize: 4096 });
 	const { dataIn } = await send(cdb.modeSense10(0x3f));
 	t.is(dataIn.readUInt16BE(0), dataIn.length - 2);
-	t.is(dataIn.toString('hex', 2), '001000000008' + '00012345' + '00001000' + allPages);
+	t.is(dataIn.toString('hex', 2), hex('001000000008', '00012345', '00001000', allPages));
 });
 
 test('MODE SENSE (10) with LLBAA: LONGLBA and a block descriptor of 16 bytes', async (t) => {
 	const { send } = setUp({ sizeBytes: 2 ** 33 * 512 });
 	t.is(
 		(await send(cdb.modeSense10(0x08, 0, 0x10))).dataIn.toString('hex', 2),
-		'001001000010' + '0000000200000000' + '00000000' + '00000200' + caching,
+		hex('001001000010', '0000000200000000', '00000000', '00000200', caching),
 	);
-	t.is((await send(cdb.modeSense10(0x08))).dataIn.toString('hex', 8, 16), 'ffffffff' + '00000200', 'a capacity that does not fit');
+	t.is((await send(cdb.modeSense10(0x08))).dataIn.toString('hex', 8, 16), hex('ffffffff', '00000200'), 'a capacity that does not fit');
 });
 
 test('MODE SENSE with DBD leaves the block descriptor out', async (t) => {
 	const { send } = setUp();
-	t.is((await send(cdb.modeSense6(0x08, 0, 0x08))).dataIn.toString('hex'), '17001000' + caching);
-	t.is((await send(cdb.modeSense10(0x08, 0, 0x18))).dataIn.toString('hex'), '001a001000000000' + caching);
+	t.is((await send(cdb.modeSense6(0x08, 0, 0x08))).dataIn.toString('hex'), hex('17001000', caching));
+	t.is((await send(cdb.modeSense10(0x08, 0, 0x18))).dataIn.toString('hex'), hex('001a001000000000', caching));
 });
 
 test('MODE SENSE 08h: the write cache is on, WCE', async (t) => {
@@ -54,7 +54,7 @@ test('MODE SENSE: default values are the current ones, no bit is changeable, non
 	const changeable = (await send(cdb.modeSense6(0x40 | 0x3f, 0, 0x08))).dataIn;
 	t.is(
 		changeable.toString('hex', 4),
-		'010a' + '00'.repeat(10) + '0812' + '00'.repeat(18) + '0a0a' + '00'.repeat(10) + '1c0a' + '00'.repeat(10),
+		hex('010a', '00'.repeat(10), '0812', '00'.repeat(18), '0a0a', '00'.repeat(10), '1c0a', '00'.repeat(10)),
 	);
 	t.deepEqual((await send(cdb.modeSense6(0xc0 | 0x08))).sense, { key: 5, code: 0x3900 });
 });
@@ -127,18 +127,18 @@ test('MODE SELECT that would change any bit of any page is refused with a pointe
 test('MODE SELECT with a wrong block descriptor, medium type, page code, page length or subpage is refused with a pointer', async (t) => {
 	const { send } = setUp();
 	const cases = [
-		['00000008' + '00000801' + '00000200', 4, 7],
-		['00000008' + '00000800' + '00001000', 9, 7],
-		['00000004' + '00000800', 3, 7],
+		[hex('00000008', '00000801', '00000200'), 4, 7],
+		[hex('00000008', '00000800', '00001000'), 9, 7],
+		[hex('00000004', '00000800'), 3, 7],
 		['00010000', 1, 7],
-		['00000000' + '0000', 4, 5],
-		['00000000' + '3f00', 4, 5],
-		['00000000' + '4a01000a', 4, 6],
-		['00000000' + '0a0b' + '00'.repeat(11), 5, 7],
+		[hex('00000000', '0000'), 4, 5],
+		[hex('00000000', '3f00'), 4, 5],
+		[hex('00000000', '4a01000a'), 4, 6],
+		[hex('00000000', '0a0b', '00'.repeat(11)), 5, 7],
 	] as const;
-	for (const [hex, byte, bit] of cases) {
-		const list = Buffer.from(hex, 'hex');
-		t.deepEqual((await send(cdb.modeSelect6(list.length), list)).sense, invalidParameter(byte, bit), hex);
+	for (const [digits, byte, bit] of cases) {
+		const list = Buffer.from(digits, 'hex');
+		t.deepEqual((await send(cdb.modeSelect6(list.length), list)).sense, invalidParameter(byte, bit), digits);
 	}
 });
 

@@ -136,15 +136,18 @@ test('a read only unit refuses everything that writes with WRITE PROTECTED, and 
 
 test('a READ and a WRITE that go wrong on the medium have the sense of their outcome', async (t) => {
 	const { send, device } = setUp();
-	const read = { mediumError: [3, 0x1100], faulted: [4, 0x4400], outOfRange: [5, 0x2100] } as const;
-	for (const [outcome, [key, code]] of Object.entries(read)) {
-		device.outcome = () => outcome as keyof typeof read;
-		t.deepEqual((await send(cdb.read10(0, 1))).sense, { key, code });
-	}
-	const write = { mediumError: [3, 0x0c00], faulted: [4, 0x4400], noSpace: [7, 0x2707], outOfRange: [5, 0x2100] } as const;
-	for (const [outcome, [key, code]] of Object.entries(write)) {
-		device.outcome = () => outcome as keyof typeof write;
-		t.deepEqual((await send(cdb.write10(0, 1), Buffer.alloc(512))).sense, { key, code });
+	const cases = [
+		['mediumError', cdb.read10(0, 1), 3, 0x1100],
+		['faulted', cdb.read10(0, 1), 4, 0x4400],
+		['outOfRange', cdb.read10(0, 1), 5, 0x2100],
+		['mediumError', cdb.write10(0, 1), 3, 0x0c00],
+		['faulted', cdb.write10(0, 1), 4, 0x4400],
+		['noSpace', cdb.write10(0, 1), 7, 0x2707],
+		['outOfRange', cdb.write10(0, 1), 5, 0x2100],
+	] as const;
+	for (const [outcome, command, key, code] of cases) {
+		device.outcome = () => outcome;
+		t.deepEqual((await send(command, Buffer.alloc(512))).sense, { key, code }, outcome);
 	}
 	device.outcome = () => 'closed';
 	t.is((await send(cdb.write10(0, 1), Buffer.alloc(512))).status, 0x08);

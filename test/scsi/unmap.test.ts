@@ -1,5 +1,5 @@
 import test from 'ava';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { limits } from '../../src/scsi/limits.ts';
 import { be, begin, cdb, good, invalidField, invalidParameter, lbaOutOfRange, parameterListLengthError, setUp } from './initiator.ts';
 
