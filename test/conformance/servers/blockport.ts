@@ -17,10 +17,12 @@ export class Blockport implements TargetServer {
 	readyMs = 0;
 	readonly #settings: ServerSettings;
 	#process: ServerProcess | undefined = undefined;
-	#isConfigured = false;
+	#isConfigured: boolean;
 
-	constructor(settings: ServerSettings) {
+	/** isConfigured: the folder has its volumes and targets already. */
+	constructor(settings: ServerSettings & { isConfigured?: boolean }) {
 		this.#settings = settings;
+		this.#isConfigured = settings.isConfigured ?? false;
 		this.folder = settings.folder;
 		this.units = settings.units;
 	}
