@@ -1,0 +1,193 @@
+import { errorCode } from '../os/disk.ts';
+import { FlushBatch } from './flush-batch.ts';
+import { Generation, placeWal } from './generation.ts';
+import { unitBytes, type Tuning } from './limits.ts';
+import type { RunningDigest } from './map-digest.ts';
+import type { PageIndex } from './page-index.ts';
+import type { SuperblockFile } from './superblock.ts';
+import { VolumeFault } from './volume-fault.ts';
+import type { Wal } from './wal.ts';
+
+export interface FlusherOwner {
+	/** A cycle has ended well: the checkpoint moved, there is room. */
+	flushed(): void;
+	/** The file system is full: what was to be flushed is dirty again. */
+	outOfSpace(): void;
+	flushFailed(reason: string, cause: unknown): void;
+}
+
+/**
+ * Moves what is dirty from the log into the layer, a generation at a time:
+ *
+ *   freeze the live generation at a cut → the log durable up to the cut → holes punched → pages written → data durable → map written → map durable →
+ *   superblock with the cut as checkpoint → the frozen generation goes, segments below the cut are recycled
+ *
+ * Each arrow is a wait; the order is what recovery relies on. A crash anywhere replays from the old checkpoint and does it again.
+ */
+export class Flusher {
+	readonly #index: PageIndex;
+	readonly #wal: Wal;
+	readonly #superblock: SuperblockFile;
+	readonly #digest: RunningDigest;
+	readonly #tuning: Tuning;
+	readonly #segmentUnits: number;
+	readonly #owner: FlusherOwner;
+	#running: Promise<void> | undefined;
+	#again = false;
+	#stopped = false;
+	cycles = 0;
+	pages = 0;
+	/** Records whose pages were carried: each counts once, however many pages it had. */
+	records = 0;
+	logReads = 0;
+	layerWrites = 0;
+
+	constructor(
+		index: PageIndex,
+		wal: Wal,
+		superblock: SuperblockFile,
+		digest: RunningDigest,
+		tuning: Tuning,
+		segmentBytes: number,
+		owner: FlusherOwner,
+	) {
+		this.#index = index;
+		this.#wal = wal;
+		this.#superblock = superblock;
+		this.#digest = digest;
+		this.#tuning = tuning;
+		this.#segmentUnits = segmentBytes / unitBytes;
+		this.#owner = owner;
+	}
+
+	get isRunning(): boolean {
+		return this.#running !== undefined;
+	}
+
+	/** Starts a cycle, or has one follow the cycle that runs. */
+	kick(): void {
+		this.#again = true;
+		if (this.#running !== undefined || this.#stopped) return;
+		this.#running = this.#run().finally(() => {
+			this.#running = undefined;
+		});
+	}
+
+	/** Resolves when what is dirty now has been flushed, or a cycle failed (the owner was told). */
+	async flush(): Promise<void> {
+		await this.#running;
+		this.kick();
+		await this.#running;
+	}
+
+	/** No further cycle; the one that runs ends at its next step. */
+	stop(): void {
+		this.#stopped = true;
+	}
+
+	async #run(): Promise<void> {
+		while (this.#again && !this.#stopped) {
+			this.#again = false;
+			if (this.#index.active.isEmpty) return;
+			const cut = this.#wal.installedLSN;
+			const frozen = this.#index.active;
+			this.#index.frozen = frozen;
+			this.#index.active = new Generation();
+			try {
+				await this.#cycle(frozen, cut);
+			} catch (error) {
+				this.#failed(frozen, error);
+				return;
+			}
+			this.#index.frozen = undefined;
+			this.cycles++;
+			this.#wal.segments.setCheckpoint(cut);
+			this.#owner.flushed();
+		}
+	}
+
+	async #cycle(frozen: Generation, cut: number): Promise<void> {
+		const { layer } = this.#index;
+		await this.#wal.synced();
+		for (const { start, end } of frozen.zeros) await layer.punch(start, end);
+		const moved = await this.#movePages(frozen);
+		await layer.syncData();
+		this.#mustRun();
+		for (const { start, end } of frozen.zeros) await layer.map.clear(start, end, this.#digest);
+		await this.#updateMap(frozen, moved);
+		await layer.map.file.datasync();
+		this.#mustRun();
+		await this.#superblock.update({ checkpointLSN: cut, mapDigest: this.#digest.value });
+	}
+
+	/** Carries the pages; returns the entries whose map entries must follow. */
+	async #movePages(frozen: Generation): Promise<number[]> {
+		const moved: number[] = [];
+		const batch = new FlushBatch(this.#tuning.flushBatchBytes);
+		let expected = -1;
+		for (let entry = 0; entry < frozen.length; entry++) {
+			// What was written or zeroed again since the cut comes with the next cycle: its record is above the new checkpoint.
+			if (!frozen.isNewest(entry) || this.#isSuperseded(frozen.pageOf(entry))) continue;
+			moved.push(entry);
+			if (frozen.placeOf(entry) !== placeWal) continue;
+			const location = frozen.locationOf(entry);
+			if (location !== expected) this.records++;
+			expected = location + 64;
+			if (batch.add(entry, location, this.#segmentUnits)) continue;
+			await this.#moveBatch(batch, frozen);
+			batch.add(entry, location, this.#segmentUnits);
+		}
+		await this.#moveBatch(batch, frozen);
+		this.pages += moved.length;
+		return moved;
+	}
+
+	async #moveBatch(batch: FlushBatch, frozen: Generation): Promise<void> {
+		this.#mustRun();
+		if (batch.isEmpty) return;
+		const { reads, writes } = await batch.move(frozen, this.#wal, this.#index.layer);
+		this.logReads += reads;
+		this.layerWrites += writes;
+		batch.clear();
+	}
+
+	#isSuperseded(page: number): boolean {
+		const { active } = this.#index;
+		return active.find(page) >= 0 || active.zeros.lsnOf(page) >= 0;
+	}
+
+	async #updateMap(frozen: Generation, moved: readonly number[]): Promise<void> {
+		const count = moved.length;
+		const scale = 2 ** Math.ceil(Math.log2(count + 1));
+		const pages = Float64Array.from(moved, (entry, at) => frozen.pageOf(entry) * scale + at).sort();
+		const entries = new Uint32Array(count);
+		for (let at = 0; at < count; at++) {
+			const key = pages[at] as number;
+			entries[at] = frozen.checksumOf(moved[key % scale] as number);
+			pages[at] = Math.floor(key / scale);
+		}
+		await this.#index.layer.map.update(pages, entries, count, this.#digest);
+	}
+
+	/** Nothing may be made durable, and no superblock written, once the volume has failed or is gone. */
+	#mustRun(): void {
+		if (this.#stopped) throw new FlusherStopped();
+	}
+
+	#failed(frozen: Generation, error: unknown): void {
+		if (error instanceof FlusherStopped) return;
+		if (errorCode(error) === 'ENOSPC') {
+			// One generation again, so that what is zeroed from now on is taken off before the next try.
+			this.#index.active = frozen.mergedWith(this.#index.active);
+			this.#index.frozen = undefined;
+			// Part of the map may be written already.
+			this.#digest.known = false;
+			this.#owner.outOfSpace();
+			return;
+		}
+		if (error instanceof VolumeFault) this.#owner.flushFailed(error.message, error.cause);
+		else this.#owner.flushFailed('the flusher could not write the layer', error);
+	}
+}
+
+class FlusherStopped extends Error {}

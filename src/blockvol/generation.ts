@@ -1,0 +1,130 @@
+import { ZeroRanges } from './zero-ranges.ts';
+
+/** Where the bytes of a dirty page are. */
+export const placeWal = 0;
+export const placeLayer = 1;
+
+const slotsMin = 1024;
+const empty = 0xffffffff;
+
+/**
+ * The dirty map of one generation: pages written and ranges zeroed since the last cut, in the order of the log. A cut freezes it and starts
+ * another; the frozen one never changes.
+ *
+ * Entries are appended to plain arrays, an open-addressed table of indices finds the newest of a page. An overwritten entry stays in the arrays
+ * and is dead: newest(index) tells. So the flusher walks the log's order without sorting, and nothing is ever moved.
+ *
+ * A location counts 64-byte units of the log like an LSN, and lies between its record's LSN and the next one: locations and the LSNs of zero
+ * ranges compare by age.
+ */
+export class Generation {
+	#slots = new Uint32Array(slotsMin).fill(empty);
+	#pages = new Float64Array(slotsMin / 2);
+	#locations = new Float64Array(slotsMin / 2);
+	#checksums = new Uint32Array(slotsMin / 2);
+	#places = new Uint8Array(slotsMin / 2);
+	#length = 0;
+	#live = 0;
+	readonly zeros = new ZeroRanges();
+
+	/** Entries, dead ones included: what the limit counts. */
+	get length(): number {
+		return this.#length;
+	}
+
+	get livePages(): number {
+		return this.#live;
+	}
+
+	get isEmpty(): boolean {
+		return this.#length === 0 && this.zeros.count === 0;
+	}
+
+	/** Index of a page's newest entry, or -1. It may be older than a zeroed range that covers the page: see ZeroRanges.lsnOf. */
+	find(page: number): number {
+		const mask = this.#slots.length - 1;
+		for (let slot = hash(page) & mask; ; slot = (slot + 1) & mask) {
+			const index = this.#slots[slot] as number;
+			if (index === empty) return -1;
+			if (this.#pages[index] === page) return index;
+		}
+	}
+
+	put(page: number, location: number, checksum: number, place: number): void {
+		if (this.#length === this.#pages.length) this.#grow();
+		const index = this.#length++;
+		this.#pages[index] = page;
+		this.#locations[index] = location;
+		this.#checksums[index] = checksum;
+		this.#places[index] = place;
+		if (this.#link(page, index)) this.#live++;
+	}
+
+	pageOf(index: number): number {
+		return this.#pages[index] as number;
+	}
+
+	locationOf(index: number): number {
+		return this.#locations[index] as number;
+	}
+
+	checksumOf(index: number): number {
+		return this.#checksums[index] as number;
+	}
+
+	placeOf(index: number): number {
+		return this.#places[index] as number;
+	}
+
+	/** True if an entry is its page's newest and no younger zeroed range covers it. */
+	isNewest(index: number): boolean {
+		const page = this.#pages[index] as number;
+		return this.find(page) === index && this.zeros.lsnOf(page) < (this.#locations[index] as number);
+	}
+
+	/** Everything of this generation and then of a younger one, as one. */
+	mergedWith(younger: Generation): Generation {
+		const merged = new Generation();
+		for (const generation of [this, younger]) {
+			for (const { start, end, lsn } of generation.zeros) merged.zeros.add(start, end, lsn);
+			for (let index = 0; index < generation.length; index++) {
+				if (generation.find(generation.pageOf(index)) !== index) continue;
+				merged.put(generation.pageOf(index), generation.locationOf(index), generation.checksumOf(index), generation.placeOf(index));
+			}
+		}
+		return merged;
+	}
+
+	/** True if the page was not in the table before. */
+	#link(page: number, index: number): boolean {
+		const mask = this.#slots.length - 1;
+		for (let slot = hash(page) & mask; ; slot = (slot + 1) & mask) {
+			const found = this.#slots[slot] as number;
+			if (found !== empty && this.#pages[found] !== page) continue;
+			this.#slots[slot] = index;
+			return found === empty;
+		}
+	}
+
+	#grow(): void {
+		const capacity = this.#pages.length * 2;
+		this.#pages = grown(this.#pages, new Float64Array(capacity));
+		this.#locations = grown(this.#locations, new Float64Array(capacity));
+		this.#checksums = grown(this.#checksums, new Uint32Array(capacity));
+		this.#places = grown(this.#places, new Uint8Array(capacity));
+		this.#slots = new Uint32Array(capacity * 2).fill(empty);
+		for (let index = 0; index < this.#length; index++) this.#link(this.#pages[index] as number, index);
+	}
+}
+
+function grown<T extends Float64Array | Uint32Array | Uint8Array>(from: T, to: T): T {
+	to.set(from);
+	return to;
+}
+
+/** Pages of one file lie close together: mix all bits of the number, the high half (volumes above 16 TiB) too. */
+function hash(page: number): number {
+	let mixed = (page | 0) ^ Math.imul(Math.floor(page / 2 ** 32), 0x9e3779b1);
+	mixed = Math.imul(mixed ^ (mixed >>> 16), 0x45d9f3b);
+	return (mixed ^ (mixed >>> 15)) >>> 0;
+}

@@ -1,0 +1,159 @@
+import { errorCode, type Disk, type DiskFile } from '../os/disk.ts';
+import { writevFully } from '../os/transfer.ts';
+import { pageBytes } from './limits.ts';
+import { PageMap } from './page-map.ts';
+
+/**
+ * One layer: page n at n × 4096 of its data, and its page map. The data is cut into slices, one file each, because file systems end a file long before
+ * a volume ends; a slice's file appears with its first page.
+ */
+export class Layer {
+	readonly id: number;
+	readonly map: PageMap;
+	readonly #disk: Disk;
+	readonly #directory: string;
+	readonly #slicePages: number;
+	readonly #slices = new Map<number, DiskFile>();
+	/** Slices written since they were last synced. */
+	readonly #unsynced = new Set<DiskFile>();
+	#directoryUnsynced = false;
+	#syncing: Promise<void> = Promise.resolve();
+	readonly #making = new Map<number, Promise<DiskFile>>();
+
+	private constructor(disk: Disk, directory: string, id: number, sliceBytes: number, map: PageMap) {
+		this.#disk = disk;
+		this.#directory = directory;
+		this.id = id;
+		this.#slicePages = sliceBytes / pageBytes;
+		this.map = map;
+	}
+
+	static mapName(id: number): string {
+		return `${id}.map`;
+	}
+
+	static dataName(id: number, slice: number): string {
+		return slice === 0 ? `${id}.data` : `${id}.${slice}.data`;
+	}
+
+	/** Makes an empty layer; durable once the directory is synced. */
+	static async create(disk: Disk, directory: string, id: number): Promise<void> {
+		const map = await disk.open(`${directory}/${Layer.mapName(id)}`, 'create');
+		try {
+			await map.datasync();
+		} finally {
+			await map.close();
+		}
+	}
+
+	static async open(
+		disk: Disk,
+		directory: string,
+		id: number,
+		options: { sliceBytes: number; mapCacheBlocks: number; mode: 'existing' | 'readOnly' },
+	): Promise<Layer> {
+		const map = await disk.open(`${directory}/${Layer.mapName(id)}`, options.mode);
+		const layer = new Layer(disk, directory, id, options.sliceBytes, new PageMap(map, await map.sizeBytes(), id, options.mapCacheBlocks));
+		try {
+			for (const name of await disk.list(directory)) {
+				const slice = sliceOf(name, id);
+				if (slice >= 0) layer.#slices.set(slice, await disk.open(`${directory}/${name}`, options.mode));
+			}
+		} catch (error) {
+			await layer.close();
+			throw error;
+		}
+		return layer;
+	}
+
+	/** How many pages from `page` on lie in the same file, `pages` at most. */
+	contiguous(page: number, pages: number): number {
+		return Math.min(pages, this.#slicePages - (page % this.#slicePages));
+	}
+
+	/** The file that holds a page, undefined while its slice has none; contiguous() pages from there on are at positionOf. */
+	fileOf(page: number): DiskFile | undefined {
+		return this.#slices.get(Math.floor(page / this.#slicePages));
+	}
+
+	positionOf(page: number): number {
+		return (page % this.#slicePages) * pageBytes;
+	}
+
+	/** Writes consecutive pages, gathered. Not durable before syncData. */
+	async write(firstPage: number, sources: readonly Uint8Array[], pages: number): Promise<void> {
+		const file = this.fileOf(firstPage) ?? (await this.#makeSlice(firstPage));
+		if (this.contiguous(firstPage, pages) < pages) throw new RangeError('a write over the end of a slice');
+		await writevFully(file, sources, this.positionOf(firstPage));
+		// Only now: a sync that began before the write ended does not cover it.
+		this.#unsynced.add(file);
+	}
+
+	/** Gives the space of a page range back. */
+	async punch(start: number, end: number): Promise<void> {
+		for (const [slice, file] of this.#slices) {
+			const from = Math.max(start, slice * this.#slicePages);
+			const to = Math.min(end, (slice + 1) * this.#slicePages);
+			if (from >= to) continue;
+			try {
+				await file.punch(this.positionOf(from), (to - from) * pageBytes);
+			} catch (error) {
+				// The map says absent, so nobody reads what stays there; a file system without holes only keeps the space.
+				if (errorCode(error) !== 'EOPNOTSUPP') throw error;
+			}
+			this.#unsynced.add(file);
+		}
+	}
+
+	/**
+	 * Makes the data that was written so far durable, with the names of new slices. Callers are in line, so that nobody passes while another's sync of the same
+	 * data is under way; after a failure every later call fails too.
+	 */
+	syncData(): Promise<void> {
+		this.#syncing = this.#syncing.then(() => this.#syncOnce());
+		return this.#syncing;
+	}
+
+	async #syncOnce(): Promise<void> {
+		const files = [...this.#unsynced];
+		this.#unsynced.clear();
+		await Promise.all(files.map((file) => file.datasync()));
+		if (!this.#directoryUnsynced) return;
+		this.#directoryUnsynced = false;
+		await this.#disk.syncDirectory(this.#directory);
+	}
+
+	/** Disk space of data and map. */
+	async allocatedBytes(): Promise<number> {
+		const sizes = await Promise.all([this.map.file, ...this.#slices.values()].map((file) => file.allocatedBytes()));
+		return sizes.reduce((sum, bytes) => sum + bytes, 0);
+	}
+
+	async close(): Promise<void> {
+		await Promise.all([this.map.file, ...this.#slices.values()].map((file) => file.close()));
+		this.#slices.clear();
+	}
+
+	/** Two writers that need the same new slice share its making. */
+	#makeSlice(page: number): Promise<DiskFile> {
+		const slice = Math.floor(page / this.#slicePages);
+		const underWay = this.#making.get(slice);
+		if (underWay !== undefined) return underWay;
+		const making = this.#openSlice(slice).finally(() => this.#making.delete(slice));
+		this.#making.set(slice, making);
+		return making;
+	}
+
+	async #openSlice(slice: number): Promise<DiskFile> {
+		const file = await this.#disk.open(`${this.#directory}/${Layer.dataName(this.id, slice)}`, 'create');
+		this.#directoryUnsynced = true;
+		this.#slices.set(slice, file);
+		return file;
+	}
+}
+
+/** The slice that a file name of a layer's data says, or -1. */
+export function sliceOf(name: string, id: number): number {
+	const match = /^(\d+)(?:\.(\d+))?\.data$/.exec(name);
+	return match !== null && Number(match[1]) === id ? Number(match[2] ?? 0) : -1;
+}

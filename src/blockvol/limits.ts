@@ -1,0 +1,106 @@
+import { atomicBytesMax } from './block-device.ts';
+
+/** The unit of checksums, dirty tracking and layer addressing. */
+export const pageBytes = 4096;
+/** WAL records start at multiples of this; an LSN counts these units from the start of the log. */
+export const unitBytes = 64;
+
+export const limits = {
+	/** Volume sizes: one page to 64 TiB. */
+	sizeBytesMax: 64 * 2 ** 40,
+	/** Layers in one stack, as many as a superblock slot holds. */
+	layersMax: 1024,
+	/** Named holds on WAL segments. */
+	holdsMax: 16,
+	holdNameBytes: 32,
+	/** One range of a zero record: any volume. */
+	zeroPagesMax: (64 * 2 ** 40) / pageBytes,
+	segmentBytesMin: 64 * 1024,
+	segmentBytesMax: 1024 * 1024 * 1024,
+	/** Commands that wait for WAL space or for a page; their callers bound their data. */
+	waitingCommandsMax: 65536,
+	/** How often a read looks a page up anew when its bytes do not match and its place changed meanwhile. */
+	readAttemptsMax: 16,
+} as const;
+
+/** What may be tuned without touching the disk format. */
+export interface Tuning {
+	/** WAL segments, spares included, that a volume may keep (held ones not counted). At least 3. */
+	walSegmentsMax: number;
+	/** The flusher starts when this much of the log lies behind the checkpoint. */
+	flushStartBytes: number;
+	/** … or when nothing was written for this long and something is dirty. 0: never. */
+	flushIdleMs: number;
+	/** Dirty pages in one generation; at the limit writers wait for the flusher. */
+	dirtyPagesMax: number;
+	/** Zeroed ranges in one generation. */
+	zeroRangesMax: number;
+	/** Payload that the flusher holds in memory at once. */
+	flushBatchBytes: number;
+	/** 4 KiB blocks of page maps that are cached. */
+	mapCacheBlocks: number;
+	/** A turn's records up to this size are written by the main thread when no fdatasync runs. 0: always by the thread pool. */
+	inlineAppendBytesMax: number;
+	/** Writes of at least this many bytes to pages that the layer does not hold go straight to it. Infinity: never. */
+	directBytesMin: number;
+	/** How long the flusher waits before it tries again when the file system below was full. */
+	noSpaceRetryMs: number;
+}
+
+export const defaultTuning: Tuning = {
+	walSegmentsMax: 8,
+	flushStartBytes: 160 * 1024 * 1024,
+	flushIdleMs: 2000,
+	dirtyPagesMax: 256 * 1024,
+	zeroRangesMax: 4096,
+	flushBatchBytes: 4 * 1024 * 1024,
+	mapCacheBlocks: 4096,
+	inlineAppendBytesMax: 256 * 1024,
+	directBytesMin: 64 * 1024,
+	noSpaceRetryMs: 1000,
+};
+
+/** Fixed at creation and written into the superblock. */
+export interface Geometry {
+	/** Lower-case, with dashes. */
+	uuid: string;
+	sizeBytes: number;
+	blockSize: 512 | 4096;
+	/** Length of a WAL segment. */
+	segmentBytes: number;
+	/** Longest data file of a layer: ext4 ends a file at 16 TiB. */
+	sliceBytes: number;
+}
+
+export const defaultSegmentBytes = 64 * 1024 * 1024;
+export const defaultSliceBytes = 8 * 2 ** 40;
+
+/** What a crash leaves whole: a quarter of a segment at most, so that a record always fits. */
+export function atomicBytes(geometry: Geometry): number {
+	return Math.min(atomicBytesMax, geometry.segmentBytes / 4);
+}
+
+/** Why a geometry cannot be, or undefined. */
+export function geometryFault(geometry: Geometry): string | undefined {
+	const { sizeBytes, blockSize, segmentBytes, sliceBytes } = geometry;
+	if (!/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(geometry.uuid)) return `${geometry.uuid} is not a lower-case UUID`;
+	if (blockSize !== 512 && blockSize !== 4096) return `block size ${String(blockSize)} is neither 512 nor 4096`;
+	const sizeFault = sizeBytesFault(sizeBytes);
+	if (sizeFault !== undefined) return sizeFault;
+	if (!isPowerOfTwo(segmentBytes) || segmentBytes < limits.segmentBytesMin || segmentBytes > limits.segmentBytesMax) {
+		return `WAL segments of ${segmentBytes} bytes: not a power of two from ${limits.segmentBytesMin} to ${limits.segmentBytesMax}`;
+	}
+	if (sliceBytes < pageBytes || sliceBytes % pageBytes !== 0) return `layer files of ${sliceBytes} bytes: not a multiple of ${pageBytes}`;
+	return undefined;
+}
+
+export function sizeBytesFault(sizeBytes: number): string | undefined {
+	if (!Number.isSafeInteger(sizeBytes) || sizeBytes < pageBytes || sizeBytes > limits.sizeBytesMax || sizeBytes % pageBytes !== 0) {
+		return `a size of ${sizeBytes} bytes is not a multiple of ${pageBytes} from ${pageBytes} to ${limits.sizeBytesMax} (64 TiB)`;
+	}
+	return undefined;
+}
+
+function isPowerOfTwo(value: number): boolean {
+	return Number.isInteger(Math.log2(value));
+}

@@ -1,0 +1,244 @@
+import { errorCode, type DiskFile } from '../os/disk.ts';
+import { readFully, writevFully } from '../os/transfer.ts';
+import { MapCache } from './map-cache.ts';
+import type { RunningDigest } from './map-digest.ts';
+import {
+	blockBytes,
+	damagedSectors,
+	entriesPerBlock,
+	entriesPerSector,
+	entryAbsent,
+	entryLost,
+	entryOffset,
+	markLost,
+	sealSectors,
+} from './page-map-block.ts';
+
+/** entry(): the block that holds it must be loaded first. */
+export const notLoaded = -1;
+
+/** Blocks that one update keeps pinned at a time. */
+const updateBlocksMax = 64;
+
+/**
+ * The page table of one layer, cached by block. Readers look entries up synchronously; only the flusher changes them, and it changes the cached
+ * block in the same turn in which it hands it to the disk.
+ *
+ * Invariants: a cached block that is not pinned equals what was last written to the file; a pinned one is being written or loaded.
+ */
+export class PageMap {
+	readonly #file: DiskFile;
+	readonly #layer: number;
+	readonly #cache: MapCache;
+	/** Blocks from here on were never written: all absent. */
+	#endBlock: number;
+
+	constructor(file: DiskFile, sizeBytes: number, layer: number, cacheBlocks: number) {
+		this.#file = file;
+		this.#endBlock = Math.ceil(sizeBytes / blockBytes);
+		this.#layer = layer;
+		this.#cache = new MapCache(cacheBlocks);
+	}
+
+	get file(): DiskFile {
+		return this.#file;
+	}
+
+	/** The entry of a page, or notLoaded when its block is not in memory. Throws on EIO. */
+	entry(page: number): number {
+		const blockIndex = Math.floor(page / entriesPerBlock);
+		let slot = this.#cache.find(blockIndex);
+		if (slot < 0) {
+			slot = this.#tryLoad(blockIndex);
+			if (slot < 0) return notLoaded;
+		}
+		return this.#cache.block(slot).readUInt32LE(entryOffset(page));
+	}
+
+	/** Brings the block of a page into the cache; entry() finds it as long as nothing else is awaited in between. */
+	async load(page: number): Promise<void> {
+		await this.#loadBlock(Math.floor(page / entriesPerBlock));
+	}
+
+	/**
+	 * Sets entries and writes their blocks. `pages` ascend; entries[i] belongs to pages[i]. Not durable before file.datasync().
+	 */
+	async update(pages: Float64Array, entries: Uint32Array, count: number, digest: RunningDigest): Promise<void> {
+		let index = 0;
+		while (index < count) {
+			const pinned: number[] = [];
+			try {
+				while (index < count && pinned.length < updateBlocksMax) {
+					const blockIndex = Math.floor((pages[index] as number) / entriesPerBlock);
+					const slot = await this.#pinBlock(blockIndex, pinned.length > 0);
+					if (slot < 0) break;
+					pinned.push(slot);
+					index = this.#change(slot, blockIndex, pages, entries, index, count, digest);
+				}
+				await this.#write(pinned);
+			} finally {
+				for (const slot of pinned) this.#cache.unpin(slot);
+			}
+		}
+	}
+
+	/** Makes all entries of a page range absent, and gives the space of whole blocks back. */
+	async clear(start: number, end: number, digest: RunningDigest): Promise<void> {
+		const firstWhole = Math.ceil(start / entriesPerBlock);
+		const endWhole = Math.floor(end / entriesPerBlock);
+		if (firstWhole >= endWhole) {
+			await this.#clearPart(start, end, digest);
+			return;
+		}
+		await this.#clearPart(start, firstWhole * entriesPerBlock, digest);
+		await this.#clearPart(endWhole * entriesPerBlock, end, digest);
+		if (digest.known) {
+			await this.forEachEntry(firstWhole * entriesPerBlock, endWhole * entriesPerBlock, (page, entry) => digest.toggle(page, entry));
+		}
+		this.#cache.zero(firstWhole, endWhole);
+		await this.#file.punch(firstWhole * blockBytes, (endWhole - firstWhole) * blockBytes);
+		// A block that was loaded while the hole was being made may show what was there.
+		this.#cache.zero(firstWhole, endWhole);
+	}
+
+	/** Walks the entries that are not absent in a page range that begins and ends with a block. Holes cost nothing. */
+	async forEachEntry(start: number, end: number, visit: (page: number, entry: number) => void): Promise<void> {
+		const endBytes = Math.ceil(end / entriesPerBlock) * blockBytes;
+		const chunk = Buffer.allocUnsafeSlow(64 * blockBytes);
+		let position = Math.floor(start / entriesPerBlock) * blockBytes;
+		while (position < endBytes) {
+			const range = await this.#file.nextData(position);
+			if (range === undefined || range.startBytes >= endBytes) return;
+			position = Math.max(position, range.startBytes - (range.startBytes % blockBytes));
+			const length = Math.min(chunk.length, endBytes - position, Math.ceil((range.endBytes - position) / blockBytes) * blockBytes);
+			const part = chunk.subarray(0, length);
+			await readFully(this.#file, part, position);
+			for (let at = 0; at < length; at += blockBytes) this.#visit(part.subarray(at, at + blockBytes), (position + at) / blockBytes, visit);
+			position += length;
+		}
+	}
+
+	#visit(block: Buffer, blockIndex: number, visit: (page: number, entry: number) => void): void {
+		markLost(block, damagedSectors(block, this.#layer, blockIndex));
+		const firstPage = blockIndex * entriesPerBlock;
+		for (let page = firstPage; page < firstPage + entriesPerBlock; page++) {
+			const entry = block.readUInt32LE(entryOffset(page));
+			if (entry !== entryAbsent) visit(page, entry);
+		}
+	}
+
+	async #clearPart(start: number, end: number, digest: RunningDigest): Promise<void> {
+		const count = end - start;
+		if (count <= 0) return;
+		const pages = Float64Array.from({ length: count }, (_, index) => start + index);
+		await this.update(pages, new Uint32Array(count).fill(entryAbsent), count, digest);
+	}
+
+	/** Applies the entries that belong to one block; returns the index behind them. */
+	#change(
+		slot: number,
+		blockIndex: number,
+		pages: Float64Array,
+		entries: Uint32Array,
+		from: number,
+		count: number,
+		digest: RunningDigest,
+	): number {
+		const block = this.#cache.block(slot);
+		const endPage = (blockIndex + 1) * entriesPerBlock;
+		let touched = 0;
+		let index = from;
+		for (; index < count && (pages[index] as number) < endPage; index++) {
+			const page = pages[index] as number;
+			const offset = entryOffset(page);
+			const entry = entries[index] as number;
+			digest.toggle(page, block.readUInt32LE(offset));
+			digest.toggle(page, entry);
+			block.writeUInt32LE(entry, offset);
+			touched |= 1 << Math.floor((page % entriesPerBlock) / entriesPerSector);
+		}
+		sealSectors(block, this.#layer, blockIndex, touched);
+		return index;
+	}
+
+	/** Neighbouring blocks become one write. */
+	async #write(slots: readonly number[]): Promise<void> {
+		const writes: Promise<void>[] = [];
+		for (let from = 0; from < slots.length;) {
+			const firstBlock = this.#cache.blockIndex(slots[from] as number);
+			const sources: Buffer[] = [];
+			let to = from;
+			while (to < slots.length && this.#cache.blockIndex(slots[to] as number) === firstBlock + (to - from)) {
+				sources.push(this.#cache.block(slots[to] as number));
+				to++;
+			}
+			this.#endBlock = Math.max(this.#endBlock, firstBlock + sources.length);
+			writes.push(writevFully(this.#file, sources, firstBlock * blockBytes));
+			from = to;
+		}
+		// All have ended before anybody unpins, also when one failed.
+		const failed = (await Promise.allSettled(writes)).find((result) => result.status === 'rejected');
+		if (failed !== undefined) throw failed.reason;
+	}
+
+	/** -1 when no place in the cache is free and the caller holds pins that would make one. */
+	async #pinBlock(blockIndex: number, mayFail: boolean): Promise<number> {
+		const cached = this.#cache.find(blockIndex);
+		if (cached >= 0) {
+			this.#cache.pin(cached);
+			return cached;
+		}
+		if (mayFail && !this.#cache.hasRoom(blockIndex)) return -1;
+		return this.#loadBlock(blockIndex, true);
+	}
+
+	#tryLoad(blockIndex: number): number {
+		const slot = this.#cache.claim(blockIndex);
+		if (slot < 0) return -1;
+		const block = this.#cache.block(slot);
+		if (blockIndex >= this.#endBlock) {
+			block.fill(0);
+			return slot;
+		}
+		try {
+			const bytes = this.#file.tryRead(block, blockIndex * blockBytes);
+			if (bytes === blockBytes && damagedSectors(block, this.#layer, blockIndex) === 0) return slot;
+		} catch (error) {
+			// The waiting read meets the same error, and its caller can say what became of the command.
+			if (errorCode(error) === '') throw error;
+		}
+		this.#cache.release(slot);
+		return -1;
+	}
+
+	/** Reads into a buffer of its own and then, in one turn, into the cache: a half-loaded block is never visible. */
+	async #loadBlock(blockIndex: number, pin = false): Promise<number> {
+		const fresh = Buffer.allocUnsafeSlow(blockBytes);
+		for (;;) {
+			const version = this.#cache.version;
+			await readFully(this.#file, fresh, blockIndex * blockBytes);
+			let damaged = damagedSectors(fresh, this.#layer, blockIndex);
+			if (damaged !== 0) {
+				// Once more: one misread must not make 126 pages unreadable.
+				await readFully(this.#file, fresh, blockIndex * blockBytes);
+				damaged = damagedSectors(fresh, this.#layer, blockIndex);
+			}
+			let slot = this.#cache.find(blockIndex);
+			// Blocks were changed or zeroed meanwhile: what was read may be from before.
+			if (slot < 0 && version !== this.#cache.version) continue;
+			if (slot < 0) {
+				slot = this.#cache.claim(blockIndex);
+				if (slot < 0) throw new Error('every block of the map cache is pinned');
+				fresh.copy(this.#cache.block(slot));
+				if (damaged !== 0) markLost(this.#cache.block(slot), damaged);
+			}
+			if (pin) this.#cache.pin(slot);
+			return slot;
+		}
+	}
+}
+
+/** True for an entry that is a checksum. */
+export function isChecksum(entry: number): boolean {
+	return entry > entryLost;
+}

@@ -1,0 +1,195 @@
+import { errorCode, type Disk } from '../os/disk.ts';
+import { readFully, writeFully } from '../os/transfer.ts';
+import { Generation, placeLayer, placeWal } from './generation.ts';
+import type { Layer } from './layer.ts';
+import { pageBytes, unitBytes } from './limits.ts';
+import { LogReader, type LogRecord } from './log-reader.ts';
+import type { Superblock } from './superblock.ts';
+import { VolumeFault } from './volume-fault.ts';
+import { pageChecksum, recordType } from './wal-record.ts';
+
+export interface Replayed {
+	generation: Generation;
+	/** Where the log ends: what follows is cut off. */
+	tailLSN: number;
+	/** The highest epoch in the log or the superblock. */
+	epoch: number;
+	records: number;
+	/** Ranges of direct records whose data a crash kept from the layer: they never happened. */
+	rejected: { firstPage: number; pages: number }[];
+}
+
+/** A direct record, and which of its pages the layer does not hold as the record says. */
+interface DirectRecord {
+	lsn: number;
+	firstPage: number;
+	pages: number;
+	mismatched: number[];
+}
+
+/**
+ * Reads the log from the checkpoint, strictly by LSN, up to the first record that is not whole, not of this log, or of a lower epoch than the one before it.
+ *
+ * A log that ends before something that was known to be durable is damaged, not cut short by a crash: that is a fault and not an end.
+ */
+export async function replay(
+	disk: Disk,
+	directory: string,
+	superblock: Superblock,
+	layer: Layer,
+	mode: 'existing' | 'readOnly',
+): Promise<Replayed> {
+	const { geometry, checkpointLSN, walGeneration } = superblock;
+	const reader = new LogReader(disk, directory, geometry.segmentBytes, walGeneration, mode);
+	try {
+		const names = await disk.list(directory);
+		await reader.open(Math.floor((checkpointLSN * unitBytes) / geometry.segmentBytes), names);
+		const generation = new Generation();
+		const directs: DirectRecord[] = [];
+		let { epoch } = superblock;
+		let lowestEpoch = 0;
+		let lsn = checkpointLSN;
+		let records = 0;
+		let durableLSN = checkpointLSN;
+		const endPage = geometry.sizeBytes / pageBytes;
+		for (;;) {
+			const record = await reader.record(lsn);
+			if (record === undefined || record.epoch < lowestEpoch) break;
+			if (record.type !== recordType.pad && record.firstPage + record.pages > endPage) {
+				throw new VolumeFault(
+					`the write-ahead log has a record for page ${record.firstPage + record.pages - 1} of ${endPage} (LSN ${lsn})`,
+				);
+			}
+			lowestEpoch = record.epoch;
+			epoch = Math.max(epoch, record.epoch);
+			durableLSN = Math.max(durableLSN, record.durableLSN);
+			// Reading the layer takes the time of a wait, and the record's bytes are the window's.
+			const direct = apply(record, generation);
+			if (direct !== undefined) directs.push(await compare(direct, layer));
+			lsn += record.lengthUnits;
+			records++;
+		}
+		durableLSN = Math.max(durableLSN, await reader.durableAfter(lsn));
+		if (durableLSN > lsn) {
+			throw new VolumeFault(`the write-ahead log is damaged at LSN ${lsn}: it was on stable storage up to LSN ${durableLSN}`);
+		}
+		const rejected = settle(directs, generation, durableLSN);
+		if (mode === 'existing') {
+			await rewriteLog(reader, durableLSN, lsn, geometry.segmentBytes);
+			await rewriteDirect(directs, generation, layer, durableLSN);
+		}
+		return { generation, tailLSN: lsn, epoch, records, rejected };
+	} catch (error) {
+		if (errorCode(error) === '') throw error;
+		throw new VolumeFault('the write-ahead log cannot be read', { cause: error });
+	} finally {
+		await reader.close();
+	}
+}
+
+interface DirectCandidate extends DirectRecord {
+	checksums: Uint32Array;
+}
+
+/** Makes a record visible; returns a direct one, whose data must be looked at. */
+function apply(record: LogRecord, generation: Generation): DirectCandidate | undefined {
+	const { type, firstPage, pages, lsn, bytes, tableAt } = record;
+	if (type === recordType.zero) generation.zeros.add(firstPage, firstPage + pages, lsn);
+	if (type === recordType.write) {
+		for (let page = 0; page < pages; page++) {
+			generation.put(
+				firstPage + page,
+				record.dataLocation + (page * pageBytes) / unitBytes,
+				bytes.readUInt32LE(tableAt + page * 4),
+				placeWal,
+			);
+		}
+	}
+	if (type === recordType.direct) {
+		const checksums = Uint32Array.from({ length: pages }, (_, page) => bytes.readUInt32LE(tableAt + page * 4));
+		for (let page = 0; page < pages; page++) generation.put(firstPage + page, lsn, checksums[page] as number, placeLayer);
+		return { lsn, firstPage, pages, checksums, mismatched: [] };
+	}
+	if (type !== recordType.write && type !== recordType.zero && type !== recordType.pad) {
+		throw new VolumeFault(`the write-ahead log has a record of type ${type}, which this build does not know (LSN ${lsn})`);
+	}
+	return undefined;
+}
+
+async function compare({ lsn, firstPage, pages, checksums }: DirectCandidate, layer: Layer): Promise<DirectRecord> {
+	const bytes = Buffer.alloc(pages * pageBytes);
+	const file = layer.fileOf(firstPage);
+	const mismatched: number[] = [];
+	for (let attempt = 0; attempt < 2; attempt++) {
+		if (file !== undefined) await readFully(file, bytes, layer.positionOf(firstPage));
+		mismatched.length = 0;
+		for (let page = 0; page < pages; page++) {
+			if (pageChecksum(bytes.subarray(page * pageBytes, (page + 1) * pageBytes)) !== checksums[page]) mismatched.push(firstPage + page);
+		}
+		if (mismatched.length === 0) break;
+	}
+	return { lsn, firstPage, pages, mismatched };
+}
+
+/**
+ * A direct record whose data did not reach the layer was never flushed, so it is as if it had not been written: all of it, for a write is whole or absent. Pages that
+ * a later record covers say nothing (the flusher may have overwritten them). A record that was durable keeps its checksums: what does not match is a medium error.
+ */
+function settle(directs: readonly DirectRecord[], generation: Generation, durableLSN: number): { firstPage: number; pages: number }[] {
+	const rejected: { firstPage: number; pages: number }[] = [];
+	for (const { lsn, firstPage, pages, mismatched } of directs) {
+		if (lsn < durableLSN) continue;
+		if (!mismatched.some((page) => isNewest(generation, page, lsn))) continue;
+		rejected.push(...newestStretches(generation, lsn, firstPage, pages));
+	}
+	return rejected;
+}
+
+/** The parts of a record's range that no later record covers. */
+function newestStretches(generation: Generation, lsn: number, firstPage: number, pages: number): { firstPage: number; pages: number }[] {
+	const stretches: { firstPage: number; pages: number }[] = [];
+	let isOpen = false;
+	for (let page = firstPage; page < firstPage + pages; page++) {
+		const last = stretches.at(-1);
+		const newest = isNewest(generation, page, lsn);
+		if (newest && isOpen && last !== undefined) last.pages++;
+		else if (newest) stretches.push({ firstPage: page, pages: 1 });
+		isOpen = newest;
+	}
+	return stretches;
+}
+
+function isNewest(generation: Generation, page: number, lsn: number): boolean {
+	return generation.locationOf(generation.find(page)) === lsn && generation.zeros.lsnOf(page) < lsn;
+}
+
+/**
+ * Writes the end of the log over itself. An fdatasync that failed leaves pages that the kernel calls clean and the disk does not have; read from memory they
+ * look right. Written again they are dirty, and the next fdatasync means what it says.
+ */
+async function rewriteLog(reader: LogReader, fromLSN: number, toLSN: number, segmentBytes: number): Promise<void> {
+	const chunk = Buffer.allocUnsafeSlow(1024 * 1024);
+	for (let lsn = fromLSN; lsn < toLSN;) {
+		const position = reader.positionOf(lsn);
+		const bytes = Math.min(chunk.length, (toLSN - lsn) * unitBytes, segmentBytes - position);
+		const file = reader.fileOf(lsn);
+		if (file === undefined) throw new VolumeFault(`the write-ahead log has no segment for LSN ${lsn}`);
+		const part = chunk.subarray(0, bytes);
+		await readFully(file, part, position);
+		await writeFully(file, part, position);
+		lsn += bytes / unitBytes;
+	}
+}
+
+/** The same for the data of direct records that were not known to be durable. */
+async function rewriteDirect(directs: readonly DirectRecord[], generation: Generation, layer: Layer, durableLSN: number): Promise<void> {
+	for (const { lsn, firstPage, pages } of directs) {
+		const file = layer.fileOf(firstPage);
+		if (lsn < durableLSN || file === undefined) continue;
+		for (const stretch of newestStretches(generation, lsn, firstPage, pages)) {
+			const bytes = Buffer.allocUnsafeSlow(stretch.pages * pageBytes);
+			await readFully(file, bytes, layer.positionOf(stretch.firstPage));
+			await layer.write(stretch.firstPage, [bytes], stretch.pages);
+		}
+	}
+}

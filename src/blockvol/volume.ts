@@ -1,0 +1,590 @@
+import { randomInt } from 'node:crypto';
+import { errorCode, type Disk } from '../os/disk.ts';
+import type { Logger } from '../os/logger.ts';
+import type { AppendBatch } from './append-batch.ts';
+import { writeBytesMax, type BlockDevice, type Completion, type Outcome } from './block-device.ts';
+import { Flusher } from './flusher.ts';
+import { Generation, placeLayer, placeWal } from './generation.ts';
+import { Layer } from './layer.ts';
+import {
+	atomicBytes,
+	defaultSegmentBytes,
+	defaultSliceBytes,
+	defaultTuning,
+	geometryFault,
+	pageBytes,
+	sizeBytesFault,
+	unitBytes,
+	type Geometry,
+	type Tuning,
+} from './limits.ts';
+import { RunningDigest } from './map-digest.ts';
+import { PageIndex } from './page-index.ts';
+import { Reader } from './reader.ts';
+import { replay, type Replayed } from './replay.ts';
+import { SuperblockFile, type Hold, type Superblock } from './superblock.ts';
+import { VolumeFault, VolumeUsageError } from './volume-fault.ts';
+import { Wal } from './wal.ts';
+import { createZeroFilled, segmentName } from './wal-segment.ts';
+import { recordType } from './wal-record.ts';
+import type { WriteCommand } from './write-command.ts';
+import { Writer } from './writer.ts';
+
+/** Where the parts of a volume are under its directory (docs/format.md). */
+export function volumePaths(directory: string): { superblock: string; wal: string; layers: string } {
+	return { superblock: `${directory}/superblock`, wal: `${directory}/wal`, layers: `${directory}/layers` };
+}
+
+export interface VolumeStatistics {
+	sizeBytes: number;
+	readCommands: number;
+	readBytes: number;
+	/** Reads that had to wait for the disk. */
+	readMisses: number;
+	writeCommands: number;
+	writeBytes: number;
+	zeroCommands: number;
+	flushCommands: number;
+	checksumErrors: number;
+	dirtyPages: number;
+	/** Log between the checkpoint and its end. */
+	walBytes: number;
+	walFiles: number;
+	walWrites: number;
+	walSyncs: number;
+	directWrites: number;
+	waitingCommands: number;
+	flushCycles: number;
+	flushedPages: number;
+	/** WAL records that the flusher carried; each is read once, however many pages it holds. */
+	flushedRecords: number;
+	flushLogReads: number;
+	flushLayerWrites: number;
+	/** Records that opening the volume replayed. */
+	replayedRecords: number;
+}
+
+const layerId = 1;
+
+/**
+ * A volume: the log, the dirty map, the layer and the flusher put together. One instance a directory; the caller holds the lock on what lies above.
+ *
+ * Life: open → serving → closing → closed; faulted beside it: a volume whose medium failed answers reads and refuses the rest.
+ */
+export class Volume implements BlockDevice {
+	readonly uuid: string;
+	readonly blockSize: 512 | 4096;
+	/** What a crash leaves whole: BlockDevice.atomicBytesMax unless the segments are small. */
+	readonly atomicBytesMax: number;
+	readonly #log: Logger;
+	readonly #tuning: Tuning;
+	readonly #superblock: SuperblockFile;
+	readonly #digest: RunningDigest;
+	readonly #index: PageIndex;
+	readonly #wal: Wal;
+	readonly #reader: Reader;
+	readonly #writer: Writer;
+	readonly #flusher: Flusher;
+	readonly #resizeListeners = new Set<() => void>();
+	readonly #replayedRecords: number;
+	#sizeBytes: number;
+	#fault: string | undefined;
+	#isFull = false;
+	#isClosing = false;
+	#running = 0;
+	#whenIdle: (() => void) | undefined;
+	#checkpointLSN: number;
+	#idleTimer: NodeJS.Timeout | undefined;
+	#wroteSinceTimer = false;
+	#directUnsynced = false;
+	#resizing: Promise<void> = Promise.resolve();
+	readonly #counts = { readCommands: 0, readBytes: 0, writeCommands: 0, writeBytes: 0, zeroCommands: 0, flushCommands: 0 };
+
+	/** Makes the files of an empty volume, durable with their names. Rejects with VolumeUsageError for an impossible geometry, or with the kernel's error. */
+	static async create(
+		disk: Disk,
+		directory: string,
+		wanted: { uuid: string; sizeBytes: number; blockSize: 512 | 4096; segmentBytes?: number; sliceBytes?: number },
+	): Promise<void> {
+		const geometry: Geometry = { segmentBytes: defaultSegmentBytes, sliceBytes: defaultSliceBytes, ...wanted };
+		const fault = geometryFault(geometry);
+		if (fault !== undefined) throw new VolumeUsageError(fault);
+		const paths = volumePaths(directory);
+		await disk.makeDirectory(paths.wal);
+		await disk.makeDirectory(paths.layers);
+		await Layer.create(disk, paths.layers, layerId);
+		const segment = await createZeroFilled(disk, `${paths.wal}/${segmentName(0)}`, geometry.segmentBytes);
+		await segment.close();
+		await disk.syncDirectory(paths.wal);
+		await disk.syncDirectory(paths.layers);
+		// Last: a directory without a superblock is no volume yet.
+		await SuperblockFile.create(disk, paths.superblock, {
+			sequence: 0,
+			geometry,
+			epoch: 0,
+			walGeneration: newWalGeneration(),
+			checkpointLSN: 0,
+			clean: true,
+			build: build(),
+			mapDigest: { low: 0, high: 0 },
+			layers: [layerId],
+			holds: [],
+		});
+		await disk.syncDirectory(directory);
+		await disk.syncDirectory(parentOf(directory));
+	}
+
+	/**
+	 * Opens a volume: replays the log unless the last stop was clean. Rejects with VolumeFault when what is there cannot be believed or read. `forceCheck` scans the page
+	 * map against its digest even after a clean stop.
+	 */
+	static async open(
+		disk: Disk,
+		directory: string,
+		options: { log: Logger; forceCheck?: boolean; tuning?: Partial<Tuning> },
+	): Promise<Volume> {
+		const paths = volumePaths(directory);
+		const tuning = { ...defaultTuning, ...options.tuning };
+		try {
+			const superblock = await SuperblockFile.open(disk, paths.superblock);
+			let layer: Layer | undefined;
+			try {
+				const { current } = superblock;
+				layer = await openLayer(disk, paths.layers, current, tuning);
+				const replayed = current.clean ? nothingToReplay(current) : await replay(disk, paths.wal, current, layer, 'existing');
+				const digest = new RunningDigest(current.clean ? current.mapDigest : undefined);
+				if (options.forceCheck === true && digest.known) await compareDigest(layer, current);
+				// Durable before the first record: what stands behind the tail is of an older epoch, and stays so.
+				await superblock.update({ epoch: replayed.epoch + 1, clean: false, build: build() });
+				const volume = new Volume(disk, paths.wal, superblock, layer, digest, replayed, tuning, options.log);
+				await volume.#wal.segments.adopt(replayed.tailLSN);
+				await volume.#rejectDirect(replayed);
+				volume.#afterOpen();
+				return volume;
+			} catch (error) {
+				await layer?.close();
+				await superblock.close();
+				throw error;
+			}
+		} catch (error) {
+			if (errorCode(error) === '') throw error;
+			throw new VolumeFault(`the volume cannot be read (${errorCode(error)})`, { cause: error });
+		}
+	}
+
+	private constructor(
+		disk: Disk,
+		walDirectory: string,
+		superblock: SuperblockFile,
+		layer: Layer,
+		digest: RunningDigest,
+		replayed: Replayed,
+		tuning: Tuning,
+		log: Logger,
+	) {
+		const { geometry, checkpointLSN, walGeneration, epoch, holds } = superblock.current;
+		this.uuid = geometry.uuid;
+		this.blockSize = geometry.blockSize;
+		this.atomicBytesMax = atomicBytes(geometry);
+		this.#sizeBytes = geometry.sizeBytes;
+		this.#checkpointLSN = checkpointLSN;
+		this.#superblock = superblock;
+		this.#digest = digest;
+		this.#tuning = tuning;
+		this.#log = log;
+		this.#replayedRecords = replayed.records;
+		this.#index = new PageIndex(layer, replayed.generation);
+		const start = { stamp: { walGeneration, epoch }, tailLSN: replayed.tailLSN, checkpointLSN, holds: [...holds] };
+		this.#wal = new Wal(disk, walDirectory, geometry.segmentBytes, tuning, start, {
+			batchWritten: (batch) => this.#batchWritten(batch),
+			walFailed: (reason, cause) => this.#fail(reason, cause),
+			walHasRoom: () => this.#writer.serve(),
+			beforeSync: () => this.#beforeSync(),
+			holdBroken: (hold) =>
+				log.warn(
+					{ hold: hold.name, budgetBytes: hold.budgetBytes },
+					'a hold on the write-ahead log cost more than its budget and was let go',
+				),
+		});
+		this.#reader = new Reader(this.#index, this.#wal);
+		const sizes = { atomicBytes: this.atomicBytesMax, segmentBytes: geometry.segmentBytes };
+		this.#writer = new Writer(this.#index, this.#wal, this.#reader, tuning, sizes, {
+			commandEnded: (command) => this.#commandEnded(command),
+			needsFlush: () => this.#flusher.kick(),
+			writeFailed: (reason, cause) => this.#fail(reason, cause),
+			outOfSpace: () => this.#outOfSpace(),
+			refusalOf: (command) => this.#refusalOf(command.isZero),
+		});
+		this.#flusher = new Flusher(this.#index, this.#wal, superblock, digest, tuning, geometry.segmentBytes, {
+			flushed: () => this.#flushed(),
+			outOfSpace: () => this.#outOfSpace(),
+			flushFailed: (reason, cause) => this.#fail(reason, cause),
+		});
+	}
+
+	get sizeBytes(): number {
+		return this.#sizeBytes;
+	}
+
+	get fault(): string | undefined {
+		return this.#fault;
+	}
+
+	/** True while the file system below is full: writes get noSpace until a flush finds room again. */
+	get isFull(): boolean {
+		return this.#isFull;
+	}
+
+	tryRead(offsetBytes: number, target: Uint8Array): Outcome | undefined {
+		if (this.#isClosing) return 'closed';
+		if (!this.#isInside(offsetBytes, target.length)) return 'outOfRange';
+		const outcome = this.#reader.tryRead(offsetBytes, target);
+		if (outcome !== undefined) this.#countRead(target.length);
+		return outcome;
+	}
+
+	read(offsetBytes: number, target: Uint8Array, completion: Completion): void {
+		if (this.#isClosing) return later(completion, 'closed');
+		if (!this.#isInside(offsetBytes, target.length)) return later(completion, 'outOfRange');
+		this.#countRead(target.length);
+		this.#running++;
+		void this.#reader.read(offsetBytes, target).then((outcome) => {
+			this.#ended();
+			completion.complete(outcome);
+		});
+	}
+
+	write(offsetBytes: number, data: Uint8Array, fua: boolean, completion: Completion): void {
+		if (data.length > writeBytesMax) throw new RangeError(`a write of ${data.length} bytes; at most ${writeBytesMax}`);
+		this.#counts.writeCommands++;
+		this.#counts.writeBytes += data.length;
+		this.#submit(false, offsetBytes, data.length, data, fua, completion);
+	}
+
+	zero(offsetBytes: number, lengthBytes: number, fua: boolean, completion: Completion): void {
+		this.#counts.zeroCommands++;
+		this.#submit(true, offsetBytes, lengthBytes, undefined, fua, completion);
+	}
+
+	flush(completion: Completion): void {
+		this.#counts.flushCommands++;
+		const refusal = this.#isClosing ? 'closed' : this.#fault === undefined ? undefined : 'faulted';
+		if (refusal !== undefined) return later(completion, refusal);
+		this.#running++;
+		const end = (outcome: Outcome): void => {
+			this.#ended();
+			completion.complete(outcome);
+		};
+		queueMicrotask(() => this.#wal.sync({ synced: () => end('good'), syncFailed: () => end('faulted') }));
+	}
+
+	onResize(listener: () => void): () => void {
+		this.#resizeListeners.add(listener);
+		return () => this.#resizeListeners.delete(listener);
+	}
+
+	/** Grows the volume, durably; rejects with VolumeUsageError for a size that is smaller or impossible. */
+	resize(sizeBytes: number): Promise<void> {
+		this.#resizing = this.#resizing.catch(() => undefined).then(() => this.#resize(sizeBytes));
+		return this.#resizing;
+	}
+
+	/** Keeps the log from an LSN on; survives restarts. Rejects with VolumeUsageError at the limit or for an LSN that is gone. */
+	async holdLog(hold: Hold): Promise<void> {
+		this.#wal.segments.addHold(hold, this.#checkpointLSN);
+		await this.#superblock.update({ holds: [...this.#wal.segments.holds] });
+	}
+
+	async releaseLog(name: string): Promise<void> {
+		this.#wal.segments.removeHold(name);
+		await this.#superblock.update({ holds: [...this.#wal.segments.holds] });
+	}
+
+	/** Has the flusher carry what is dirty now into the layer. */
+	async flushToLayers(): Promise<void> {
+		await this.#flusher.flush();
+	}
+
+	/** Disk space of layer data and maps; the log comes on top. */
+	allocatedBytes(): Promise<number> {
+		return this.#index.layer.allocatedBytes();
+	}
+
+	statistics(): VolumeStatistics {
+		return {
+			...this.#counts,
+			sizeBytes: this.#sizeBytes,
+			readMisses: this.#reader.misses,
+			checksumErrors: this.#reader.checksumErrors,
+			dirtyPages: this.#index.active.livePages + (this.#index.frozen?.livePages ?? 0),
+			walBytes: (this.#wal.tailLSN - this.#checkpointLSN) * unitBytes,
+			walFiles: this.#wal.segments.files,
+			walWrites: this.#wal.writes,
+			walSyncs: this.#wal.syncs,
+			directWrites: this.#writer.directWrites,
+			waitingCommands: this.#writer.waiting,
+			flushCycles: this.#flusher.cycles,
+			flushedPages: this.#flusher.pages,
+			flushedRecords: this.#flusher.records,
+			flushLogReads: this.#flusher.logReads,
+			flushLayerWrites: this.#flusher.layerWrites,
+			replayedRecords: this.#replayedRecords,
+		};
+	}
+
+	/**
+	 * Ends in good order: takes no more commands, finishes those that run, flushes, and stamps the superblock so that the next opening scans nothing. A volume that is
+	 * faulted or full closes without the stamp; the log has what it needs.
+	 */
+	async close(): Promise<void> {
+		if (this.#isClosing) return;
+		this.#isClosing = true;
+		clearTimeout(this.#idleTimer);
+		this.#writer.refuse();
+		if (this.#running > 0) {
+			await new Promise<void>((resolve) => {
+				this.#whenIdle = resolve;
+			});
+		}
+		await this.#resizing.catch(() => undefined);
+		while (this.#fault === undefined && !this.#isFull && !this.#index.active.isEmpty) await this.#flusher.flush();
+		await this.#flusher.flush();
+		try {
+			if (this.#fault === undefined && this.#index.active.isEmpty) await this.#stamp();
+		} catch (error) {
+			this.#fail('the clean-shutdown stamp could not be written', error);
+		}
+		this.#flusher.stop();
+		this.#wal.stop();
+		await this.#wal.segments.close();
+		await this.#index.layer.close();
+		await this.#superblock.close();
+	}
+
+	/** Forgets everything at once, as the death of the process would; for tests of recovery. Files stay open. */
+	abandon(): void {
+		this.#isClosing = true;
+		clearTimeout(this.#idleTimer);
+		this.#flusher.stop();
+		this.#wal.stop();
+	}
+
+	async #stamp(): Promise<void> {
+		const { layer } = this.#index;
+		if (!this.#digest.known) {
+			// An unclean start made it unknown: count anew what the map holds.
+			const fresh = new RunningDigest({ low: 0, high: 0 });
+			await layer.map.forEachEntry(0, this.#sizeBytes / pageBytes, (page, entry) => fresh.toggle(page, entry));
+			await this.#superblock.update({ checkpointLSN: this.#wal.tailLSN, clean: true, mapDigest: fresh.value });
+			return;
+		}
+		await this.#superblock.update({ checkpointLSN: this.#wal.tailLSN, clean: true, mapDigest: this.#digest.value });
+	}
+
+	async #resize(sizeBytes: number): Promise<void> {
+		const fault = sizeBytesFault(sizeBytes);
+		if (fault !== undefined) throw new VolumeUsageError(fault);
+		if (sizeBytes < this.#sizeBytes) {
+			throw new VolumeUsageError(`a volume of ${this.#sizeBytes} bytes cannot shrink to ${sizeBytes}: what lies behind would be lost`);
+		}
+		if (this.#isClosing || this.#fault !== undefined) throw new VolumeUsageError(this.#fault ?? 'the volume is being closed');
+		if (sizeBytes === this.#sizeBytes) return;
+		const { geometry } = this.#superblock.current;
+		try {
+			await this.#superblock.update({ geometry: { ...geometry, sizeBytes } });
+		} catch (error) {
+			this.#fail('the superblock could not be written', error);
+			throw new VolumeFault(this.#fault ?? '', { cause: error });
+		}
+		this.#sizeBytes = sizeBytes;
+		for (const listener of this.#resizeListeners) listener();
+	}
+
+	#submit(
+		isZero: boolean,
+		offsetBytes: number,
+		lengthBytes: number,
+		data: Uint8Array | undefined,
+		fua: boolean,
+		completion: Completion,
+	): void {
+		const refusal = this.#refusalOf(isZero);
+		if (refusal !== undefined) return later(completion, refusal);
+		if (!this.#isInside(offsetBytes, lengthBytes)) return later(completion, 'outOfRange');
+		if (lengthBytes === 0) {
+			if (fua) this.flush(completion);
+			else later(completion, 'good');
+			return;
+		}
+		const command = this.#writer.take();
+		// The limit is above what all sessions together may have; a caller beyond it is told to come back like one that meets a full disk.
+		if (command === undefined) return later(completion, 'noSpace');
+		this.#running++;
+		command.isZero = isZero;
+		command.offsetBytes = offsetBytes;
+		command.lengthBytes = lengthBytes;
+		if (data !== undefined) command.data = data;
+		command.fua = fua;
+		command.completion = completion;
+		this.#writer.submit(command);
+	}
+
+	#commandEnded(command: WriteCommand): void {
+		if (command.fua && command.outcome === 'good' && !command.isDurable) {
+			this.#wal.sync(command);
+			return;
+		}
+		const { completion, outcome } = command;
+		this.#writer.give(command);
+		this.#ended();
+		completion?.complete(outcome);
+	}
+
+	#batchWritten(batch: AppendBatch): void {
+		const { active } = this.#index;
+		for (let index = 0; index < batch.records; index++) {
+			const { type, firstPage, pages, lsn, tableAt, dataLocation } = batch.record(index);
+			if (type === recordType.zero) active.zeros.add(firstPage, firstPage + pages, lsn);
+			else if (type === recordType.write) {
+				for (let page = 0; page < pages; page++) {
+					const checksum = batch.staging.readUInt32LE(tableAt + page * 4);
+					active.put(firstPage + page, dataLocation + (page * pageBytes) / unitBytes, checksum, placeWal);
+				}
+			} else if (type === recordType.direct) {
+				this.#directUnsynced = true;
+				for (let page = 0; page < pages; page++)
+					active.put(firstPage + page, lsn, batch.staging.readUInt32LE(tableAt + page * 4), placeLayer);
+			}
+		}
+		this.#wroteSinceTimer = true;
+		if (this.#idleTimer === undefined) this.#armIdleTimer();
+		for (let index = 0; index < batch.records; index++) batch.record(index).owner?.recordInstalled();
+		const behindBytes = (this.#wal.installedLSN - this.#checkpointLSN) * unitBytes;
+		if (behindBytes >= this.#tuning.flushStartBytes && !this.#flusher.isRunning && !this.#isFull) this.#flusher.kick();
+	}
+
+	/** The data of direct records goes to stable storage before the log that tells of it. */
+	#beforeSync(): Promise<void> | undefined {
+		if (!this.#directUnsynced) return undefined;
+		this.#directUnsynced = false;
+		return this.#index.layer.syncData();
+	}
+
+	#flushed(): void {
+		this.#checkpointLSN = this.#superblock.current.checkpointLSN;
+		if (this.#isFull) {
+			this.#isFull = false;
+			this.#log.info({ volume: this.uuid }, 'the file system has room again: writes go on');
+		}
+		this.#writer.serve();
+	}
+
+	#outOfSpace(): void {
+		if (!this.#isFull) {
+			this.#isFull = true;
+			this.#log.error({ volume: this.uuid }, 'the file system is full: writes are refused until space comes back');
+		}
+		this.#writer.refuse();
+		if (!this.#isClosing) setTimeout(() => this.#retryWhenFull(), this.#tuning.noSpaceRetryMs).unref();
+	}
+
+	#retryWhenFull(): void {
+		if (!this.#isFull || this.#isClosing || this.#fault !== undefined) return;
+		if (this.#index.active.isEmpty) this.#flushed();
+		else this.#flusher.kick();
+	}
+
+	#fail(reason: string, cause: unknown): void {
+		if (this.#fault !== undefined) return;
+		const code = errorCode(cause);
+		this.#fault = code === '' ? reason : `${reason} (${code})`;
+		this.#log.error({ volume: this.uuid, err: cause }, `volume faulted: ${this.#fault}`);
+		clearTimeout(this.#idleTimer);
+		this.#flusher.stop();
+		this.#wal.fail();
+		this.#writer.refuse();
+	}
+
+	#refusalOf(isZero: boolean): Outcome | undefined {
+		if (this.#isClosing) return 'closed';
+		if (this.#fault !== undefined) return 'faulted';
+		return this.#isFull && !isZero ? 'noSpace' : undefined;
+	}
+
+	/** Direct writes that a crash cut short read as what was there before: nothing. The log says so from now on, whatever is written over them. */
+	async #rejectDirect({ rejected }: Replayed): Promise<void> {
+		for (const { firstPage, pages } of rejected) {
+			const outcome = await new Promise<Outcome>((resolve) => {
+				this.zero(firstPage * pageBytes, pages * pageBytes, false, { complete: resolve });
+			});
+			if (outcome !== 'good') throw new VolumeFault(this.#fault ?? 'the write-ahead log has no room');
+		}
+	}
+
+	#afterOpen(): void {
+		this.#wal.segments.prepareSpare();
+		if (!this.#index.active.isEmpty) this.#armIdleTimer();
+	}
+
+	#armIdleTimer(): void {
+		if (this.#tuning.flushIdleMs === 0 || this.#isClosing) return;
+		this.#wroteSinceTimer = false;
+		this.#idleTimer = setTimeout(() => {
+			this.#idleTimer = undefined;
+			if (this.#fault !== undefined || this.#index.active.isEmpty) return;
+			if (this.#wroteSinceTimer) this.#armIdleTimer();
+			else this.#flusher.kick();
+		}, this.#tuning.flushIdleMs).unref();
+	}
+
+	#isInside(offsetBytes: number, lengthBytes: number): boolean {
+		return offsetBytes >= 0 && offsetBytes + lengthBytes <= this.#sizeBytes;
+	}
+
+	#countRead(bytes: number): void {
+		this.#counts.readCommands++;
+		this.#counts.readBytes += bytes;
+	}
+
+	#ended(): void {
+		this.#running--;
+		if (this.#running === 0) this.#whenIdle?.();
+	}
+}
+
+function later(completion: Completion, outcome: Outcome): void {
+	queueMicrotask(() => completion.complete(outcome));
+}
+
+async function openLayer(disk: Disk, directory: string, superblock: Superblock, tuning: Tuning): Promise<Layer> {
+	const [live, ...below] = superblock.layers;
+	if (live === undefined || below.length > 0) throw new VolumeFault('the volume has snapshots, which this build cannot read');
+	const { sliceBytes } = superblock.geometry;
+	return Layer.open(disk, directory, live, { sliceBytes, mapCacheBlocks: tuning.mapCacheBlocks, mode: 'existing' });
+}
+
+function nothingToReplay(superblock: Superblock): Replayed {
+	return { generation: new Generation(), tailLSN: superblock.checkpointLSN, epoch: superblock.epoch, records: 0, rejected: [] };
+}
+
+async function compareDigest(layer: Layer, superblock: Superblock): Promise<void> {
+	const digest = new RunningDigest({ low: 0, high: 0 });
+	await layer.map.forEachEntry(0, superblock.geometry.sizeBytes / pageBytes, (page, entry) => digest.toggle(page, entry));
+	const { mapDigest } = superblock;
+	if (digest.value?.low === mapDigest?.low && digest.value?.high === mapDigest?.high) return;
+	throw new VolumeFault('the page map is not the one that the clean stop stamped');
+}
+
+function newWalGeneration(): number {
+	return randomInt(1, 2 ** 48 - 1);
+}
+
+/** Which program wrote the stamp; for people who look at a volume later. */
+function build(): string {
+	return `blockport node ${process.versions.node}`.slice(0, 32);
+}
+
+function parentOf(directory: string): string {
+	const at = directory.lastIndexOf('/');
+	return at < 0 ? '.' : at === 0 ? '/' : directory.slice(0, at);
+}

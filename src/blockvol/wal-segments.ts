@@ -1,0 +1,253 @@
+import { errorCode, type Disk, type DiskFile } from '../os/disk.ts';
+import { limits, unitBytes } from './limits.ts';
+import type { Hold } from './superblock.ts';
+import { VolumeUsageError } from './volume-fault.ts';
+import { createZeroFilled, firstLSNOf, segmentName, WalSegment } from './wal-segment.ts';
+
+export interface SegmentsOwner {
+	roomMade(): void;
+	segmentsFailed(reason: string, cause: unknown): void;
+	holdBroken(hold: Hold): void;
+}
+
+interface FreeFile {
+	path: string;
+	file: DiskFile;
+}
+
+/**
+ * The files of the log. A segment is live from its activation until the checkpoint has passed it and nobody pins or holds it; then its file is free and is
+ * renamed, in the background, to be the spare for the next sequence. So a segment's name is durable before its first record is written.
+ *
+ *   zero-filled → spare → live → free → (renamed) spare → …
+ */
+export class WalSegments {
+	readonly #disk: Disk;
+	readonly #directory: string;
+	readonly #segmentBytes: number;
+	readonly #segmentUnits: number;
+	readonly #filesMax: number;
+	readonly #owner: SegmentsOwner;
+	readonly #live = new Map<number, WalSegment>();
+	readonly #spares = new Map<number, WalSegment>();
+	readonly #free: FreeFile[] = [];
+	readonly holds: Hold[];
+	#checkpointLSN: number;
+	/** What the next spare will be. */
+	#nextSequence = 0;
+	#preparing: Promise<void> | undefined;
+	#stopped = false;
+	/** The last segment could not be made because the file system is full. */
+	outOfSpace = false;
+	recycled = 0;
+
+	constructor(
+		disk: Disk,
+		directory: string,
+		segmentBytes: number,
+		filesMax: number,
+		start: { checkpointLSN: number; holds: Hold[] },
+		owner: SegmentsOwner,
+	) {
+		this.#disk = disk;
+		this.#directory = directory;
+		this.#segmentBytes = segmentBytes;
+		this.#segmentUnits = segmentBytes / unitBytes;
+		this.#filesMax = filesMax;
+		this.#checkpointLSN = start.checkpointLSN;
+		this.holds = start.holds;
+		this.#owner = owner;
+	}
+
+	/**
+	 * Takes over the files that are in the directory. Those from the oldest needed LSN to the tail are live; others with the right length are free, the rest is
+	 * removed: a segment whose making a crash cut short.
+	 */
+	async adopt(tailLSN: number): Promise<void> {
+		const oldest = Math.floor(this.#oldestNeeded() / this.#segmentUnits);
+		const newest = Math.floor(tailLSN / this.#segmentUnits);
+		for (const name of await this.#disk.list(this.#directory)) {
+			const path = `${this.#directory}/${name}`;
+			const firstLSN = firstLSNOf(name);
+			const sequence = firstLSN / this.#segmentUnits;
+			const file = await this.#disk.open(path, 'existing');
+			const isWhole = firstLSN >= 0 && Number.isInteger(sequence) && (await file.sizeBytes()) === this.#segmentBytes;
+			if (isWhole && sequence >= oldest && sequence <= newest) {
+				const segment = new WalSegment(sequence, path, file);
+				// Its bytes may be in the kernel only.
+				segment.unsynced = true;
+				this.#live.set(sequence, segment);
+			} else if (isWhole && this.#free.length < this.#filesMax) {
+				this.#free.push({ path, file });
+			} else {
+				await file.close();
+				await this.#disk.remove(path);
+			}
+		}
+		this.#nextSequence = this.#live.has(newest) ? newest + 1 : newest;
+	}
+
+	at(sequence: number): WalSegment | undefined {
+		return this.#live.get(sequence);
+	}
+
+	/** The live segment that holds a location, and where in it. */
+	segmentOf(location: number): WalSegment {
+		const segment = this.#live.get(Math.floor(location / this.#segmentUnits));
+		if (segment === undefined) throw new Error(`location ${location} is in no live segment`);
+		return segment;
+	}
+
+	positionOf(location: number): number {
+		return (location % this.#segmentUnits) * unitBytes;
+	}
+
+	get hasSpare(): boolean {
+		return this.#spares.size > 0;
+	}
+
+	get anyUnsynced(): boolean {
+		for (const segment of this.#live.values()) if (segment.unsynced) return true;
+		return false;
+	}
+
+	get liveCount(): number {
+		return this.#live.size;
+	}
+
+	get files(): number {
+		return this.#live.size + this.#spares.size + this.#free.length;
+	}
+
+	/** Makes the spare of a sequence live; undefined when there is none yet (roomMade follows). */
+	activate(sequence: number): WalSegment | undefined {
+		const segment = this.#spares.get(sequence);
+		if (segment !== undefined) {
+			this.#spares.delete(sequence);
+			this.#live.set(sequence, segment);
+			this.#nextSequence = sequence + 1;
+		}
+		this.prepareSpare();
+		return segment;
+	}
+
+	async datasync(): Promise<void> {
+		const unsynced = [...this.#live.values()].filter((segment) => segment.unsynced);
+		for (const segment of unsynced) segment.unsynced = false;
+		await Promise.all(unsynced.map((segment) => segment.file.datasync()));
+	}
+
+	/** Everything below is in the layers, durably. */
+	setCheckpoint(lsn: number): void {
+		this.#checkpointLSN = lsn;
+		this.recycle();
+	}
+
+	addHold(hold: Hold, checkpointLSN: number): void {
+		if (this.holds.some(({ name }) => name === hold.name)) throw new VolumeUsageError(`the log is held by ${hold.name} already`);
+		if (this.holds.length >= limits.holdsMax) throw new VolumeUsageError(`the log has ${limits.holdsMax} holds, no more are possible`);
+		if (hold.name === '' || Buffer.byteLength(hold.name) > limits.holdNameBytes)
+			throw new VolumeUsageError(`${hold.name} is no name of 1 to ${limits.holdNameBytes} bytes`);
+		const oldest = Math.min(...this.#live.keys()) * this.#segmentUnits;
+		if (hold.fromLSN < oldest || hold.fromLSN > checkpointLSN)
+			throw new VolumeUsageError(`LSN ${hold.fromLSN} is not between ${oldest} and the checkpoint`);
+		this.holds.push(hold);
+	}
+
+	removeHold(name: string): void {
+		const at = this.holds.findIndex((hold) => hold.name === name);
+		if (at < 0) throw new VolumeUsageError(`nobody called ${name} holds the log`);
+		this.holds.splice(at, 1);
+		this.recycle();
+	}
+
+	/** Frees what nobody needs any more. */
+	recycle(): void {
+		const oldest = Math.floor(this.#oldestNeeded() / this.#segmentUnits);
+		for (const [sequence, segment] of this.#live) {
+			if (sequence >= oldest || segment.pins > 0) continue;
+			this.#live.delete(sequence);
+			this.#free.push({ path: segment.path, file: segment.file });
+			this.recycled++;
+		}
+		this.prepareSpare();
+	}
+
+	/** A read in the segment has ended: it may be free now. */
+	unpinned(segment: WalSegment): void {
+		if (segment.pins === 0 && (segment.sequence + 1) * this.#segmentUnits <= this.#checkpointLSN) this.recycle();
+	}
+
+	/** Starts to make a spare unless there is one, or all the files that there may be. */
+	prepareSpare(): void {
+		if (this.#spares.size > 0 || this.#preparing !== undefined || this.#stopped) return;
+		if (this.#free.length === 0 && this.#needed() >= this.#filesMax) return;
+		this.#preparing = this.#makeSpare()
+			.catch((error: unknown) => this.#owner.segmentsFailed('a segment of the write-ahead log could not be made ready', error))
+			.finally(() => {
+				this.#preparing = undefined;
+				if (this.#spares.size > 0) this.#owner.roomMade();
+			});
+	}
+
+	stop(): void {
+		this.#stopped = true;
+	}
+
+	async close(): Promise<void> {
+		this.#stopped = true;
+		await this.#preparing;
+		const files = [...this.#live.values(), ...this.#spares.values(), ...this.#free].map(({ file }) => file);
+		await Promise.all(files.map((file) => file.close()));
+	}
+
+	/** Segments that do not stand below the checkpoint only because of a hold. */
+	#needed(): number {
+		const checkpoint = Math.floor(this.#checkpointLSN / this.#segmentUnits);
+		let needed = 0;
+		for (const sequence of this.#live.keys()) if (sequence >= checkpoint) needed++;
+		return needed;
+	}
+
+	#oldestNeeded(): number {
+		let oldest = this.#checkpointLSN;
+		for (const hold of [...this.holds]) {
+			if ((this.#checkpointLSN - hold.fromLSN) * unitBytes > hold.budgetBytes) {
+				this.holds.splice(this.holds.indexOf(hold), 1);
+				this.#owner.holdBroken(hold);
+			} else if (hold.fromLSN < oldest) {
+				oldest = hold.fromLSN;
+			}
+		}
+		return oldest;
+	}
+
+	async #makeSpare(): Promise<void> {
+		const sequence = this.#nextSequence;
+		const path = `${this.#directory}/${segmentName(sequence * this.#segmentUnits)}`;
+		// One that has the name already must be the one: a rename would put another in its place.
+		const [free] = this.#free.splice(
+			Math.max(
+				0,
+				this.#free.findIndex((candidate) => candidate.path === path),
+			),
+			1,
+		);
+		let file: DiskFile;
+		if (free === undefined) {
+			try {
+				file = await createZeroFilled(this.#disk, path, this.#segmentBytes);
+			} catch (error) {
+				if (errorCode(error) !== 'ENOSPC') throw error;
+				this.outOfSpace = true;
+				return;
+			}
+		} else {
+			file = free.file;
+			if (free.path !== path) await this.#disk.rename(free.path, path);
+		}
+		await this.#disk.syncDirectory(this.#directory);
+		this.outOfSpace = false;
+		this.#spares.set(sequence, new WalSegment(sequence, path, file));
+	}
+}

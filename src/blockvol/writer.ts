@@ -1,0 +1,370 @@
+import { errorCode } from '../os/disk.ts';
+import type { AppendRecord } from './append-batch.ts';
+import { copiedBytesMax, type Outcome } from './block-device.ts';
+import { limits, pageBytes, unitBytes, type Tuning } from './limits.ts';
+import { entryAbsent } from './page-map-block.ts';
+import { notLoaded } from './page-map.ts';
+import type { PageIndex } from './page-index.ts';
+import type { Reader } from './reader.ts';
+import type { Wal } from './wal.ts';
+import { pageChecksum, recordType } from './wal-record.ts';
+import { WriteCommand } from './write-command.ts';
+
+export interface WriterOwner {
+	/** The command has ended; the outcome is in it. */
+	commandEnded(command: WriteCommand): void;
+	/** Somebody waits for room that only the flusher can make. */
+	needsFlush(): void;
+	/** A write to the layer failed. */
+	writeFailed(reason: string, cause: unknown): void;
+	/** The file system is full. */
+	outOfSpace(): void;
+	/** Why a command may not go on now; undefined if it may. */
+	refusalOf(command: WriteCommand): Outcome | undefined;
+}
+
+/** What became of an attempt to append the next part of a command. */
+type Step = 'appended' | 'noRoom' | 'waiting';
+
+/** A direct write that has no record yet. A command has one at a time. */
+interface DirectSpan {
+	command: WriteCommand;
+	first: number;
+	end: number;
+}
+
+/**
+ * Turns commands into records. In one turn a command is looked at, its old page contents (for partial pages) are read, and its record is appended: so nothing can
+ * come in between, and no lock is needed. What cannot be done in one turn waits:
+ *
+ *   room in the log, the dirty map or the staging buffer is missing, or a page is on its way to the kernel → in line, first come first served
+ *   an old page is not in memory → aside; when it is read the command tries again, and uses what was read only if the page is still the same version
+ *   a direct write runs → aside; whoever overlaps it waits in line
+ */
+export class Writer {
+	readonly #index: PageIndex;
+	readonly #wal: Wal;
+	readonly #reader: Reader;
+	readonly #tuning: Tuning;
+	readonly #atomicBytes: number;
+	readonly #keepUnits: number;
+	readonly #owner: WriterOwner;
+	readonly #line: WriteCommand[] = [];
+	readonly #direct: DirectSpan[] = [];
+	readonly #pool: WriteCommand[] = [];
+	readonly #ended = (command: WriteCommand): void => this.#owner.commandEnded(command);
+	#isServing = false;
+	/** Commands that were taken and have not ended. */
+	running = 0;
+	directWrites = 0;
+
+	constructor(
+		index: PageIndex,
+		wal: Wal,
+		reader: Reader,
+		tuning: Tuning,
+		geometry: { atomicBytes: number; segmentBytes: number },
+		owner: WriterOwner,
+	) {
+		this.#index = index;
+		this.#wal = wal;
+		this.#reader = reader;
+		this.#tuning = tuning;
+		this.#atomicBytes = geometry.atomicBytes;
+		this.#keepUnits = geometry.segmentBytes / 16 / unitBytes;
+		this.#owner = owner;
+	}
+
+	get waiting(): number {
+		return this.#line.length;
+	}
+
+	take(): WriteCommand | undefined {
+		if (this.running >= limits.waitingCommandsMax) return undefined;
+		this.running++;
+		return this.#pool.pop() ?? new WriteCommand(this.#ended);
+	}
+
+	give(command: WriteCommand): void {
+		this.running--;
+		command.reset();
+		if (this.#pool.length < 1024) this.#pool.push(command);
+	}
+
+	submit(command: WriteCommand): void {
+		if (this.#line.length === 0 && this.#advance(command) !== 'noRoom') {
+			this.#keepWaiting(command);
+			return;
+		}
+		this.#own(command);
+		this.#line.push(command);
+	}
+
+	/** There may be room: whoever waits tries again, in order. */
+	serve(): void {
+		if (this.#isServing) return;
+		this.#isServing = true;
+		for (let first = this.#line[0]; first !== undefined; first = this.#line[0]) {
+			if (this.#advance(first) === 'noRoom') break;
+			this.#line.shift();
+			this.#keepWaiting(first);
+		}
+		this.#isServing = false;
+	}
+
+	/** Ends those in line that the volume refuses now. */
+	refuse(): void {
+		const line = this.#line.splice(0);
+		for (const command of line) if (!this.#isRefused(command)) this.#line.push(command);
+	}
+
+	/** True if the volume refuses the command: it ends with what is under way of it. */
+	#isRefused(command: WriteCommand): boolean {
+		if (command.outcome === 'good') command.outcome = this.#owner.refusalOf(command) ?? 'good';
+		if (command.outcome === 'good') return false;
+		if (command.directChecksums !== undefined) this.#endDirect(command);
+		command.endIfDone();
+		return true;
+	}
+
+	/** Appends part after part. `noRoom`: not all were; `waiting`: the command comes back by itself. */
+	#advance(command: WriteCommand): Step {
+		while (!command.isAppended) {
+			const step = this.#next(command);
+			if (step !== 'appended') return step;
+		}
+		return 'appended';
+	}
+
+	#next(command: WriteCommand): Step {
+		const position = command.offsetBytes + command.doneBytes;
+		const left = command.lengthBytes - command.doneBytes;
+		const first = Math.floor(position / pageBytes);
+		if (command.isZero && position % pageBytes === 0 && left >= pageBytes) return this.#zero(command, first, Math.floor(left / pageBytes));
+		// A longer command is cut at page boundaries; a zero's first or last part of a page is a write of zeros.
+		const endOfPart = command.isZero ? (first + 1) * pageBytes : Math.floor((position + this.#atomicBytes) / pageBytes) * pageBytes;
+		const length = Math.min(left, endOfPart - position);
+		const end = Math.ceil((position + length) / pageBytes);
+		if (this.#direct.length > 0 && command.directChecksums === undefined && this.#overlapsDirect(first, end)) return 'noRoom';
+		if (command.directChecksums !== undefined) return this.#appendDirect(command, first, end, command.directChecksums);
+		if (this.#mayGoDirect(command, position, length)) {
+			const step = this.#startDirect(command, first, end, length);
+			if (step !== undefined) return step;
+		}
+		return this.#write(command, position, length, first, end);
+	}
+
+	#zero(command: WriteCommand, first: number, pages: number): Step {
+		if (this.#overlapsDirect(first, first + pages)) return 'noRoom';
+		if (this.#index.active.zeros.count + 2 > this.#tuning.zeroRangesMax) return this.#needFlush();
+		const record = this.#wal.begin(recordType.zero, first, pages, false, 0, command);
+		if (record === undefined) return this.#needFlush();
+		this.#wal.commit(record, undefined);
+		return this.#appended(command, pages * pageBytes);
+	}
+
+	#write(command: WriteCommand, position: number, length: number, first: number, end: number): Step {
+		const pages = end - first;
+		const headBytes = position - first * pageBytes;
+		const tailBytes = end * pageBytes - position - length;
+		const isPartial = headBytes > 0 || tailBytes > 0;
+		if (isPartial && this.#isPending(first, end, headBytes > 0, tailBytes > 0)) return 'noRoom';
+		if (this.#index.active.length + pages > this.#tuning.dirtyPagesMax) return this.#needFlush();
+		const head = headBytes > 0 || (tailBytes > 0 && pages === 1) ? this.#oldPage(command, first, headPage) : undefined;
+		if (head === null) return 'waiting';
+		const tail = tailBytes > 0 && pages > 1 ? this.#oldPage(command, end - 1, tailPage) : undefined;
+		if (tail === null) return 'waiting';
+		const isStaged = isPartial || length <= copiedBytesMax;
+		const record = this.#wal.begin(recordType.write, first, pages, isStaged, command.isZero ? 0 : this.#keepUnits, command);
+		if (record === undefined) return this.#needFlush();
+		command.awaited.length = 0;
+		const data = command.isZero ? undefined : command.data.subarray(command.doneBytes, command.doneBytes + length);
+		if (isStaged) {
+			const at = record.tableAt + (record.dataLocation - record.lsn) * unitBytes - headerUnits * unitBytes;
+			const target = this.#wal.staging.subarray(at, at + pages * pageBytes);
+			if (head !== undefined) target.set(head);
+			if (tail !== undefined) target.set(tail, target.length - pageBytes);
+			if (data === undefined) target.fill(0, headBytes, headBytes + length);
+			else target.set(data, headBytes);
+			this.#fillTable(record, target);
+			this.#wal.commit(record, undefined);
+		} else {
+			this.#fillTable(record, data as Uint8Array);
+			this.#wal.commit(record, data);
+		}
+		return this.#appended(command, length);
+	}
+
+	#appended(command: WriteCommand, bytes: number): Step {
+		command.doneBytes += bytes;
+		command.recordsLeft++;
+		return 'appended';
+	}
+
+	#needFlush(): Step {
+		this.#owner.needsFlush();
+		return 'noRoom';
+	}
+
+	#fillTable(record: AppendRecord, data: Uint8Array): void {
+		const { staging } = this.#wal;
+		for (let page = 0; page < record.pages; page++) {
+			const checksum = pageChecksum(record.pages === 1 ? data : data.subarray(page * pageBytes, (page + 1) * pageBytes));
+			staging.writeUInt32LE(checksum, record.tableAt + page * 4);
+		}
+		clearTablePadding(staging, record);
+	}
+
+	/** True if the old content of a partly written page is still on its way to the kernel. */
+	#isPending(first: number, end: number, head: boolean, tail: boolean): boolean {
+		return (head && this.#wal.hasPending(first, first + 1)) || (tail && this.#wal.hasPending(end - 1, end));
+	}
+
+	/** What a partly written page holds, in `scratch` or in what was awaited; null when the command has been put aside to wait for it. */
+	#oldPage(command: WriteCommand, page: number, scratch: Buffer): Uint8Array | null {
+		if (this.#reader.tryPage(page, scratch)) return scratch;
+		const at = command.awaited.findIndex((candidate) => candidate.page === page);
+		const awaited = command.awaited[at];
+		if (awaited !== undefined && awaited.version !== '' && awaited.version === this.#index.version(page)) return awaited.bytes;
+		if (at >= 0) command.awaited.splice(at, 1);
+		command.isWaiting = true;
+		void this.#awaitPage(command, page);
+		return null;
+	}
+
+	async #awaitPage(command: WriteCommand, page: number): Promise<void> {
+		const bytes = Buffer.allocUnsafeSlow(pageBytes);
+		let outcome: Outcome = 'good';
+		let version = '';
+		try {
+			if (this.#index.version(page) === '') await this.#index.layer.map.load(page);
+			version = this.#index.version(page);
+			outcome = await this.#reader.read(page * pageBytes, bytes);
+		} catch (error) {
+			if (errorCode(error) === '') throw error;
+			outcome = 'mediumError';
+		}
+		if (command.awaited.length === 2) command.awaited.shift();
+		command.awaited.push({ page, version, bytes });
+		this.#comeBack(command, outcome);
+	}
+
+	/** After a wait: the command goes on in front of those who came later. */
+	#comeBack(command: WriteCommand, outcome: Outcome): void {
+		command.isWaiting = false;
+		if (command.outcome === 'good') command.outcome = outcome;
+		if (!this.#isRefused(command)) this.#line.unshift(command);
+		this.serve();
+	}
+
+	/** Data that is lent until write() returns must be kept when the command has to wait. */
+	#own(command: WriteCommand): void {
+		if (command.isOwner || command.data.length > copiedBytesMax) return;
+		command.data = Uint8Array.prototype.slice.call(command.data);
+		command.isOwner = true;
+	}
+
+	#keepWaiting(command: WriteCommand): void {
+		if (command.isWaiting) this.#own(command);
+	}
+
+	#mayGoDirect(command: WriteCommand, position: number, length: number): boolean {
+		return !command.isZero && length >= this.#tuning.directBytesMin && position % pageBytes === 0 && length % pageBytes === 0;
+	}
+
+	/**
+	 * Writes data to pages that the layer does not hold, if none of them is dirty, zeroed or under way: then neither a reader nor the flusher nor a replay looks at
+	 * these bytes before the record says so. Undefined: the log must take the data.
+	 */
+	#startDirect(command: WriteCommand, first: number, end: number, length: number): Step | undefined {
+		const { layer } = this.#index;
+		if (this.#wal.hasPending(first, end) || this.#index.isDirty(first, end)) return undefined;
+		if (layer.contiguous(first, end - first) < end - first) return undefined;
+		for (let page = first; page < end; page++) {
+			const entry = layer.map.entry(page);
+			if (entry === notLoaded) {
+				command.isWaiting = true;
+				void this.#awaitMap(command, page);
+				return 'waiting';
+			}
+			if (entry !== entryAbsent) return undefined;
+		}
+		command.isWaiting = true;
+		// Small data is lent for this turn only.
+		this.#own(command);
+		void this.#writeDirect({ command, first, end }, command.data.subarray(command.doneBytes, command.doneBytes + length));
+		return 'waiting';
+	}
+
+	async #awaitMap(command: WriteCommand, page: number): Promise<void> {
+		let outcome: Outcome = 'good';
+		try {
+			await this.#index.layer.map.load(page);
+		} catch (error) {
+			if (errorCode(error) === '') throw error;
+			outcome = 'mediumError';
+		}
+		this.#comeBack(command, outcome);
+	}
+
+	async #writeDirect(span: DirectSpan, data: Uint8Array): Promise<void> {
+		const { command } = span;
+		this.#direct.push(span);
+		this.directWrites++;
+		let outcome: Outcome = 'good';
+		const pages = span.end - span.first;
+		const checksums = new Uint32Array(pages);
+		try {
+			const written = this.#index.layer.write(span.first, [data], pages);
+			for (let page = 0; page < pages; page++) checksums[page] = pageChecksum(data.subarray(page * pageBytes, (page + 1) * pageBytes));
+			await written;
+		} catch (error) {
+			if (errorCode(error) === 'ENOSPC') {
+				this.#owner.outOfSpace();
+				outcome = 'noSpace';
+			} else {
+				this.#owner.writeFailed('a write to the layer failed', error);
+				outcome = 'faulted';
+			}
+		}
+		command.directChecksums = checksums;
+		this.#comeBack(command, outcome);
+	}
+
+	#appendDirect(command: WriteCommand, first: number, end: number, checksums: Uint32Array): Step {
+		const pages = end - first;
+		if (this.#index.active.length + pages > this.#tuning.dirtyPagesMax) return this.#needFlush();
+		const record = this.#wal.begin(recordType.direct, first, pages, false, this.#keepUnits, command);
+		if (record === undefined) return this.#needFlush();
+		const { staging } = this.#wal;
+		for (let page = 0; page < pages; page++) staging.writeUInt32LE(checksums[page] as number, record.tableAt + page * 4);
+		clearTablePadding(staging, record);
+		this.#wal.commit(record, undefined);
+		this.#endDirect(command);
+		return this.#appended(command, pages * pageBytes);
+	}
+
+	#endDirect(command: WriteCommand): void {
+		command.directChecksums = undefined;
+		this.#direct.splice(
+			this.#direct.findIndex((span) => span.command === command),
+			1,
+		);
+	}
+
+	#overlapsDirect(first: number, end: number): boolean {
+		for (const span of this.#direct) if (span.first < end && span.end > first) return true;
+		return false;
+	}
+}
+
+const headerUnits = 1;
+const headPage = Buffer.allocUnsafeSlow(pageBytes);
+const tailPage = Buffer.allocUnsafeSlow(pageBytes);
+
+/** The staging buffer is used again and again: what lies behind the table would be of an older record. */
+function clearTablePadding(staging: Buffer, record: AppendRecord): void {
+	const used = record.tableAt + record.pages * 4;
+	const end = Math.ceil((record.pages * 4) / unitBytes) * unitBytes + record.tableAt;
+	if (used < end) staging.fill(0, used, end);
+}

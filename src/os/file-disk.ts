@@ -1,0 +1,158 @@
+import * as fs from 'node:fs';
+import * as fsp from 'node:fs/promises';
+import type { Disk, DiskFile, DiskLock } from './disk.ts';
+import { nextDataRange, punchHole, readFromCache, tryLock } from './syscalls.ts';
+
+/** Disk over the kernel's file systems. */
+export class FileDisk implements Disk {
+	async open(path: string, mode: 'existing' | 'create' | 'readOnly'): Promise<DiskFile> {
+		const flags = mode === 'create' ? 'wx+' : mode === 'existing' ? 'r+' : 'r';
+		return new KernelFile(path, await openDescriptor(path, flags));
+	}
+
+	list(path: string): Promise<string[]> {
+		return fsp.readdir(path);
+	}
+
+	async makeDirectory(path: string): Promise<void> {
+		await fsp.mkdir(path, { recursive: true });
+	}
+
+	rename(from: string, to: string): Promise<void> {
+		return fsp.rename(from, to);
+	}
+
+	remove(path: string): Promise<void> {
+		return fsp.unlink(path);
+	}
+
+	removeDirectory(path: string): Promise<void> {
+		return fsp.rmdir(path);
+	}
+
+	async syncDirectory(path: string): Promise<void> {
+		const directory = await fsp.open(path, 'r');
+		try {
+			await directory.sync();
+		} finally {
+			await directory.close();
+		}
+	}
+
+	async lock(path: string): Promise<DiskLock | undefined> {
+		const fd = await openDescriptor(path, 'a+');
+		const held = new KernelLock(fd);
+		try {
+			if (tryLock(fd)) return held;
+		} catch (error) {
+			await held.close();
+			throw error;
+		}
+		await held.close();
+		return undefined;
+	}
+
+	async freeBytes(path: string): Promise<number> {
+		const { bavail, bsize } = await fsp.statfs(path);
+		return bavail * bsize;
+	}
+}
+
+class KernelLock implements DiskLock {
+	readonly #fd: number;
+
+	constructor(fd: number) {
+		this.#fd = fd;
+	}
+
+	async describe(text: string): Promise<void> {
+		await run((done) => fs.ftruncate(this.#fd, 0, done));
+		await transfer((done) => fs.write(this.#fd, text, 0, 'utf8', done));
+	}
+
+	close(): Promise<void> {
+		return run((done) => fs.close(this.#fd, done));
+	}
+}
+
+class KernelFile implements DiskFile {
+	readonly path: string;
+	readonly #fd: number;
+
+	constructor(path: string, fd: number) {
+		this.path = path;
+		this.#fd = fd;
+	}
+
+	async sizeBytes(): Promise<number> {
+		return (await this.#stat()).size;
+	}
+
+	async allocatedBytes(): Promise<number> {
+		return (await this.#stat()).blocks * 512;
+	}
+
+	tryRead(target: Uint8Array, positionBytes: number): number {
+		return readFromCache(this.#fd, target, positionBytes);
+	}
+
+	read(target: Uint8Array, positionBytes: number): Promise<number> {
+		return transfer((done) => fs.read(this.#fd, target, 0, target.length, positionBytes, done));
+	}
+
+	writeSync(source: Uint8Array, positionBytes: number): number {
+		return fs.writeSync(this.#fd, source, 0, source.length, positionBytes);
+	}
+
+	write(source: Uint8Array, positionBytes: number): Promise<number> {
+		return transfer((done) => fs.write(this.#fd, source, 0, source.length, positionBytes, done));
+	}
+
+	writev(sources: readonly Uint8Array[], positionBytes: number): Promise<number> {
+		return transfer((done) => fs.writev(this.#fd, sources, positionBytes, done));
+	}
+
+	datasync(): Promise<void> {
+		return run((done) => fs.fdatasync(this.#fd, done));
+	}
+
+	punch(positionBytes: number, lengthBytes: number): Promise<void> {
+		return punchHole(this.#fd, positionBytes, lengthBytes);
+	}
+
+	nextData(positionBytes: number): Promise<{ startBytes: number; endBytes: number } | undefined> {
+		return nextDataRange(this.#fd, positionBytes);
+	}
+
+	truncate(sizeBytes: number): Promise<void> {
+		return run((done) => fs.ftruncate(this.#fd, sizeBytes, done));
+	}
+
+	close(): Promise<void> {
+		return run((done) => fs.close(this.#fd, done));
+	}
+
+	#stat(): Promise<fs.Stats> {
+		return new Promise((resolve, reject) => {
+			fs.fstat(this.#fd, (error, stats) => (error === null ? resolve(stats) : reject(error)));
+		});
+	}
+}
+
+function openDescriptor(path: string, flags: string): Promise<number> {
+	return new Promise((resolve, reject) => {
+		fs.open(path, flags, 0o600, (error, fd) => (error === null ? resolve(fd) : reject(error)));
+	});
+}
+
+function run(start: (done: (error: NodeJS.ErrnoException | null) => void) => void): Promise<void> {
+	return new Promise((resolve, reject) => {
+		start((error) => (error === null ? resolve() : reject(error)));
+	});
+}
+
+function transfer(start: (done: (error: NodeJS.ErrnoException | null, bytes: number) => void) => void): Promise<number> {
+	return new Promise((resolve, reject) => {
+		start((error, bytes) => (error === null ? resolve(bytes) : reject(error)));
+	});
+}
