@@ -79,7 +79,7 @@ export class KillLoad implements CommandOwner {
 	#outstanding = 0;
 	#inFlightBytes = 0;
 	#isStopped = false;
-	#onIdle: (() => void) | undefined = undefined;
+	readonly #whenIdle: (() => void)[] = [];
 	readonly #hotLBA: number;
 
 	constructor(session: Session, lun: number, model: BlockModel, random: Random, profile: Profile, depth: number) {
@@ -101,7 +101,7 @@ export class KillLoad implements CommandOwner {
 		this.#isStopped = true;
 		if (this.#outstanding === 0) return;
 		await new Promise<void>((resolve) => {
-			this.#onIdle = resolve;
+			this.#whenIdle.push(resolve);
 		});
 	}
 
@@ -121,7 +121,7 @@ export class KillLoad implements CommandOwner {
 		else this.#fail(command, operation);
 		if (operation.buffer !== undefined) buffers.give(operation.buffer);
 		if (this.#session.ended !== undefined) this.#isStopped = true;
-		if (this.#isStopped && this.#outstanding === 0) this.#onIdle?.();
+		if (this.#isStopped && this.#outstanding === 0) for (const resolve of this.#whenIdle) resolve();
 		this.fill();
 	}
 

@@ -85,6 +85,11 @@ async function round(server: TargetServer, model: BlockModel, random: Random): P
 	const runMs = random.logarithmic(20, 2500);
 	await pause(runMs);
 	if (isClean) {
+		// A server that is asked to stop asks its sessions to log out (RFC 7143 §11.9.1, event 1). Every other client does not listen.
+		const isObedient = random.chance(0.5);
+		disk.session.onAsyncMessage = () => {
+			if (isObedient) void load.idle().then(async () => await disk.session.logout().catch(() => undefined));
+		};
 		await Promise.all([server.stop(), load.idle()]);
 	} else {
 		if (values.mutation === 'early-ack') load.answerEverything();
