@@ -99,7 +99,7 @@ async function round(server: TargetServer, model: BlockModel, random: Random): P
 	disk.session.destroy();
 	if (load.failure !== undefined) throw new Error(load.failure);
 	if (values.mutation === 'flip') await flipBytes(server.folder, random);
-	const restarts = random.chance(0.3) ? random.between(1, 3) : 0;
+	const restarts = server instanceof Blockport && random.chance(0.3) ? random.between(1, 3) : 0;
 	if (server instanceof Blockport) for (let restart = 0; restart < restarts; restart++) await killedWhileStarting(server, random);
 	const startMs = performance.now();
 	await server.start();
