@@ -17,9 +17,18 @@ export interface TlsFiles {
 }
 
 export function httpServer(listener: RequestListener, tls?: TlsFiles): Server {
-	const server = tls === undefined ? createPlainServer(httpLimits, listener) : createTlsServer({ ...httpLimits, ...tls }, listener);
+	const server = tls === undefined ? createPlainServer(httpLimits, listener) : tlsServer(listener, tls);
 	server.maxConnections = connectionsMax;
 	return server;
+}
+
+function tlsServer(listener: RequestListener, tls: TlsFiles): Server {
+	try {
+		return createTlsServer({ ...httpLimits, ...tls }, listener);
+	} catch (error) {
+		if (!errorCode(error).startsWith('ERR_OSSL')) throw error;
+		throw new UsageError('The certificate and the key of the admin API are not a pair in PEM form.', 'invalid', { cause: error });
+	}
 }
 
 /** Listens on TCP. Rejects with the kernel's error. Returns the port, which the kernel chose if 0 was asked for. */

@@ -46,7 +46,7 @@ export async function openMetrics(operations: Operations): Promise<Metrics> {
 			for (const [name, value] of Object.entries(operations.iscsiStatistics())) {
 				set(`blockport_iscsi_${snakeCase(name)}`, `iSCSI listener: ${words(name)}.`, value);
 			}
-			for (const volume of operations.volumes()) {
+			for (const volume of await operations.volumes()) {
 				const labels = { volume: volume.name };
 				set('blockport_volume_size_bytes', 'Size of the volume.', volume.sizeBytes, labels);
 				set(

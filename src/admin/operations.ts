@@ -5,8 +5,8 @@ export interface Operations {
 	readonly state: StatusView['state'];
 	status(): Promise<StatusView>;
 
-	volumes(): VolumeView[];
-	volume(name: string): VolumeView;
+	volumes(): Promise<VolumeView[]>;
+	volume(name: string): Promise<VolumeView>;
 	createVolume(volume: NewVolume): Promise<VolumeView>;
 	resizeVolume(name: string, sizeBytes: number): Promise<VolumeView>;
 	deleteVolume(name: string): Promise<void>;

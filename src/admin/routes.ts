@@ -33,8 +33,8 @@ export function volumeRoutes(operations: Operations): FastifyPluginCallback {
 		app.get('/v1/status', { schema: { summary: 'State of the appliance', response: { 200: schemas.status, ...failed } } }, () =>
 			operations.status(),
 		);
-		app.get('/v1/volumes', { schema: { summary: 'All volumes', response: { 200: schemas.volumes, ...failed } } }, () => ({
-			volumes: operations.volumes(),
+		app.get('/v1/volumes', { schema: { summary: 'All volumes', response: { 200: schemas.volumes, ...failed } } }, async () => ({
+			volumes: await operations.volumes(),
 		}));
 		app.post(
 			'/v1/volumes',

@@ -71,11 +71,11 @@ export class ApplianceOperations implements Operations {
 		return this.#describe();
 	}
 
-	volumes(): VolumeView[] {
+	volumes(): Promise<VolumeView[]> {
 		return this.#volumes.list();
 	}
 
-	volume(name: string): VolumeView {
+	volume(name: string): Promise<VolumeView> {
 		return this.#volumes.view(name);
 	}
 

@@ -4,7 +4,7 @@ import { type BlockDevice, type Completion, type Outcome, copiedBytesMax } from 
 export interface OpenVolume extends BlockDevice {
 	resize(sizeBytes: number): Promise<void>;
 	/** Counters and gauges by name. */
-	statistics(): object;
+	statistics(): object | Promise<object>;
 	close(): Promise<void>;
 }
 

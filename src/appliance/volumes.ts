@@ -54,9 +54,10 @@ export class Volumes {
 			this.#log.warn({ directory: this.#directory.volume(name) }, 'no volume owns this directory; it is left alone');
 	}
 
-	/** Opens all of them at once. One that cannot be opened is faulted, and the others go on. */
+	/** Opens all that are not open yet, at once. One that cannot be opened is faulted, and the others go on. */
 	async openAll(forceCheck: boolean): Promise<void> {
-		await Promise.all(this.#configuration.volumes().map((row) => this.#open(row, this.slot(row.name), forceCheck)));
+		const waiting = this.#configuration.volumes().filter((row) => this.slot(row.name).state === 'opening');
+		await Promise.all(waiting.map((row) => this.#open(row, this.slot(row.name), forceCheck)));
 	}
 
 	/** Flushes and closes all, in parallel. Resolves to the names of those that could not be closed properly. */
@@ -66,12 +67,12 @@ export class Volumes {
 		return closed.filter((name) => name !== undefined);
 	}
 
-	list(): VolumeView[] {
-		return this.#configuration.volumes().map((row) => this.#view(row, this.#configuration.mappingsOf(row.name)));
+	list(): Promise<VolumeView[]> {
+		return Promise.all(this.#configuration.volumes().map((row) => this.#view(row, this.#configuration.mappingsOf(row.name))));
 	}
 
-	view(name: string): VolumeView {
-		return this.#view(this.#configuration.volume(name), this.#configuration.mappingsOf(name));
+	async view(name: string): Promise<VolumeView> {
+		return await this.#view(this.#configuration.volume(name), this.#configuration.mappingsOf(name));
 	}
 
 	counts(): { opening: number; online: number; faulted: number } {
@@ -171,15 +172,16 @@ export class Volumes {
 		this.#configuration.directoryRemoved(uuid);
 	}
 
-	#view(row: VolumeRow, mappings: readonly LunMappingView[]): VolumeView {
+	async #view(row: VolumeRow, mappings: readonly LunMappingView[]): Promise<VolumeView> {
 		const slot = this.slot(row.name);
+		const statistics = await statisticsOf(slot);
 		return {
 			...row,
 			sizeBytes: slot.sizeBytes,
 			state: slot.state,
 			...(slot.fault === undefined ? {} : { fault: slot.fault }),
 			mappings: [...mappings],
-			...(slot.volume === undefined ? {} : { statistics: numbers(slot.volume.statistics()) }),
+			...(statistics === undefined ? {} : { statistics }),
 		};
 	}
 }
@@ -193,6 +195,18 @@ function asUsage(error: unknown, what: string): unknown {
 	if (code === 'ENOSPC' || code === 'EDQUOT') return new UsageError(`${what}: the file system is full.`, 'noSpace', cause);
 	if (code === '' || error instanceof UsageError) return error;
 	return new UsageError(`${what}: the data directory answers ${code}.`, 'unavailable', cause);
+}
+
+/** Undefined unless it is open, also when it is closed while it is asked. */
+async function statisticsOf(slot: VolumeSlot): Promise<Record<string, number> | undefined> {
+	const { volume } = slot;
+	if (volume === undefined) return undefined;
+	try {
+		return numbers(await volume.statistics());
+	} catch (error) {
+		if (slot.volume === volume) throw error;
+		return undefined;
+	}
 }
 
 function numbers(statistics: object): Record<string, number> {

@@ -80,6 +80,8 @@ async function serve(flags: ServeFlags, makeServer: MakeServer): Promise<void> {
 		if (flags.demo !== true) throw new UsageError('--demo-size goes with --demo.');
 		checkVolumeSize(flags.demoSize);
 	}
+	// Everything that is made below belongs to this user alone.
+	process.umask(0o077);
 	const stream = destination({ dest: 2, sync: false, maxLength: logBufferBytesMax });
 	const log = pino({ level: flags.logLevel, base: null }, stream);
 	process.once('exit', () => flushLog(stream));

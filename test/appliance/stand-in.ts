@@ -61,7 +61,7 @@ export class StandInVolume implements OpenVolume {
 		for (const listener of this.#listeners) listener();
 	}
 
-	statistics(): object {
+	async statistics(): Promise<object> {
 		return { dirtyPages: 3, walBytes: 4096, name: 'not a number' };
 	}
 

@@ -43,7 +43,7 @@ test('a volume is made, opened, shown, and there again after a restart', async (
 	await first.die();
 
 	const second = await life(t, path);
-	t.like(second.volumes.view('data'), { ...asked, uuid: made.uuid, state: 'online' });
+	t.like(await second.volumes.view('data'), { ...asked, uuid: made.uuid, state: 'online' });
 });
 
 test('what the configuration refuses makes no directory', async (t) => {
@@ -64,7 +64,7 @@ test('a full file system while a volume is made: noSpace, and nothing is left', 
 	t.is(error?.code, 'noSpace');
 	t.deepEqual(await readdir(directory.volumes), []);
 	t.deepEqual(configuration.doomedDirectories(), []);
-	t.deepEqual(volumes.list(), []);
+	t.deepEqual(await volumes.list(), []);
 });
 
 for (const step of ['create', 'created', 'open'] as const) {
@@ -85,7 +85,7 @@ for (const step of ['create', 'created', 'open'] as const) {
 
 		const second = await life(t, path);
 		const promised = step === 'open';
-		t.is(second.volumes.list().length, promised ? 1 : 0);
+		t.is((await second.volumes.list()).length, promised ? 1 : 0);
 		t.is((await readdir(second.directory.volumes)).length, promised ? 1 : 0);
 		t.deepEqual(second.configuration.doomedDirectories(), []);
 		t.deepEqual(second.volumes.unknownDirectories, []);
@@ -142,7 +142,7 @@ test('a mapped volume is not deleted', async (t) => {
 	configuration.map('iqn.2026-11.dev.blockport:one', 'data');
 	const error = await t.throwsAsync(volumes.delete('data'), { instanceOf: UsageError, message: /LUN 0 of iqn/ });
 	t.is(error?.code, 'inUse');
-	t.is(volumes.view('data').state, 'online');
+	t.is((await volumes.view('data')).state, 'online');
 });
 
 test('one volume with a corrupt superblock is faulted and says so; the others go on', async (t) => {
@@ -152,14 +152,14 @@ test('one volume with a corrupt superblock is faulted and says so; the others go
 	const { uuid } = await first.volumes.create({ ...asked, name: 'bad' });
 	await first.volumes.create({ ...asked, name: 'gone' });
 	await writeFile(join(first.directory.volume(uuid), 'superblock'), 'garbage');
-	const gone = first.volumes.view('gone').uuid;
+	const gone = (await first.volumes.view('gone')).uuid;
 	await writeFile(join(first.directory.volume(gone), 'superblock'), JSON.stringify({ ...asked, uuid: 'other' }));
 	await first.die();
 
 	const second = await life(t, path);
 	t.deepEqual(second.volumes.counts(), { opening: 0, online: 1, faulted: 2 });
-	t.is(second.volumes.view('bad').fault, 'Both superblock slots are damaged.');
-	t.regex(second.volumes.view('gone').fault ?? '', /another volume/);
+	t.is((await second.volumes.view('bad')).fault, 'Both superblock slots are damaged.');
+	t.regex((await second.volumes.view('gone')).fault ?? '', /another volume/);
 	t.deepEqual(
 		second.volumes.faults().map(({ volume }) => volume),
 		['bad', 'gone'],
@@ -178,7 +178,7 @@ test('a volume whose directory the kernel cannot read is faulted; a fault of our
 		throw Object.assign(new Error('EIO: read'), { code: 'EIO' });
 	};
 	const second = await life(t, path, engine);
-	t.is(second.volumes.view('data').fault, 'The volume cannot be opened (EIO).');
+	t.is((await second.volumes.view('data')).fault, 'The volume cannot be opened (EIO).');
 	await second.die();
 
 	engine.before = () => {
@@ -211,7 +211,7 @@ test('death between the engine and the row of a resize: the restart takes the vo
 	await writeFile(join(first.directory.volume(uuid), 'superblock'), JSON.stringify({ uuid, sizeBytes: 32768, blockSize: 512 }));
 	await first.die();
 	const second = await life(t, path);
-	t.is(second.volumes.view('data').sizeBytes, 32768);
+	t.is((await second.volumes.view('data')).sizeBytes, 32768);
 	t.is(second.configuration.volume('data').sizeBytes, 32768);
 });
 
