@@ -4,7 +4,7 @@ import type { ScsiTask } from './task.ts';
 
 /**
  * Puts a range of blocks into the task as bytes. False if it ends beyond the last block. An LBA of 64 bits comes in rounded above 2^53, where it is beyond
- * every capacity; the sum is only formed below the capacity, so nothing wraps.
+ * every capacity; no sum is formed, so nothing wraps.
  */
 export function placeRange(unit: LogicalUnit, task: ScsiTask, lba: number, blocks: number): boolean {
 	if (!isInside(unit, lba, blocks)) return false;
@@ -13,10 +13,9 @@ export function placeRange(unit: LogicalUnit, task: ScsiTask, lba: number, block
 	return true;
 }
 
-/** A range of no blocks may stand right behind the last one. */
+/** A range of no blocks may stand right behind the last one; an LBA beyond that leaves less than none. */
 export function isInside(unit: LogicalUnit, lba: number, blocks: number): boolean {
-	const capacity = unit.blocks;
-	return lba <= capacity && blocks <= capacity - lba;
+	return blocks <= unit.blocks - lba;
 }
 
 export function lbaOutOfRange(unit: LogicalUnit, task: ScsiTask): 'finished' {

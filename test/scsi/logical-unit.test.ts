@@ -102,6 +102,7 @@ test('unit attentions: one above the limit replaces them all by 29h/00h', (t) =>
 	t.is(attentions.take(nexus), 1, 'at the limit each is still there, and a second one of a kind changes nothing');
 	attentions.raise(100, nexus);
 	attentions.raise(101, nexus);
+	t.true(attentions.any);
 	t.is(attentions.take(nexus), 0x2900);
 	t.is(attentions.take(nexus), undefined);
 	t.false(attentions.any);

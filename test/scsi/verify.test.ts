@@ -65,6 +65,13 @@ test('VERIFY over an unreadable page: MEDIUM ERROR, and INFORMATION is the first
 	t.deepEqual((await send(cdb.verify10(badBytes / 512, 1, compare), Buffer.alloc(512))).sense, { key: 3, code: 0x1100 });
 });
 
+test('VERIFY over a page that is readable the second time is good, and reads nothing beyond its range', async (t) => {
+	const { send, device } = setUp();
+	device.outcome = () => (device.calls.length === 2 ? 'mediumError' : undefined);
+	t.is((await send(cdb.verify10(0, 400))).status, good);
+	t.is(Math.max(...device.calls.map((call) => call.offsetBytes + call.lengthBytes)), 400 * 512);
+});
+
 test('VERIFY over an unreadable page above 2^32 blocks: INFORMATION of fixed sense stays invalid', async (t) => {
 	const { send, device } = setUp({ sizeBytes: 2 ** 43 });
 	device.outcome = () => 'mediumError';

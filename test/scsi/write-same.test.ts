@@ -39,6 +39,16 @@ for (const [name, [writeSame, lengthByte]] of Object.entries(commands)) {
 		t.deepEqual(device.bytes(0, 1024), Buffer.alloc(1024, 7));
 	});
 
+	test(`${name}: a pattern of which one byte is not zero is no zero`, async (t) => {
+		for (const at of [0, 255, 511]) {
+			const { send, device } = setUp();
+			const block = Buffer.alloc(512);
+			block[at] = 1;
+			t.is((await send(writeSame(4, 1), block)).status, good);
+			t.deepEqual(device.bytes(4 * 512, 512), block);
+		}
+	});
+
 	test(`${name} of no blocks is INVALID FIELD IN CDB (WSNZ), beyond the end LBA out of range`, async (t) => {
 		const { send, device } = setUp();
 		t.deepEqual((await send(writeSame(0, 0))).sense, invalidField(lengthByte, 7));
