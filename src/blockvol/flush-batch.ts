@@ -7,8 +7,8 @@ import type { Wal } from './wal.ts';
 import { pageChecksum } from './wal-record.ts';
 
 const unitsPerPage = pageBytes / unitBytes;
-/** Two pages this close in the log are read in one go: a header and a checksum table lie between neighbours. */
-const gapUnitsMax = 64;
+/** Two pages this close in the log (32 KiB) are read in one go: what lies between (headers, dead versions) costs less than another read. */
+const gapUnitsMax = 512;
 
 /** Bytes of the log that are read at once. */
 interface LogRun {
@@ -99,20 +99,25 @@ export class FlushBatch {
 		const count = this.#entries.length;
 		const scale = 2 ** Math.ceil(Math.log2(count + 1));
 		const keys = Float64Array.from(this.#entries, (entry, at) => frozen.pageOf(entry) * scale + at).sort();
-		let writes = 0;
+		const firstPages: number[] = [];
+		const sources: Buffer[] = [];
 		for (let from = 0; from < count;) {
 			const firstPage = Math.floor((keys[from] as number) / scale);
-			const sources: Buffer[] = [];
-			let to = from;
-			for (; to < count && Math.floor((keys[to] as number) / scale) === firstPage + (to - from); to++) {
-				if (layer.contiguous(firstPage, to - from + 1) < to - from + 1) break;
-				sources.push(this.#page((keys[to] as number) % scale));
+			const bufferAt = this.#bufferAt[(keys[from] as number) % scale] as number;
+			let to = from + 1;
+			// Neighbours on the disk that are neighbours in memory, too: pages of one record.
+			for (; to < count; to++) {
+				const key = keys[to] as number;
+				if (Math.floor(key / scale) !== firstPage + (to - from) || this.#bufferAt[key % scale] !== bufferAt + (to - from) * pageBytes)
+					break;
 			}
-			await layer.write(firstPage, sources, to - from);
-			writes++;
-			from = to;
+			const pages = layer.contiguous(firstPage, to - from);
+			firstPages.push(firstPage);
+			sources.push(this.#buffer.subarray(bufferAt, bufferAt + pages * pageBytes));
+			from += pages;
 		}
-		return writes;
+		await layer.writeRuns(firstPages, sources);
+		return firstPages.length;
 	}
 }
 

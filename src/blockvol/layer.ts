@@ -1,5 +1,5 @@
 import { errorCode, type Disk, type DiskFile } from '../os/disk.ts';
-import { writevFully } from '../os/transfer.ts';
+import { writeEachFully, writevFully } from '../os/transfer.ts';
 import { pageBytes } from './limits.ts';
 import { PageMap } from './page-map.ts';
 
@@ -87,6 +87,19 @@ export class Layer {
 		await writevFully(file, sources, this.positionOf(firstPage));
 		// Only now: a sync that began before the write ended does not cover it.
 		this.#unsynced.add(file);
+	}
+
+	/** Writes runs of consecutive pages, each whole in one slice and in one span of memory. Not durable before syncData. */
+	async writeRuns(firstPages: readonly number[], sources: readonly Uint8Array[]): Promise<void> {
+		for (let from = 0; from < firstPages.length;) {
+			const file = this.fileOf(firstPages[from] as number) ?? (await this.#makeSlice(firstPages[from] as number));
+			let to = from + 1;
+			while (to < firstPages.length && this.fileOf(firstPages[to] as number) === file) to++;
+			const positions = firstPages.slice(from, to).map((page) => this.positionOf(page));
+			await writeEachFully(file, sources.slice(from, to), positions);
+			this.#unsynced.add(file);
+			from = to;
+		}
 	}
 
 	/** Gives the space of a page range back. */

@@ -1,5 +1,5 @@
 import { errorCode, type DiskFile } from '../os/disk.ts';
-import { readFully, writevFully } from '../os/transfer.ts';
+import { readFully, writeEachFully } from '../os/transfer.ts';
 import { MapCache } from './map-cache.ts';
 import type { RunningDigest } from './map-digest.ts';
 import {
@@ -161,24 +161,14 @@ export class PageMap {
 		return index;
 	}
 
-	/** Neighbouring blocks become one write. */
 	async #write(slots: readonly number[]): Promise<void> {
-		const writes: Promise<void>[] = [];
-		for (let from = 0; from < slots.length;) {
-			const firstBlock = this.#cache.blockIndex(slots[from] as number);
-			const sources: Buffer[] = [];
-			let to = from;
-			while (to < slots.length && this.#cache.blockIndex(slots[to] as number) === firstBlock + (to - from)) {
-				sources.push(this.#cache.block(slots[to] as number));
-				to++;
-			}
-			this.#endBlock = Math.max(this.#endBlock, firstBlock + sources.length);
-			writes.push(writevFully(this.#file, sources, firstBlock * blockBytes));
-			from = to;
-		}
-		// All have ended before anybody unpins, also when one failed.
-		const failed = (await Promise.allSettled(writes)).find((result) => result.status === 'rejected');
-		if (failed !== undefined) throw failed.reason;
+		const indices = slots.map((slot) => this.#cache.blockIndex(slot));
+		for (const blockIndex of indices) this.#endBlock = Math.max(this.#endBlock, blockIndex + 1);
+		await writeEachFully(
+			this.#file,
+			slots.map((slot) => this.#cache.block(slot)),
+			indices.map((blockIndex) => blockIndex * blockBytes),
+		);
 	}
 
 	/** -1 when no place in the cache is free and the caller holds pins that would make one. */

@@ -46,6 +46,8 @@ export interface DiskFile {
 	write(source: Uint8Array, positionBytes: number): Promise<number>;
 	/** Gathers; resolves to the bytes written, perhaps fewer than the sum. */
 	writev(sources: readonly Uint8Array[], positionBytes: number): Promise<number>;
+	/** Writes each source, whole, to its own position; for a disk that can take many small writes in one call. */
+	writeEach?(sources: readonly Uint8Array[], positionsBytes: readonly number[]): Promise<void>;
 	/** Makes the file's data and size durable (fdatasync). After a failure nothing may be assumed of what was not synced before. */
 	datasync(): Promise<void>;
 	/** Gives the space of a range back; it reads as zeros. The file's size stays. */

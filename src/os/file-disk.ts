@@ -1,6 +1,7 @@
 import * as fs from 'node:fs';
 import * as fsp from 'node:fs/promises';
 import type { Disk, DiskFile, DiskLock } from './disk.ts';
+import { writeEach } from './kernel-aio.ts';
 import { nextDataRange, punchHole, readFromCache, tryLock } from './syscalls.ts';
 
 /** Disk over the kernel's file systems. */
@@ -110,6 +111,10 @@ class KernelFile implements DiskFile {
 
 	writev(sources: readonly Uint8Array[], positionBytes: number): Promise<number> {
 		return transfer((done) => fs.writev(this.#fd, sources, positionBytes, done));
+	}
+
+	writeEach(sources: readonly Uint8Array[], positionsBytes: readonly number[]): Promise<void> {
+		return writeEach(this.#fd, this, sources, positionsBytes);
 	}
 
 	datasync(): Promise<void> {

@@ -33,6 +33,15 @@ export async function writevFully(file: DiskFile, sources: readonly Uint8Array[]
 	}
 }
 
+/** Writes each source whole to its own position: by one call where the disk can, else one by one. */
+export function writeEachFully(file: DiskFile, sources: readonly Uint8Array[], positionsBytes: readonly number[]): Promise<void> {
+	return file.writeEach === undefined ? writeOneByOne(file, sources, positionsBytes) : file.writeEach(sources, positionsBytes);
+}
+
+export async function writeOneByOne(file: DiskFile, sources: readonly Uint8Array[], positionsBytes: readonly number[]): Promise<void> {
+	for (const [index, source] of sources.entries()) await writeFully(file, source, positionsBytes[index] as number);
+}
+
 /** Reads until the span is full or the file ends; what lies behind the end becomes zeros. Resolves to the bytes that the file had. */
 export async function readFully(file: DiskFile, target: Uint8Array, positionBytes: number): Promise<number> {
 	let read = 0;
