@@ -32,6 +32,7 @@ const timeoutMs = 120_000;
 export class ApiClient {
 	readonly #place: string;
 	readonly #options: RequestOptions;
+	readonly #headers: Record<string, string>;
 	readonly #request: typeof plainRequest;
 
 	/** Throws UsageError for a host that is no URL and a token file that cannot be read. */
@@ -40,18 +41,16 @@ export class ApiClient {
 		if (where.host === undefined || where.socket !== undefined) {
 			const socketPath = resolve(where.socket ?? join(where.dataDir, 'blockport.sock'));
 			this.#place = socketPath;
-			this.#options = { socketPath, headers: { host: 'localhost' } };
+			this.#options = { socketPath };
+			this.#headers = { host: 'localhost' };
 			return;
 		}
 		const url = parseHost(where.host);
 		if (url.protocol === 'https:') this.#request = tlsRequest;
 		this.#place = url.origin;
 		const token = readToken(where.tokenFile);
-		this.#options = {
-			hostname: url.hostname.replace(/^\[(.*)\]$/, '$1'),
-			port: url.port,
-			headers: token === undefined ? {} : { authorization: `Bearer ${token}` },
-		};
+		this.#options = { hostname: url.hostname.replace(/^\[(.*)\]$/, '$1'), port: url.port };
+		this.#headers = token === undefined ? {} : { authorization: `Bearer ${token}` };
 	}
 
 	get<T>(path: string): Promise<T> {
@@ -86,9 +85,9 @@ export class ApiClient {
 
 	#exchange(method: string, path: string, body: string | undefined): Promise<{ status: number; text: string }> {
 		return new Promise((resolve, reject) => {
-			const options: RequestOptions = { ...this.#options, method, path, timeout: timeoutMs, agent: false };
+			const options: RequestOptions = { ...this.#options, headers: this.#headers, method, path, timeout: timeoutMs, agent: false };
 			if (body !== undefined) {
-				options.headers = { ...this.#options.headers, 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) };
+				options.headers = { ...this.#headers, 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) };
 			}
 			const request = this.#request(options, (response) => {
 				const chunks: Buffer[] = [];

@@ -55,7 +55,7 @@ const status: StatusView = {
 class Stub implements Operations {
 	state: StatusView['state'] = 'ready';
 	calls: unknown[] = [];
-	error: unknown = undefined;
+	error: Error | undefined = undefined;
 	statusOf = status;
 	volumesOf = [volume];
 
