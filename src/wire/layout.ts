@@ -45,7 +45,7 @@ export function layout<Rows extends Fields>(name: string, size: number, rows: Ro
 }
 
 export function u8(offset: number): Field<number> {
-	return field(
+	return whole(
 		offset,
 		1,
 		(buffer, base) => buffer[base + offset]!,
@@ -56,7 +56,7 @@ export function u8(offset: number): Field<number> {
 }
 
 export function u16be(offset: number): Field<number> {
-	return field(
+	return whole(
 		offset,
 		2,
 		(buffer, base) => (buffer[base + offset]! << 8) | buffer[base + offset + 1]!,
@@ -68,7 +68,7 @@ export function u16be(offset: number): Field<number> {
 }
 
 export function u24be(offset: number): Field<number> {
-	return field(
+	return whole(
 		offset,
 		3,
 		(buffer, base) => (buffer[base + offset]! << 16) | (buffer[base + offset + 1]! << 8) | buffer[base + offset + 2]!,
@@ -81,7 +81,7 @@ export function u24be(offset: number): Field<number> {
 }
 
 export function u32be(offset: number): Field<number> {
-	return field(
+	return whole(
 		offset,
 		4,
 		(buffer, base) => {
@@ -102,7 +102,7 @@ export function u32be(offset: number): Field<number> {
 export function u64be(offset: number): Field<bigint> {
 	const high = u32be(offset);
 	const low = u32be(offset + 4);
-	return field(
+	return whole(
 		offset,
 		8,
 		(buffer, base) => (BigInt(high.get(buffer, base)) << 32n) | BigInt(low.get(buffer, base)),
@@ -130,7 +130,7 @@ export function bits(offset: number, shift: number, width: number): Field<number
 
 /** A run of bytes. get() is a view of the buffer, not a copy. */
 export function bytes(offset: number, size: number): Field<Uint8Array> {
-	return field<Uint8Array>(
+	return whole<Uint8Array>(
 		offset,
 		size,
 		(buffer, base) => buffer.subarray(base + offset, base + offset + size),
@@ -145,6 +145,6 @@ export function reserved(offset: number, size: number): Reserved {
 	return Object.freeze({ offset, size, mask: 0xff });
 }
 
-function field<Value>(offset: number, size: number, get: Field<Value>['get'], set: Field<Value>['set']): Field<Value> {
+function whole<Value>(offset: number, size: number, get: Field<Value>['get'], set: Field<Value>['set']): Field<Value> {
 	return Object.freeze({ offset, size, mask: 0xff, get, set });
 }

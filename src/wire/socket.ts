@@ -21,11 +21,6 @@ export interface Receiver extends TransmitterOwner {
 	closed(reason: string): void;
 }
 
-/** The part of libuv's handle that we move from one socket object to another. */
-interface SocketWithHandle {
-	_handle: net.Socket | null;
-}
-
 /**
  * A TCP connection that was accepted with pauseOnConnect, read and written in the cheapest way that Node has (DESIGN.md, "The data path").
  * What a paused receiver left over waits in a private copy of at most receiveBufferBytes.
@@ -62,18 +57,13 @@ export class WireSocket implements Outlet {
 
 	/** `bind` makes the protocol's side; it may answer at once. */
 	constructor(accepted: net.Socket, bind: (socket: WireSocket) => Receiver) {
-		// The accepted socket object is left without its handle: reading through `onread` must be asked for at construction.
-		const donor = accepted as unknown as SocketWithHandle;
-		const handle = donor._handle;
-		donor._handle = null;
 		this.transmitter = new Transmitter(this, { roomAgain: () => this.#receiver.roomAgain() });
 		this.#receiver = bind(this);
-		const options: net.SocketConstructorOpts & { handle: unknown; manualStart: boolean } = {
-			handle,
+		this.#socket = socketWith({
+			handle: handleOf(accepted),
 			manualStart: true,
-			onread: { buffer: receiveBuffer, callback: (length) => this.#arrived(length) },
-		};
-		this.#socket = new net.Socket(options);
+			onread: { buffer: receiveBuffer, callback: (length: number) => this.#arrived(length) },
+		});
 		this.#socket.setNoDelay(true);
 		this.#socket.on('error', (error) => {
 			this.#failure = error.message;
@@ -196,4 +186,18 @@ export class WireSocket implements Outlet {
 		this.transmitter.close();
 		this.#receiver.closed(this.#failure);
 	}
+}
+
+/**
+ * Takes the connection out of an accepted socket object: reading through `onread` can only be asked for when the object is made. Node documents neither
+ * this property nor the option, but cluster and child_process rest on both.
+ */
+function handleOf(accepted: net.Socket): unknown {
+	const handle: unknown = Reflect.get(accepted, '_handle');
+	Reflect.set(accepted, '_handle', null);
+	return handle;
+}
+
+function socketWith(options: object): net.Socket {
+	return Reflect.construct(net.Socket, [options]);
 }

@@ -52,6 +52,7 @@ export class Transmitter {
 	#held = false;
 	#scheduled = false;
 	#closed = false;
+	#moved = false;
 	readonly #flushSoon = () => {
 		this.#scheduled = false;
 		this.flush();
@@ -72,6 +73,13 @@ export class Transmitter {
 	/** Something has been handed to the outlet that has not left yet. */
 	get inFlight(): boolean {
 		return this.#inFlight;
+	}
+
+	/** Whether anything has left since the last call. */
+	movedSince(): boolean {
+		const moved = this.#moved;
+		this.#moved = false;
+		return moved;
 	}
 
 	/** Makes `bytes` of contiguous space at buffer[at]. False: no room until roomAgain(). Reserving again without commit() moves nothing. */
@@ -173,6 +181,7 @@ export class Transmitter {
 	}
 
 	#reuse(): void {
+		this.#moved = true;
 		this.#inFlight = false;
 		if (this.buffer !== noSlab) recycle(this.buffer);
 		this.buffer = noSlab;

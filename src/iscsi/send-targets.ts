@@ -1,0 +1,26 @@
+import type { ScsiTarget } from '../scsi/target-device.ts';
+import type { Connection } from './connection.ts';
+import type { KeyValue } from './text.ts';
+
+/**
+ * RFC 7143 appendix C. `All` is for discovery sessions, an empty value for normal ones; a name works in both, but a normal session is told of its own
+ * target only.
+ */
+export function answerSendTargets(connection: Connection, question: string): KeyValue[] {
+	const session = connection.session!;
+	const own = session.target;
+	if (own === undefined) {
+		if (question === '') return [['SendTargets', 'Reject']];
+		const visible = connection.registry.visibleTo(session.initiatorName);
+		return describe(connection, question === 'All' ? visible : visible.filter((target) => target.name === question));
+	}
+	if (question === 'All') return [['SendTargets', 'Reject']];
+	return describe(connection, question === '' || question === own.name ? [own] : []);
+}
+
+function describe(connection: Connection, targets: readonly ScsiTarget[]): KeyValue[] {
+	return targets.flatMap((target): KeyValue[] => [
+		['TargetName', target.name],
+		['TargetAddress', `${connection.portal},${target.targetPortalGroupTag}`],
+	]);
+}

@@ -1,0 +1,81 @@
+import { Nexus } from '../scsi/nexus.ts';
+import type { ScsiTarget } from '../scsi/target-device.ts';
+import { CommandWindow } from './command-window.ts';
+import type { Connection } from './connection.ts';
+import { type MemoryPlan, SessionGrants } from './memory-plan.ts';
+import type { Parameters } from './parameters.ts';
+import { TaskTable } from './task-table.ts';
+
+/** Who a session is. */
+export interface SessionIdentity {
+	readonly initiatorName: string;
+	/** 12 hex digits. */
+	readonly isid: string;
+	/** undefined: a discovery session. */
+	readonly target: ScsiTarget | undefined;
+}
+
+/**
+ * An iSCSI session, one I_T nexus (RFC 7143 §4.4.1).
+ *
+ *   live ── its last connection is gone, or end() ─→ ended ── the device has nothing of its tasks ─→ drained
+ */
+export class Session implements SessionIdentity {
+	readonly initiatorName: string;
+	readonly isid: string;
+	readonly target: ScsiTarget | undefined;
+	readonly tsih: number;
+	readonly nexus: Nexus;
+	readonly since: Date;
+	readonly window: CommandWindow;
+	readonly tasks = new TaskTable();
+	readonly grants: SessionGrants;
+	/** At most MaxConnections, which is 1. */
+	readonly connections: Connection[] = [];
+	/** As negotiated by the leading connection. */
+	readonly parameters: Parameters;
+	immediateTasks = 0;
+	taskManagementFunctions = 0;
+	commands = 0;
+	bytesRead = 0;
+	bytesWritten = 0;
+	ended = false;
+	readonly #onDrained: (() => void)[] = [];
+
+	constructor(identity: SessionIdentity, tsih: number, parameters: Parameters, firstCmdSN: number, plan: MemoryPlan, since: Date) {
+		this.initiatorName = identity.initiatorName;
+		this.isid = identity.isid;
+		this.target = identity.target;
+		this.tsih = tsih;
+		this.nexus = new Nexus(identity.initiatorName, identity.isid);
+		this.parameters = parameters;
+		this.window = new CommandWindow(firstCmdSN);
+		this.grants = new SessionGrants(plan);
+		this.since = since;
+	}
+
+	get drained(): boolean {
+		return this.ended && this.tasks.size === 0;
+	}
+
+	hasConnection(cid: number): boolean {
+		return this.connections.some((connection) => connection.cid === cid);
+	}
+
+	/** Calls back once the device has nothing of the session's tasks; at once if that is so. */
+	whenIdle(callback: () => void): void {
+		if (this.tasks.size === 0) callback();
+		else this.#onDrained.push(callback);
+	}
+
+	/** A task is gone. */
+	taskGone(): void {
+		if (this.tasks.size > 0 || this.#onDrained.length === 0) return;
+		for (const callback of this.#onDrained.splice(0)) callback();
+	}
+
+	/** Closes its connections, and with the last one the session. */
+	end(reason: string): void {
+		for (const connection of this.connections.slice()) connection.drop(reason);
+	}
+}
