@@ -6,6 +6,7 @@ import { UsageError } from '../config/usage-error.ts';
 import { checkVolumeSize } from '../config/names.ts';
 import { demoCommands } from './demo-commands.ts';
 import { size } from './flags.ts';
+import { collectStartGarbage } from './start-garbage.ts';
 
 export interface ServeSettings {
 	readonly dataDirectory: string;
@@ -100,6 +101,7 @@ async function serve(flags: ServeFlags, makeServer: MakeServer): Promise<void> {
 	});
 	const asked = stopAsked(log);
 	await server.start();
+	collectStartGarbage();
 	announce(server);
 	// The compiled modules are kept for the next start, which then needs less time and memory.
 	flushCompileCache();
