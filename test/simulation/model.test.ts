@@ -148,6 +148,15 @@ test('the next life after a kill: unflushed writes may still go, flushed ones ma
 	t.is(next.judge(seen(1), next.clock, 'powerLost')?.block, 0);
 });
 
+test('the next life after a kill: a FUA write that was under way promises nothing until a flush', (t) => {
+	const model = new VolumeModel(sizeBytes, 4096);
+	model.submit(0, 1, 0, 512, true);
+	const next = model.next(seen(1), model.clock, 'killed');
+	t.is(next.judge(seen(0), next.clock, 'powerLost'), undefined);
+	flushed(next);
+	t.is(next.judge(seen(0), next.clock, 'powerLost')?.block, 0);
+});
+
 test('a resize that was acknowledged holds, one under way may or may not', (t) => {
 	const model = new VolumeModel(sizeBytes, 4096);
 	const resize = model.submitResize(sizeBytes * 2);

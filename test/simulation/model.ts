@@ -167,11 +167,12 @@ export class VolumeModel {
 		for (const old of this.#commands) {
 			if (old.submittedAt > at) continue;
 			const underWay = old.completedAt > at;
-			const command: Command = { ...old, completedAt: underWay ? next.#clock : old.completedAt };
+			// What was not acknowledged is not promised to anybody, FUA or not.
+			const command: Command = underWay ? { ...old, fua: false, completedAt: next.#clock } : { ...old };
 			next.#commands.push(command);
 			const isWhole = !underWay || (command.atomic && seen.has(old));
 			for (let block = command.firstBlock; block < command.firstBlock + command.blocks; block++) {
-				if (this.#history[block]?.includes(old) !== true || (!isWhole && this.#isUnseen(old, block, observed))) continue;
+				if (this.#history[block]?.includes(old) !== true || (!isWhole && this.#isUnseen(old, block, observed[block] ?? 0, at))) continue;
 				(next.#history[block] ??= []).push(command);
 			}
 		}
@@ -179,12 +180,10 @@ export class VolumeModel {
 		return next;
 	}
 
-	/** True if a block shows a version that is older than the command. */
-	#isUnseen(command: Command, block: number, observed: Int32Array): boolean {
-		const shown = observed[block] ?? 0;
-		if (shown === command.writeNumber) return false;
-		const version = this.#history[block]?.find((other) => other.writeNumber === shown);
-		return version === undefined || version.completedAt < command.submittedAt;
+	/** True if a block shows a version that is certainly older than the command. */
+	#isUnseen(command: Command, block: number, shown: number, at: number): boolean {
+		const candidates = this.#history[block]?.filter((other) => other.writeNumber === shown && other.submittedAt <= at) ?? [];
+		return candidates.every((candidate) => candidate.completedAt < command.submittedAt);
 	}
 
 	#forget(command: Command): void {
