@@ -6,7 +6,7 @@ import { closeUnsolicited, failDataOut, firstChunkBytes, advanceDataOut, receive
 import { limits } from './limits.ts';
 import { ahsType, BHS, bhsBytes, noTag, readBit, rejectReason, SCSICommand, writeBit, finalBit } from './pdu.ts';
 import { acquireTask, type IscsiTask } from './task.ts';
-import { check, transportSense } from './transport-sense.ts';
+import { transportSense } from './transport-sense.ts';
 
 /** Takes SCSI Command PDUs in their turn (RFC 7143 §11.3) and finds memory for the data that comes with them. */
 export class CommandIntake implements BudgetWaiter {
@@ -151,11 +151,4 @@ function checkSegments(task: IscsiTask, bhs: Buffer, at: number): { key: number;
 		segment += (3 + length + 3) & ~3;
 	}
 	return undefined;
-}
-
-/** What a command's CDB and its PDU say of the data's direction must agree (§11.3.1), else data would silently go nowhere. */
-export function directionAgrees(task: IscsiTask, direction: 'read' | 'write'): boolean {
-	if (task.scsi.lengthBytes === 0 || (direction === 'read' ? task.read : task.write)) return true;
-	check(task, transportSense.invalidFieldInCDB);
-	return false;
 }

@@ -1,10 +1,10 @@
 import { status, type NextStep } from '../scsi/task.ts';
 import { bufferPool } from '../wire/buffer-pool.ts';
 import type { Lender, Transmitter } from '../wire/transmitter.ts';
-import { CommandIntake, directionAgrees } from './command-intake.ts';
+import { CommandIntake } from './command-intake.ts';
 import { CommandWindow } from './command-window.ts';
 import { sendData, dropDataIn } from './data-in.ts';
-import { acceptDataOut, advanceDataOut, dataOutEnded, dropDataOut, placeData } from './data-out.ts';
+import { acceptDataOut, advanceDataOut, dataOutEnded, dropDataOut, failDataOut, placeData } from './data-out.ts';
 import { Framing, type PDUHandler } from './framing.ts';
 import { HeldPDUs } from './held-pdus.ts';
 import { limits } from './limits.ts';
@@ -22,6 +22,7 @@ import type { Statistics } from './statistics.ts';
 import { manageTasks } from './task-management.ts';
 import { type IscsiTask, releaseTask } from './task.ts';
 import { TextExchange } from './text-exchange.ts';
+import { transportSense } from './transport-sense.ts';
 
 /** What all connections of a listener share. */
 export interface ConnectionEnvironment {
@@ -278,22 +279,20 @@ export class Connection implements PDUHandler {
 				return;
 			case 'read':
 				task.dueBytes = task.scsi.lengthBytes;
-				if (!directionAgrees(task, 'read')) {
-					this.finished(task);
-					return;
-				}
-				task.sendBytes = Math.min(task.scsi.lengthBytes, task.expectedDataTransferLength);
+				// A read that is flagged as a write expects no data: all of it is overflow.
+				task.sendBytes = task.read ? Math.min(task.scsi.lengthBytes, task.expectedDataTransferLength) : 0;
 				if (task.sendBytes === 0) this.finished(task);
 				else sendData(task);
 				return;
 			case 'write':
 			case 'parameters': {
 				task.dueBytes = task.scsi.lengthBytes;
-				if (!directionAgrees(task, 'write')) {
-					task.failed = true;
+				if (!task.write && task.scsi.lengthBytes > 0) {
+					// Good status would say that something was written (§11.3.1).
+					failDataOut(task, transportSense.invalidFieldInCDB);
 					return;
 				}
-				const wanted = Math.min(task.scsi.lengthBytes, task.write ? task.expectedDataTransferLength : 0);
+				const wanted = Math.min(task.scsi.lengthBytes, task.expectedDataTransferLength);
 				task.wantedBytes = step === 'write' ? wanted - (wanted % task.device.blockSize) : wanted;
 				const unsolicited = Math.min(task.wantedBytes, task.unsolicitedOpen ? task.unsolicitedMax : task.unsolicitedNext);
 				if (unsolicited > 0) this.#intake.admit(task, unsolicited);

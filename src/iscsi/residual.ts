@@ -7,7 +7,8 @@ import type { IscsiTask } from './task.ts';
  */
 export function residual(task: IscsiTask): { flags: number; count: number } {
 	const { scsi } = task;
-	const expected = task.read || task.write ? task.expectedDataTransferLength : 0;
+	const sends = task.step === 'read' || scsi.dataIn !== undefined;
+	const expected = task.read || (task.write && !sends) ? task.expectedDataTransferLength : 0;
 	let due: number;
 	if (scsi.status !== status.good) due = Math.min(expected, task.write ? task.handedBytes : task.sentBytes);
 	else if (scsi.dataIn !== undefined) due = scsi.dataIn.length;

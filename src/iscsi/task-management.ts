@@ -9,7 +9,7 @@ interface OpenFunction {
 	readonly connection: Connection;
 	readonly initiatorTaskTag: number;
 	readonly tasks: Set<IscsiTask>;
-	readonly then: () => void;
+	readonly finish: () => void;
 }
 
 /**
@@ -24,10 +24,10 @@ export class OpenFunctions {
 	}
 
 	/** Ends tasks, then answers. Tasks of other sessions end with TASK ABORTED: their initiators did not ask for it and wait for an answer. */
-	run(connection: Connection, initiatorTaskTag: number, tasks: readonly IscsiTask[], then: () => void): void {
+	run(connection: Connection, initiatorTaskTag: number, tasks: readonly IscsiTask[], finish: () => void): void {
 		const { session } = connection;
 		session!.taskManagementFunctions++;
-		const open: OpenFunction = { connection, initiatorTaskTag, tasks: new Set(tasks), then };
+		const open: OpenFunction = { connection, initiatorTaskTag, tasks: new Set(tasks), finish };
 		this.#open.add(open);
 		for (const task of tasks) task.connection!.abort(task, task.connection!.session === session ? 'silent' : 'answered');
 		this.#answerIfDone(open, session!);
@@ -41,7 +41,7 @@ export class OpenFunctions {
 	#answerIfDone(open: OpenFunction, session: Session): void {
 		if (open.tasks.size > 0 || !this.#open.delete(open)) return;
 		session.taskManagementFunctions--;
-		open.then();
+		open.finish();
 		open.connection.answerTaskManagement(open.initiatorTaskTag, response.functionComplete);
 	}
 }
