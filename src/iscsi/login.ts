@@ -114,7 +114,8 @@ export class Login {
 		}
 		const phase: Phase = currentStage === stage.security ? 'security' : 'operational';
 		const settled = this.#negotiation.settle(pairs, phase);
-		if (settled.some(([key, value]) => key === 'AuthMethod' && value === 'Reject')) return this.#refuse(loginStatus.authenticationFailure);
+		if (phase === 'security' && settled.some(([key, value]) => key === 'AuthMethod' && value === 'Reject'))
+			return this.#refuse(loginStatus.authenticationFailure);
 		answers.push(...settled);
 		if (!this.#declared && (currentStage === stage.operational || (transit && nextStage === stage.fullFeature))) {
 			this.#declared = true;

@@ -3,7 +3,7 @@ import { ProtocolError } from './protocol-error.ts';
 
 export type KeyValue = readonly [key: string, value: string];
 
-const keyName = /^[A-Z][A-Za-z0-9.+@_#-]*$/;
+const keyName = /^[A-Za-z][A-Za-z0-9.+@_#-]*$/;
 
 /** RFC 7143 §6.1: pairs `key=value`, each ended by a NUL. Throws ProtocolError for anything else. The order is kept; duplicates are left to the caller. */
 export function parseText(data: Uint8Array): KeyValue[] {
