@@ -88,8 +88,9 @@ export class Flusher {
 	async #run(): Promise<void> {
 		while (this.#again && !this.#stopped) {
 			this.#again = false;
-			if (this.#index.active.isEmpty) return;
 			const cut = this.#wal.installedLSN;
+			// Nothing dirty is no reason to stop while the log has grown: whoever waits needs its segments.
+			if (this.#index.active.isEmpty && cut === this.#superblock.current.checkpointLSN) return;
 			const frozen = this.#index.active;
 			this.#index.frozen = frozen;
 			this.#index.active = new Generation();
@@ -126,7 +127,7 @@ export class Flusher {
 		const batch = new FlushBatch(this.#tuning.flushBatchBytes);
 		let expected = -1;
 		for (let entry = 0; entry < frozen.length; entry++) {
-			// What was written or zeroed again since the cut comes with the next cycle: its record is above the new checkpoint.
+			// What was written or zeroed again since the cut comes with the next cycle: its record is above the new checkpoint, and durable.
 			if (!frozen.isNewest(entry) || this.#isSuperseded(frozen.pageOf(entry))) continue;
 			moved.push(entry);
 			if (frozen.placeOf(entry) !== placeWal) continue;
@@ -151,9 +152,14 @@ export class Flusher {
 		batch.clear();
 	}
 
+	/** A younger version that a power loss could still take must not keep this one from the layer. */
 	#isSuperseded(page: number): boolean {
 		const { active } = this.#index;
-		return active.find(page) >= 0 || active.zeros.lsnOf(page) >= 0;
+		const { durableLSN } = this.#wal;
+		const entry = active.find(page);
+		if (entry >= 0 && active.locationOf(entry) < durableLSN) return true;
+		const zeroedAt = active.zeros.lsnOf(page);
+		return zeroedAt >= 0 && zeroedAt < durableLSN;
 	}
 
 	async #updateMap(frozen: Generation, moved: readonly number[]): Promise<void> {

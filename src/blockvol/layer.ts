@@ -16,7 +16,8 @@ export class Layer {
 	readonly #slices = new Map<number, DiskFile>();
 	/** Slices written since they were last synced. */
 	readonly #unsynced = new Set<DiskFile>();
-	#directoryUnsynced = false;
+	/** At the start, too: a process that was killed may have made a slice whose name is in the kernel only. */
+	#directoryUnsynced = true;
 	#syncing: Promise<void> = Promise.resolve();
 	readonly #making = new Map<number, Promise<DiskFile>>();
 

@@ -15,8 +15,6 @@ export interface Replayed {
 	/** The highest epoch in the log or the superblock. */
 	epoch: number;
 	records: number;
-	/** Ranges of direct records whose data a crash kept from the layer: they never happened. */
-	rejected: { firstPage: number; pages: number }[];
 }
 
 /** A direct record, and which of its pages the layer does not hold as the record says. */
@@ -27,8 +25,17 @@ interface DirectRecord {
 	mismatched: number[];
 }
 
+/** What one pass over the log found. */
+interface Pass extends Replayed {
+	/** The highest durable LSN that the records told of. */
+	durableLSN: number;
+	directs: DirectRecord[];
+}
+
 /**
  * Reads the log from the checkpoint, strictly by LSN, up to the first record that is not whole, not of this log, or of a lower epoch than the one before it.
+ *
+ * A direct record whose data did not reach the layer ends the log, too: it was never flushed, so nothing behind it was, and what comes later may stand on it.
  *
  * A log that ends before something that was known to be durable is damaged, not cut short by a crash: that is a fault and not an end.
  */
@@ -42,43 +49,22 @@ export async function replay(
 	const { geometry, checkpointLSN, walGeneration } = superblock;
 	const reader = new LogReader(disk, directory, geometry.segmentBytes, walGeneration, mode);
 	try {
-		const names = await disk.list(directory);
-		await reader.open(Math.floor((checkpointLSN * unitBytes) / geometry.segmentBytes), names);
-		const generation = new Generation();
-		const directs: DirectRecord[] = [];
-		let { epoch } = superblock;
-		let lowestEpoch = 0;
-		let lsn = checkpointLSN;
-		let records = 0;
-		let durableLSN = checkpointLSN;
-		const endPage = geometry.sizeBytes / pageBytes;
-		for (;;) {
-			const record = await reader.record(lsn);
-			if (record === undefined || record.epoch < lowestEpoch) break;
-			if (record.type !== recordType.pad && record.firstPage + record.pages > endPage) {
-				throw new VolumeFault(
-					`the write-ahead log has a record for page ${record.firstPage + record.pages - 1} of ${endPage} (LSN ${lsn})`,
-				);
-			}
-			lowestEpoch = record.epoch;
-			epoch = Math.max(epoch, record.epoch);
-			durableLSN = Math.max(durableLSN, record.durableLSN);
-			// Reading the layer takes the time of a wait, and the record's bytes are the window's.
-			const direct = apply(record, generation);
-			if (direct !== undefined) directs.push(await compare(direct, layer));
-			lsn += record.lengthUnits;
-			records++;
+		await reader.open(Math.floor((checkpointLSN * unitBytes) / geometry.segmentBytes), await disk.list(directory));
+		const compared = new Map<number, DirectRecord>();
+		let pass = await readPass(reader, superblock, layer, compared, Infinity);
+		const durableLSN = Math.max(pass.durableLSN, await reader.durableAfter(pass.tailLSN));
+		if (durableLSN > pass.tailLSN) {
+			throw new VolumeFault(`the write-ahead log is damaged at LSN ${pass.tailLSN}: it was on stable storage up to LSN ${durableLSN}`);
 		}
-		durableLSN = Math.max(durableLSN, await reader.durableAfter(lsn));
-		if (durableLSN > lsn) {
-			throw new VolumeFault(`the write-ahead log is damaged at LSN ${lsn}: it was on stable storage up to LSN ${durableLSN}`);
+		// What covered an earlier record's pages may be cut off with a later one: look again until nothing changes.
+		for (let cut = firstUnwritten(pass, durableLSN); cut !== undefined; cut = firstUnwritten(pass, durableLSN)) {
+			pass = await readPass(reader, superblock, layer, compared, cut);
 		}
-		const rejected = settle(directs, generation, durableLSN);
 		if (mode === 'existing') {
-			await rewriteLog(reader, durableLSN, lsn, geometry.segmentBytes);
-			await rewriteDirect(directs, generation, layer, durableLSN);
+			await rewriteLog(reader, durableLSN, pass.tailLSN, geometry.segmentBytes);
+			await rewriteDirect(pass, layer, durableLSN);
 		}
-		return { generation, tailLSN: lsn, epoch, records, rejected };
+		return pass;
 	} catch (error) {
 		if (errorCode(error) === '') throw error;
 		throw new VolumeFault('the write-ahead log cannot be read', { cause: error });
@@ -87,6 +73,49 @@ export async function replay(
 	}
 }
 
+async function readPass(
+	reader: LogReader,
+	superblock: Superblock,
+	layer: Layer,
+	compared: Map<number, DirectRecord>,
+	endLSN: number,
+): Promise<Pass> {
+	const endPage = superblock.geometry.sizeBytes / pageBytes;
+	const generation = new Generation();
+	const directs: DirectRecord[] = [];
+	let { epoch, checkpointLSN: lsn } = superblock;
+	let durableLSN = lsn;
+	let lowestEpoch = 0;
+	let records = 0;
+	while (lsn < endLSN) {
+		const record = await reader.record(lsn);
+		if (record === undefined || record.epoch < lowestEpoch) break;
+		if (record.type !== recordType.pad && record.firstPage + record.pages > endPage) {
+			throw new VolumeFault(`the write-ahead log has a record for page ${record.firstPage + record.pages - 1} of ${endPage} (LSN ${lsn})`);
+		}
+		lowestEpoch = record.epoch;
+		epoch = Math.max(epoch, record.epoch);
+		durableLSN = Math.max(durableLSN, record.durableLSN);
+		const direct = apply(record, generation);
+		lsn += record.lengthUnits;
+		records++;
+		if (direct === undefined) continue;
+		const known = compared.get(direct.lsn) ?? (await compare(direct, layer));
+		compared.set(direct.lsn, known);
+		directs.push(known);
+	}
+	return { generation, tailLSN: lsn, epoch, records, durableLSN, directs };
+}
+
+/**
+ * LSN of the first direct record that was not flushed and whose data is not all in the layer. A page that a later record covers says nothing: the flusher may have
+ * overwritten it. A record below the durable LSN keeps its checksums whatever the layer holds: what does not match is a medium error.
+ */
+function firstUnwritten({ directs, generation }: Pass, durableLSN: number): number | undefined {
+	return directs.find(({ lsn, mismatched }) => lsn >= durableLSN && mismatched.some((page) => isNewest(generation, page, lsn)))?.lsn;
+}
+
+/** One whose data has not been looked at. */
 interface DirectCandidate extends DirectRecord {
 	checksums: Uint32Array;
 }
@@ -131,20 +160,6 @@ async function compare({ lsn, firstPage, pages, checksums }: DirectCandidate, la
 	return { lsn, firstPage, pages, mismatched };
 }
 
-/**
- * A direct record whose data did not reach the layer was never flushed, so it is as if it had not been written: all of it, for a write is whole or absent. Pages that
- * a later record covers say nothing (the flusher may have overwritten them). A record that was durable keeps its checksums: what does not match is a medium error.
- */
-function settle(directs: readonly DirectRecord[], generation: Generation, durableLSN: number): { firstPage: number; pages: number }[] {
-	const rejected: { firstPage: number; pages: number }[] = [];
-	for (const { lsn, firstPage, pages, mismatched } of directs) {
-		if (lsn < durableLSN) continue;
-		if (!mismatched.some((page) => isNewest(generation, page, lsn))) continue;
-		rejected.push(...newestStretches(generation, lsn, firstPage, pages));
-	}
-	return rejected;
-}
-
 /** The parts of a record's range that no later record covers. */
 function newestStretches(generation: Generation, lsn: number, firstPage: number, pages: number): { firstPage: number; pages: number }[] {
 	const stretches: { firstPage: number; pages: number }[] = [];
@@ -182,7 +197,7 @@ async function rewriteLog(reader: LogReader, fromLSN: number, toLSN: number, seg
 }
 
 /** The same for the data of direct records that were not known to be durable. */
-async function rewriteDirect(directs: readonly DirectRecord[], generation: Generation, layer: Layer, durableLSN: number): Promise<void> {
+async function rewriteDirect({ directs, generation }: Pass, layer: Layer, durableLSN: number): Promise<void> {
 	for (const { lsn, firstPage, pages } of directs) {
 		const file = layer.fileOf(firstPage);
 		if (lsn < durableLSN || file === undefined) continue;

@@ -25,6 +25,7 @@ import { replay, type Replayed } from './replay.ts';
 import { SuperblockFile, type Hold, type Superblock } from './superblock.ts';
 import { VolumeFault, VolumeUsageError } from './volume-fault.ts';
 import { Wal } from './wal.ts';
+import { segmentFilesMin } from './wal-segments.ts';
 import { createZeroFilled, segmentName } from './wal-segment.ts';
 import { recordType } from './wal-record.ts';
 import type { WriteCommand } from './write-command.ts';
@@ -96,7 +97,8 @@ export class Volume implements BlockDevice {
 	#checkpointLSN: number;
 	#idleTimer: NodeJS.Timeout | undefined;
 	#wroteSinceTimer = false;
-	#directUnsynced = false;
+	/** At the start, too: what replay found in the layer may be in the kernel only. */
+	#directUnsynced = true;
 	#resizing: Promise<void> = Promise.resolve();
 	readonly #counts = { readCommands: 0, readBytes: 0, writeCommands: 0, writeBytes: 0, zeroCommands: 0, flushCommands: 0 };
 
@@ -113,8 +115,11 @@ export class Volume implements BlockDevice {
 		await disk.makeDirectory(paths.wal);
 		await disk.makeDirectory(paths.layers);
 		await Layer.create(disk, paths.layers, layerId);
-		const segment = await createZeroFilled(disk, `${paths.wal}/${segmentName(0)}`, geometry.segmentBytes);
-		await segment.close();
+		for (let sequence = 0; sequence < segmentFilesMin; sequence++) {
+			const firstLSN = (sequence * geometry.segmentBytes) / unitBytes;
+			const segment = await createZeroFilled(disk, `${paths.wal}/${segmentName(firstLSN)}`, geometry.segmentBytes);
+			await segment.close();
+		}
 		await disk.syncDirectory(paths.wal);
 		await disk.syncDirectory(paths.layers);
 		// Last: a directory without a superblock is no volume yet.
@@ -158,7 +163,6 @@ export class Volume implements BlockDevice {
 				await superblock.update({ epoch: replayed.epoch + 1, clean: false, build: build() });
 				const volume = new Volume(disk, paths.wal, superblock, layer, digest, replayed, tuning, options.log);
 				await volume.#wal.segments.adopt(replayed.tailLSN);
-				await volume.#rejectDirect(replayed);
 				volume.#afterOpen();
 				return volume;
 			} catch (error) {
@@ -198,6 +202,7 @@ export class Volume implements BlockDevice {
 		this.#wal = new Wal(disk, walDirectory, geometry.segmentBytes, tuning, start, {
 			batchWritten: (batch) => this.#batchWritten(batch),
 			walFailed: (reason, cause) => this.#fail(reason, cause),
+			walOutOfSpace: () => this.#outOfSpace(),
 			walHasRoom: () => this.#writer.serve(),
 			beforeSync: () => this.#beforeSync(),
 			holdBroken: (hold) =>
@@ -511,16 +516,6 @@ export class Volume implements BlockDevice {
 		return this.#isFull && !isZero ? 'noSpace' : undefined;
 	}
 
-	/** Direct writes that a crash cut short read as what was there before: nothing. The log says so from now on, whatever is written over them. */
-	async #rejectDirect({ rejected }: Replayed): Promise<void> {
-		for (const { firstPage, pages } of rejected) {
-			const outcome = await new Promise<Outcome>((resolve) => {
-				this.zero(firstPage * pageBytes, pages * pageBytes, false, { complete: resolve });
-			});
-			if (outcome !== 'good') throw new VolumeFault(this.#fault ?? 'the write-ahead log has no room');
-		}
-	}
-
 	#afterOpen(): void {
 		this.#wal.segments.prepareSpare();
 		if (!this.#index.active.isEmpty) this.#armIdleTimer();
@@ -564,7 +559,7 @@ async function openLayer(disk: Disk, directory: string, superblock: Superblock, 
 }
 
 function nothingToReplay(superblock: Superblock): Replayed {
-	return { generation: new Generation(), tailLSN: superblock.checkpointLSN, epoch: superblock.epoch, records: 0, rejected: [] };
+	return { generation: new Generation(), tailLSN: superblock.checkpointLSN, epoch: superblock.epoch, records: 0 };
 }
 
 async function compareDigest(layer: Layer, superblock: Superblock): Promise<void> {

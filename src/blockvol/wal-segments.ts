@@ -6,9 +6,14 @@ import { createZeroFilled, firstLSNOf, segmentName, WalSegment } from './wal-seg
 
 export interface SegmentsOwner {
 	roomMade(): void;
+	/** The log has a single segment and the file system is full. */
+	segmentsOutOfSpace(): void;
 	segmentsFailed(reason: string, cause: unknown): void;
 	holdBroken(hold: Hold): void;
 }
+
+/** What a volume is made with: one is written while the other is flushed, so that a full file system never stops the log. */
+export const segmentFilesMin = 2;
 
 interface FreeFile {
 	path: string;
@@ -37,8 +42,6 @@ export class WalSegments {
 	#nextSequence = 0;
 	#preparing: Promise<void> | undefined;
 	#stopped = false;
-	/** The last segment could not be made because the file system is full. */
-	outOfSpace = false;
 	recycled = 0;
 
 	constructor(
@@ -64,6 +67,8 @@ export class WalSegments {
 	 * removed: a segment whose making a crash cut short.
 	 */
 	async adopt(tailLSN: number): Promise<void> {
+		// A process that was killed may have left names that are in the kernel only.
+		await this.#disk.syncDirectory(this.#directory);
 		const oldest = Math.floor(this.#oldestNeeded() / this.#segmentUnits);
 		const newest = Math.floor(tailLSN / this.#segmentUnits);
 		for (const name of await this.#disk.list(this.#directory)) {
@@ -239,7 +244,8 @@ export class WalSegments {
 				file = await createZeroFilled(this.#disk, path, this.#segmentBytes);
 			} catch (error) {
 				if (errorCode(error) !== 'ENOSPC') throw error;
-				this.outOfSpace = true;
+				// With two files or more the flusher makes room in turn; one alone can never be left.
+				if (this.files < segmentFilesMin) this.#owner.segmentsOutOfSpace();
 				return;
 			}
 		} else {
@@ -247,7 +253,6 @@ export class WalSegments {
 			if (free.path !== path) await this.#disk.rename(free.path, path);
 		}
 		await this.#disk.syncDirectory(this.#directory);
-		this.outOfSpace = false;
 		this.#spares.set(sequence, new WalSegment(sequence, path, file));
 	}
 }

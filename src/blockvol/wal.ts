@@ -13,6 +13,8 @@ export interface WalOwner {
 	batchWritten(batch: AppendBatch): void;
 	/** A write or a sync of the log failed: nothing more may be acknowledged. */
 	walFailed(reason: string, cause: unknown): void;
+	/** The file system has no space for a second segment. */
+	walOutOfSpace(): void;
 	/** There may be room again for those who wait. */
 	walHasRoom(): void;
 	/** What must be on stable storage before the log is (data of direct records); undefined if nothing. */
@@ -76,6 +78,7 @@ export class Wal {
 		this.#durableLSN = start.checkpointLSN;
 		this.segments = new WalSegments(disk, directory, segmentBytes, tuning.walSegmentsMax, start, {
 			roomMade: () => owner.walHasRoom(),
+			segmentsOutOfSpace: () => owner.walOutOfSpace(),
 			segmentsFailed: (reason, cause) => this.#fail(reason, cause),
 			holdBroken: (hold) => owner.holdBroken(hold),
 		});

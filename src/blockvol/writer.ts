@@ -141,9 +141,7 @@ export class Writer {
 		const left = command.lengthBytes - command.doneBytes;
 		const first = Math.floor(position / pageBytes);
 		if (command.isZero && position % pageBytes === 0 && left >= pageBytes) return this.#zero(command, first, Math.floor(left / pageBytes));
-		// A longer command is cut at page boundaries; a zero's first or last part of a page is a write of zeros.
-		const endOfPart = command.isZero ? (first + 1) * pageBytes : Math.floor((position + this.#atomicBytes) / pageBytes) * pageBytes;
-		const length = Math.min(left, endOfPart - position);
+		const length = this.#partLength(command.isZero, position, left, first);
 		const end = Math.ceil((position + length) / pageBytes);
 		if (this.#direct.length > 0 && command.directChecksums === undefined && this.#overlapsDirect(first, end)) return 'noRoom';
 		if (command.directChecksums !== undefined) return this.#appendDirect(command, first, end, command.directChecksums);
@@ -152,6 +150,13 @@ export class Writer {
 			if (step !== undefined) return step;
 		}
 		return this.#write(command, position, length, first, end);
+	}
+
+	/** One record takes what a crash must leave whole; a longer command is cut at page boundaries. A zero's first or last part of a page is a write of zeros. */
+	#partLength(isZero: boolean, position: number, left: number, first: number): number {
+		if (isZero) return Math.min(left, (first + 1) * pageBytes - position);
+		if (left <= this.#atomicBytes) return left;
+		return Math.floor((position + this.#atomicBytes) / pageBytes) * pageBytes - position;
 	}
 
 	#zero(command: WriteCommand, first: number, pages: number): Step {
