@@ -19,7 +19,8 @@ import type { Volumes } from './volumes.ts';
 export interface Portal {
 	sessions(): readonly SessionSummary[];
 	readonly statistics: object;
-	endSessions(targetName: string): number;
+	/** Ends the sessions of a target, or those of one initiator with it; how many. */
+	endSessions(targetName: string, initiatorName?: string): number;
 }
 
 /**
@@ -142,10 +143,16 @@ export class ApplianceOperations implements Operations {
 		});
 	}
 
+	/** Sessions that are no longer admitted end. */
 	disallow(target: string, initiator: string): Promise<TargetView> {
 		return this.#inTurn(async () => {
 			const row = this.#configuration.disallow(target, initiator);
 			this.#targets.setAccess(row);
+			const device = this.#targets.find(row.name);
+			const sessions = this.#portal.sessions().filter((session) => session.target === row.name);
+			for (const name of new Set(sessions.map((session) => session.initiator))) {
+				if (device === undefined || !this.#targets.admits(name, device)) this.#portal.endSessions(row.name, name);
+			}
 			return this.target(row.name);
 		});
 	}

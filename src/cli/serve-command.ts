@@ -1,6 +1,6 @@
 import { flushCompileCache } from 'node:module';
 import { Command, Option } from 'commander';
-import { type DestinationStream, type Logger, destination, pino } from 'pino';
+import type { DestinationStream, Logger } from 'pino';
 import { type Endpoint, parseEndpoint, printEndpoint } from '../config/endpoint.ts';
 import { UsageError } from '../config/usage-error.ts';
 import { checkVolumeSize } from '../config/names.ts';
@@ -83,6 +83,8 @@ async function serve(flags: ServeFlags, makeServer: MakeServer): Promise<void> {
 	}
 	// Everything that is made below belongs to this user alone.
 	process.umask(0o077);
+	// Here and not at the top: client commands log nothing.
+	const { destination, pino } = await import('pino');
 	const stream = destination({ dest: 2, sync: false, maxLength: logBufferBytesMax });
 	const log = pino({ level: flags.logLevel, base: null }, stream);
 	process.once('exit', () => flushLog(stream));

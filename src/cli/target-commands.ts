@@ -86,7 +86,7 @@ export function targetCommand(): Command {
 	);
 
 	target.addCommand(
-		remoteCommand('disallow', 'admit an initiator no longer; sessions that it has go on')
+		remoteCommand('disallow', 'admit an initiator no longer; its sessions end')
 			.argument('<name>')
 			.argument('<initiator>')
 			.action(async (name: string, initiator: string, flags: CommonFlags) => {

@@ -210,6 +210,30 @@ test('sessions are shown with their target, and counted there', async (t) => {
 	t.deepEqual(one.operations.iscsiStatistics(), { commands: 7 });
 });
 
+test('whoever is admitted no longer loses its sessions, and nobody else does', async (t) => {
+	const parts = standIns();
+	const one = appliance(t, await temporaryDirectory(t), {}, parts);
+	await one.start();
+	for (const name of [target, `${target}2`]) {
+		await one.operations.createTarget({ name, alias: '', tpgt: 1 });
+		await one.operations.allow(name, initiator);
+		await one.operations.allow(name, `${initiator}2`);
+	}
+	// An initiator may spell its name with capitals.
+	const spelled = initiator.toUpperCase();
+	if (parts.portal !== undefined) {
+		parts.portal.list = [
+			session(spelled, target),
+			session(spelled, target),
+			session(`${initiator}2`, target),
+			session(spelled, `${target}2`),
+			session(spelled, undefined),
+		];
+	}
+	await one.operations.disallow(target, initiator);
+	t.deepEqual(parts.portal?.ended, [`${target} ${spelled}`]);
+});
+
 test('listeners answer while volumes are opened; commands wait, changes wait, readiness says so', async (t) => {
 	const path = await temporaryDirectory(t);
 	const first = appliance(t, path, { demo: true });

@@ -150,8 +150,8 @@ export class StandInPortal implements IscsiPortal {
 		});
 	}
 
-	endSessions(targetName: string): number {
-		this.ended.push(targetName);
+	endSessions(targetName: string, initiatorName?: string): number {
+		this.ended.push(initiatorName === undefined ? targetName : `${targetName} ${initiatorName}`);
 		return 1;
 	}
 }

@@ -1,0 +1,310 @@
+import { execFileSync } from 'node:child_process';
+import { once } from 'node:events';
+import { chmod, mkdir, open, readdir, stat, symlink, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { join } from 'node:path';
+import test from 'ava';
+import type { SessionView, StatusView, TargetView, VolumeView } from '../../src/admin/schemas.ts';
+import { defaultInitiatorName } from '../initiator/login.ts';
+import { Session } from '../initiator/session.ts';
+import { temporaryDirectory } from '../temporary.ts';
+import { type Daemon, type Result, blockport, launcher, serve } from './process.ts';
+
+const target = 'iqn.2026-11.dev.blockport:one';
+const initiator = 'iqn.1993-08.org.debian:01:abc';
+
+/** One sentence on stderr that begins with our name, and no trace of a stack. */
+const sentence = /^blockport: [^\n]+\.\n$/;
+
+test('the commands of the manual: volumes and targets from making to deleting, on a running appliance', async (t) => {
+	const daemon = await serve(t, await temporaryDirectory(t), '--log-level', 'error');
+	const { run, json } = daemon;
+	t.is((await run('volume', 'list')).stdout, 'There are no volumes.\n');
+	t.is((await run('target', 'list')).stdout, 'There are no targets.\n');
+	t.is((await run('session', 'list')).stdout, 'There are no sessions.\n');
+
+	const made = await json<VolumeView>('volume', 'create', 'data', '--size', '1G', '--block-size', '4096');
+	t.like(made, { name: 'data', sizeBytes: 2 ** 30, blockSize: 4096, state: 'online' });
+	t.is((await run('volume', 'resize', 'data', '--size', '2GiB')).stdout, 'volume data has 2 GiB now\n');
+	t.regex((await run('target', 'create', target, '--alias', 'One')).stdout, /^target iqn\.2026-11\.dev\.blockport:one made\n$/);
+	t.is((await run('target', 'map', target, 'data', '--lun', '3')).stdout, `volume data is LUN 3 of ${target}\n`);
+	t.is((await run('target', 'allow', target, initiator)).code, 0);
+	t.deepEqual((await json<{ targets: TargetView[] }>('target', 'list')).targets[0]?.initiators, [initiator]);
+	t.regex((await run('target', 'show', target)).stdout, /^alias +One\n(?:.*\n)*LUNs +3=data\ninitiators +iqn\.1993/m);
+	t.regex((await run('volume', 'list')).stdout, /^data +2 GiB +4096 +online +iqn\.2026-11\.dev\.blockport:one LUN 3$/m);
+	t.regex((await run('volume', 'show', 'data')).stdout, /^size +2 GiB \(2147483648 bytes\)$/m);
+	t.regex((await run('status')).stdout, /^volumes +1 online, 0 opening, 0 faulted$/m);
+
+	const refused = await run('volume', 'delete', 'data', '--yes');
+	t.is(refused.code, 1);
+	t.regex(refused.stderr, /LUN 3 of .*: unmap it there first/);
+	t.is((await run('target', 'disallow', target, initiator)).code, 0);
+	t.is((await run('target', 'unmap', target, 'data')).stdout, `LUN 3 of ${target} unmapped\n`);
+	t.is((await run('target', 'delete', target, '-y')).code, 0);
+	t.is((await run('volume', 'delete', 'data', '--yes')).stdout, 'volume data deleted\n');
+	t.deepEqual(await readdir(join(daemon.dataDirectory, 'volumes')), []);
+});
+
+test('what is asked wrongly is 2, what cannot be done is 1, each in one sentence', async (t) => {
+	const { run } = await serve(t, await temporaryDirectory(t), '--log-level', 'silent');
+	const cases: [number, string[]][] = [
+		[2, ['volume', 'create', 'Bad Name', '--size', '1G']],
+		[2, ['volume', 'create', 'a', '--size', '1000']],
+		[2, ['target', 'create', 'nonsense']],
+		[1, ['volume', 'show', 'absent']],
+		[1, ['volume', 'resize', 'absent', '--size', '1G']],
+		[1, ['volume', 'delete', 'absent', '--yes']],
+		[1, ['target', 'show', target]],
+		[1, ['target', 'map', target, 'absent']],
+		[1, ['target', 'unmap', target, 'absent']],
+		[1, ['target', 'allow', target, initiator]],
+		[1, ['target', 'delete', target, '--yes']],
+		// There is no terminal to ask at.
+		[2, ['volume', 'delete', 'absent']],
+		[2, ['target', 'delete', target]],
+	];
+	const results = await Promise.all(cases.map(([, words]) => run(...words)));
+	for (const [index, [code, words]] of cases.entries()) {
+		t.is(results[index]?.code, code, words.join(' '));
+		t.regex(results[index]?.stderr ?? '', sentence, words.join(' '));
+		t.is(results[index]?.stdout, '');
+	}
+});
+
+test('flags that are no flags, sizes that are no sizes: 2, before anything is asked or opened', async (t) => {
+	const folder = await temporaryDirectory(t);
+	for (const words of [
+		['nonsense'],
+		['volume'],
+		['volume', 'create', 'a'],
+		['volume', 'create', '--size', '1G'],
+		['volume', 'create', 'a', '--size', '10X'],
+		['volume', 'create', 'a', '--size', '65T'],
+		['volume', 'create', 'a', '--size', '1G', '--block-size', '520'],
+		['volume', 'list', '--nonsense'],
+		['volume', 'list', 'extra'],
+		['target', 'map', target, 'a', '--lun', '-1'],
+		['target', 'unmap', target],
+		['target', 'unmap', target, 'a', '--lun', '1'],
+		['serve', '--log-level', 'loud'],
+		['serve', '--iscsi', 'nonsense:x'],
+		['serve', '--admin', '127.0.0.1:99999'],
+		['serve', '--demo-size', '10G'],
+		['serve', '--demo', '--demo-size', '1000'],
+		['serve', '--admin', '0.0.0.0:0'],
+	]) {
+		const { code, stderr, stdout } = await blockport(words, folder);
+		t.is(code, 2, words.join(' '));
+		t.not(stderr, '');
+		t.notRegex(stderr, /^\s+at /m, words.join(' '));
+		t.is(stdout, '');
+	}
+	t.deepEqual(await readdir(folder), []);
+});
+
+test('help and version end with 0', async (t) => {
+	for (const words of [['--help'], ['help', 'volume'], ['volume', 'create', '--help'], ['serve', '--help']]) {
+		const { code, stdout } = await blockport(words);
+		t.is(code, 0);
+		t.regex(stdout, /^Usage: blockport/);
+	}
+	t.regex((await blockport(['--version'])).stdout, /^\d+\.\d+\.\d+\n$/);
+});
+
+test('nobody serves: 1 and a sentence that says how to begin', async (t) => {
+	const { code, stderr } = await blockport(['status', '--data-dir', await temporaryDirectory(t)]);
+	t.is(code, 1);
+	t.regex(stderr, sentence);
+	t.regex(stderr, /start it with "blockport serve"/);
+});
+
+test('every way to find the appliance: data directory, socket, host', async (t) => {
+	const folder = await temporaryDirectory(t);
+	const socket = join(folder, 'other.sock');
+	const daemon = await serve(t, folder, '--socket', socket, '--log-level', 'silent');
+	const admin = /admin (?<admin>[\d.:]+)/.exec(daemon.output.stdout)?.groups?.['admin'] ?? '';
+	for (const where of [
+		['--socket', socket],
+		['--host', `http://${admin}`],
+		['--host', admin],
+	]) {
+		const { code, stdout } = await blockport(['status', '--json', ...where]);
+		t.is(code, 0);
+		t.is((JSON.parse(stdout) as StatusView).pid, daemon.child.pid ?? 0);
+	}
+	t.is((await stat(socket)).mode & 0o777, 0o600);
+	t.is((await stat(join(daemon.dataDirectory, 'config.db'))).mode & 0o077, 0);
+});
+
+test('the demo prints commands to paste, then the ready line, and serves what they name', async (t) => {
+	const folder = await temporaryDirectory(t);
+	const daemon = await serve(t, folder, '--demo', '--demo-size', '64M', '--log-level', 'silent');
+	const { stdout } = daemon.output;
+	const { iscsi } = await daemon.json<StatusView>('status');
+	for (const command of ['iscsiadm -m discovery', 'iscsiadm -m node', 'qemu-img info iscsi://', 'iscsi-ls -s', 'iscsi-inq']) {
+		t.regex(stdout, new RegExp(`${command}.*127\\.0\\.0\\.1:${iscsi?.port}`));
+	}
+	t.regex(stdout, /\nblockport ready: iSCSI 127\.0\.0\.1:\d+, admin 127\.0\.0\.1:\d+, socket .+\n$/);
+	t.like((await daemon.json<{ volumes: VolumeView[] }>('volume', 'list')).volumes[0], {
+		name: 'demo',
+		sizeBytes: 2 ** 26,
+		state: 'online',
+	});
+	daemon.child.kill('SIGTERM');
+	t.is((await daemon.ended).code, 0);
+	const { code, stdout: checked } = await blockport(['volume', 'check', 'demo', '--data-dir', daemon.dataDirectory]);
+	t.is(code, 0);
+	t.is(checked, 'volume demo is sound\n');
+	t.is((await blockport(['volume', 'check', 'absent', '--data-dir', daemon.dataDirectory])).code, 2);
+});
+
+for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+	test(`${signal}: everything is closed, the socket is gone, exit code 0`, async (t) => {
+		const daemon = await serve(t, await temporaryDirectory(t));
+		daemon.child.kill(signal);
+		const { code, stderr } = await daemon.ended;
+		t.is(code, 0);
+		t.deepEqual((await readdir(daemon.dataDirectory)).toSorted(), ['config.db', 'lock', 'volumes']);
+		const messages = stderr
+			.trim()
+			.split('\n')
+			.map((line) => (JSON.parse(line) as { msg: string }).msg);
+		t.is(messages.at(-1), 'stopped');
+	});
+}
+
+async function loggedIn(daemon: Daemon): Promise<{ session: Session; asked: Promise<void> }> {
+	const { iscsi } = await daemon.json<StatusView>('status');
+	const session = await Session.open({ port: iscsi?.port ?? 0, targetName: 'iqn.2026-11.dev.blockport:demo' });
+	const asked = new Promise<void>((resolve) => {
+		session.onAsyncMessage = () => resolve();
+	});
+	return { session, asked };
+}
+
+test('SIGTERM asks sessions to log out, and ends when they have', async (t) => {
+	const daemon = await serve(t, await temporaryDirectory(t), '--demo', '--demo-size', '64M', '--log-level', 'silent');
+	const { session, asked } = await loggedIn(daemon);
+	t.like((await daemon.json<{ sessions: SessionView[] }>('session', 'list')).sessions[0], {
+		kind: 'normal',
+		initiator: session.options.initiatorName ?? defaultInitiatorName,
+	});
+	const begun = performance.now();
+	daemon.child.kill('SIGTERM');
+	await asked;
+	await session.logout();
+	t.is((await daemon.ended).code, 0);
+	t.true(performance.now() - begun < 4500, 'the drain time was not waited for');
+});
+
+test('a second signal does not wait for a session that does not log out', async (t) => {
+	const daemon = await serve(t, await temporaryDirectory(t), '--demo', '--demo-size', '64M', '--log-level', 'silent');
+	const { asked } = await loggedIn(daemon);
+	const begun = performance.now();
+	daemon.child.kill('SIGTERM');
+	await asked;
+	daemon.child.kill('SIGTERM');
+	t.is((await daemon.ended).code, 143);
+	t.true(performance.now() - begun < 4500, 'the drain time was not waited for');
+});
+
+test('a kill leaves a socket and a lock file behind, and the next start does not mind', async (t) => {
+	const folder = await temporaryDirectory(t);
+	const first = await serve(t, folder, '--log-level', 'silent');
+	await first.run('volume', 'create', 'data', '--size', '64M');
+	first.child.kill('SIGKILL');
+	await first.ended;
+	t.true((await readdir(first.dataDirectory)).includes('blockport.sock'));
+	const second = await serve(t, folder, '--log-level', 'silent');
+	t.like((await second.json<{ volumes: VolumeView[] }>('volume', 'list')).volumes[0], { name: 'data', state: 'online' });
+});
+
+test('a second daemon on the same directory: one sentence and 2, and the first goes on', async (t) => {
+	const folder = await temporaryDirectory(t);
+	const first = await serve(t, folder, '--log-level', 'silent');
+	const second = await blockport(['serve', '--data-dir', first.dataDirectory, '--iscsi', '127.0.0.1:0', '--admin', '127.0.0.1:0']);
+	t.is(second.code, 2);
+	t.regex(second.stderr, sentence);
+	t.regex(second.stderr, /Another blockport uses/);
+	t.is((await first.run('status')).code, 0);
+	const check = await blockport(['volume', 'check', 'any', '--data-dir', first.dataDirectory]);
+	t.is(check.code, 2);
+	t.regex(check.stderr, /Another blockport uses/);
+});
+
+test('a taken port, a missing parent, a file in the way, a damaged configuration: one sentence and 2', async (t) => {
+	const folder = await temporaryDirectory(t);
+	const holder = createServer().listen(0, '127.0.0.1');
+	t.teardown(() => holder.close());
+	await once(holder, 'listening');
+	const address = holder.address();
+	const taken = `127.0.0.1:${typeof address === 'object' && address !== null ? address.port : 0}`;
+	const free = ['--iscsi', '127.0.0.1:0', '--admin', '127.0.0.1:0'];
+	await writeFile(join(folder, 'file'), '');
+	await mkdir(join(folder, 'damaged'));
+	await writeFile(join(folder, 'damaged', 'config.db'), 'garbage '.repeat(1000));
+	const cases: [RegExp, string[]][] = [
+		[/is taken by another program.*--iscsi/, ['--data-dir', join(folder, 'a'), '--iscsi', taken, '--admin', '127.0.0.1:0']],
+		[/is taken by another program.*--admin/, ['--data-dir', join(folder, 'a'), '--iscsi', '127.0.0.1:0', '--admin', taken]],
+		[/is no address of this machine/, ['--data-dir', join(folder, 'a'), '--iscsi', '192.0.2.1:3260', '--admin', '127.0.0.1:0']],
+		[/does not exist: make it/, ['--data-dir', join(folder, 'absent', 'b'), ...free]],
+		[/is no directory/, ['--data-dir', join(folder, 'file'), ...free]],
+		[/is damaged/, ['--data-dir', join(folder, 'damaged'), ...free]],
+		[/is no socket/, ['--data-dir', join(folder, 'a'), '--socket', join(folder, 'file'), ...free]],
+		[/longer than 107 bytes/, ['--data-dir', join(folder, 'a'), '--socket', join(folder, 'x'.repeat(120)), ...free]],
+	];
+	for (const [pattern, words] of cases) {
+		const { code, stderr, stdout } = await blockport(['serve', '--log-level', 'silent', ...words]);
+		t.is(code, 2, words.join(' '));
+		t.regex(stderr, sentence, words.join(' '));
+		t.regex(stderr, pattern);
+		t.is(stdout, '');
+	}
+});
+
+test('a directory that cannot be written: one sentence and 2', async (t) => {
+	const folder = await temporaryDirectory(t);
+	const path = process.getuid?.() === 0 ? '/proc' : join(folder, 'readonly');
+	if (path !== '/proc') {
+		await mkdir(path);
+		await chmod(path, 0o500);
+	}
+	const { code, stderr } = await blockport(['serve', '--data-dir', path, '--iscsi', '127.0.0.1:0', '--admin', '127.0.0.1:0']);
+	t.is(code, 2);
+	t.regex(stderr, sentence);
+});
+
+test('a volume whose superblock is damaged is faulted and told in a note; the rest is served', async (t) => {
+	const folder = await temporaryDirectory(t);
+	const first = await serve(t, folder, '--demo', '--demo-size', '64M', '--log-level', 'silent');
+	const bad = await first.json<VolumeView>('volume', 'create', 'bad', '--size', '64M');
+	first.child.kill('SIGTERM');
+	await first.ended;
+	const superblock = await open(join(first.dataDirectory, 'volumes', bad.uuid, 'superblock'), 'r+');
+	await superblock.write(Buffer.alloc((await superblock.stat()).size, 0x5a), 0, undefined, 0);
+	await superblock.close();
+	const second = await serve(t, folder, '--demo', '--log-level', 'silent');
+	t.regex(second.output.stdout, /^note: volume bad is faulted: .*superblock.*$/m);
+	t.regex(second.output.stdout, /^blockport ready/m);
+	t.like(await second.json<StatusView>('status'), { state: 'ready', volumes: { online: 1, opening: 0, faulted: 1 } });
+	t.regex((await second.run('volume', 'show', 'bad')).stdout, /^state +faulted\nfault +\S/m);
+	second.child.kill('SIGTERM');
+	await second.ended;
+	const check = await blockport(['volume', 'check', 'bad', '--data-dir', first.dataDirectory]);
+	t.is(check.code, 1);
+	t.not(check.stdout, '');
+});
+
+test('the launcher follows symbolic links, from any directory', async (t) => {
+	const folder = await temporaryDirectory(t);
+	await symlink(launcher, join(folder, 'one'));
+	await symlink('one', join(folder, 'two'));
+	t.regex(execFileSync(join(folder, 'two'), ['--version'], { cwd: '/', encoding: 'utf8' }), /^\d+\.\d+\.\d+\n$/);
+});
+
+test('whoever reads the output may stop reading', async (t) => {
+	const script = `"${launcher}" --help | head -c 1; "${launcher}" help serve | true`;
+	t.is(execFileSync('sh', ['-c', `${script}; echo done`], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] }), 'Udone\n');
+	const results: Result[] = await Promise.all([blockport(['--help'])]);
+	t.is(results[0]?.code, 0);
+});

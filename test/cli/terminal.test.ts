@@ -1,0 +1,50 @@
+import test from 'ava';
+import { demoCommands } from '../../src/cli/demo-commands.ts';
+import { lines, printable, table } from '../../src/cli/terminal.ts';
+
+test('a table has a head, aligned columns and no trailing blanks', async (t) => {
+	const text = await table(
+		['NAME', 'SIZE'],
+		[
+			['a', '10 GiB'],
+			['longer', '1 B'],
+		],
+		'none',
+	);
+	t.is(text, 'NAME    SIZE\na       10 GiB\nlonger  1 B');
+	t.is(await table(['NAME'], [], 'There are none.'), 'There are none.');
+});
+
+test('what an initiator calls itself cannot steer the terminal', async (t) => {
+	t.is(printable('a\u001B[2Jb\nc\u0000\u009B'), 'a?[2Jb?c??');
+	t.false((await table(['A'], [['\u001B[2J']], '')).includes('\u001B'));
+	t.false(lines([['a', '\u001B[2J']]).includes('\u001B'));
+});
+
+test('lines leave out what is not there', (t) => {
+	t.is(
+		lines([
+			['name', 'a'],
+			['fault', undefined],
+			['longer name', 'b'],
+		]),
+		'name         a\nlonger name  b',
+	);
+});
+
+test('the demo’s commands name the port in use, an IPv6 portal in brackets, and loopback for "everywhere"', (t) => {
+	const demo = { target: 'iqn.2026-11.dev.blockport:demo', lun: 0 };
+	const text = demoCommands({ host: '127.0.0.1', port: 3262 }, demo).join('\n');
+	for (const command of [
+		'iscsiadm -m discovery -t sendtargets -p 127.0.0.1:3262',
+		'iscsiadm -m node -T iqn.2026-11.dev.blockport:demo -p 127.0.0.1:3262 --login',
+		'qemu-img info iscsi://127.0.0.1:3262/iqn.2026-11.dev.blockport:demo/0',
+		'-drive file=iscsi://127.0.0.1:3262/iqn.2026-11.dev.blockport:demo/0,format=raw',
+		'iscsi-ls -s iscsi://127.0.0.1:3262',
+		'iscsi-inq iscsi://127.0.0.1:3262/iqn.2026-11.dev.blockport:demo/0',
+	]) {
+		t.true(text.includes(command), command);
+	}
+	t.true(demoCommands({ host: '::1', port: 1 }, demo).join().includes('iscsi://[::1]:1/'));
+	t.true(demoCommands({ host: '0.0.0.0', port: 1 }, demo).join().includes('iscsi://127.0.0.1:1/'));
+});
