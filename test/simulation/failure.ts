@@ -4,7 +4,7 @@ export class SimulationFailure extends Error {
 }
 
 /** Rejects when an engine waits for something that never comes: nothing in a simulation takes so long. */
-export async function withinTime<T>(work: Promise<T>, what: string, timeoutMs = 10_000): Promise<T> {
+export async function withinTime<T>(work: Promise<T>, what: string, timeoutMs = 30_000): Promise<T> {
 	let timer: NodeJS.Timeout | undefined;
 	const late = new Promise<never>((_resolve, reject) => {
 		timer = setTimeout(() => reject(new SimulationFailure(`${what}: nothing moves any more`)), timeoutMs);

@@ -246,14 +246,22 @@ export class Life {
 export async function observe(device: BlockDevice, random: Random): Promise<Int32Array> {
 	const observed = new Int32Array(device.sizeBytes / sectorBytes);
 	const stepBytes = random.pick([64, 256, 1024]) * 1024;
-	const target = Buffer.alloc(stepBytes);
+	const target = takeTarget();
 	for (let offset = 0; offset < device.sizeBytes; offset += stepBytes) {
 		const part = target.subarray(0, Math.min(stepBytes, device.sizeBytes - offset));
 		const outcome = device.tryRead(offset, part) ?? (await readAll(device, offset, part));
 		if (outcome !== 'good') throw new SimulationFailure(`a read at LBA ${offset / device.blockSize} ended with ${outcome}`);
 		observed.set(identify(part, offset / sectorBytes), offset / sectorBytes);
 	}
+	targets.push(target);
 	return observed;
+}
+
+/** Volumes are looked at thousands of times: the buffers for it are kept. */
+const targets: Buffer[] = [];
+
+function takeTarget(): Buffer {
+	return targets.pop() ?? Buffer.alloc(1024 * 1024);
 }
 
 /** As observe, page by page; a page that ends with a medium error is `unreadable`. */
