@@ -1,4 +1,4 @@
-import { type BlockDevice, type Completion, type Outcome, copiedBytesMax } from '../blockvol/block-device.ts';
+import { type Allocation, type BlockDevice, type Completion, type Outcome, copiedBytesMax } from '../blockvol/block-device.ts';
 
 /** What the appliance needs of an open volume. */
 export interface OpenVolume extends BlockDevice {
@@ -112,6 +112,14 @@ export class VolumeSlot implements BlockDevice {
 	flush(completion: Completion): void {
 		if (this.#volume !== undefined) this.#volume.flush(completion);
 		else this.#wait(completion, (volume) => volume.flush(completion));
+	}
+
+	allocation(offsetBytes: number, extentsMax: number): Promise<Allocation> {
+		if (this.#volume !== undefined) return this.#volume.allocation(offsetBytes, extentsMax);
+		return new Promise((resolve) => {
+			const refused = { complete: (outcome: Outcome): void => resolve({ outcome, extents: [] }) };
+			this.#wait(refused, (volume) => void volume.allocation(offsetBytes, extentsMax).then(resolve));
+		});
 	}
 
 	onResize(listener: () => void): () => void {

@@ -30,8 +30,18 @@ export interface BlockDevice {
 	zero(offsetBytes: number, lengthBytes: number, fua: boolean, completion: Completion): void;
 	/** Complete: everything that had completed when flush was called is on stable storage. */
 	flush(completion: Completion): void;
+	/**
+	 * Which parts of the volume hold data, from an offset on: neighbouring extents, `extentsMax` at most, perhaps ending before the volume does because that is how far one
+	 * look goes. A hint: what is called mapped may hold zeros. At least one extent when the outcome is good.
+	 */
+	allocation(offsetBytes: number, extentsMax: number): Promise<Allocation>;
 	/** Calls the listener after each change of sizeBytes; returns the function that ends it. */
 	onResize(listener: () => void): () => void;
+}
+
+export interface Allocation {
+	outcome: Outcome;
+	extents: { lengthBytes: number; isMapped: boolean }[];
 }
 
 /** An object and not a closure: hot paths keep one for the life of a pooled command. */

@@ -2,7 +2,8 @@ import { randomInt } from 'node:crypto';
 import { errorCode, type Disk } from '../os/disk.ts';
 import type { Logger } from '../os/logger.ts';
 import type { AppendBatch } from './append-batch.ts';
-import { writeBytesMax, type BlockDevice, type Completion, type Outcome } from './block-device.ts';
+import { allocationFrom } from './allocation.ts';
+import { writeBytesMax, type Allocation, type BlockDevice, type Completion, type Outcome } from './block-device.ts';
 import { Flusher } from './flusher.ts';
 import { Generation, placeLayer, placeWal } from './generation.ts';
 import { Layer } from './layer.ts';
@@ -281,6 +282,17 @@ export class Volume implements BlockDevice {
 			completion.complete(outcome);
 		};
 		queueMicrotask(() => this.#wal.sync({ synced: () => end('good'), syncFailed: () => end('faulted') }));
+	}
+
+	async allocation(offsetBytes: number, extentsMax: number): Promise<Allocation> {
+		if (this.#isClosing) return { outcome: 'closed', extents: [] };
+		if (!this.#isInside(offsetBytes, this.blockSize)) return { outcome: 'outOfRange', extents: [] };
+		this.#running++;
+		try {
+			return await allocationFrom(this.#index, offsetBytes, this.#sizeBytes, extentsMax);
+		} finally {
+			this.#ended();
+		}
 	}
 
 	onResize(listener: () => void): () => void {

@@ -1,4 +1,5 @@
 import type { Command } from './command.ts';
+import { getLbaStatus } from './get-lba-status.ts';
 import { inquiry } from './inquiry.ts';
 import { modeSelect10, modeSelect6 } from './mode-select.ts';
 import { modeSense10, modeSense6 } from './mode-sense.ts';
@@ -40,6 +41,7 @@ export const commands: readonly Command[] = [
 	synchronizeCache16,
 	writeSame16,
 	readCapacity16,
+	getLbaStatus,
 	reportLunsCommand,
 	defineReportSupportedOperationCodes(() => commands),
 	reportSupportedTaskManagementFunctions,

@@ -19,6 +19,8 @@ export const limits = {
 	unmapDescriptorsMax: 256,
 	/** A pattern that is not zero is written at the disk's speed, so this is far below an initiator's time-out. */
 	writeSameBytesMax: 1024 * 1024 * 1024,
+	/** Of one GET LBA STATUS answer. */
+	lbaStatusDescriptorsMax: 128,
 	/** Commands that walk over a range hold one buffer of this size, whatever the length in the CDB. */
 	pieceBytes: copiedBytesMax,
 } as const;

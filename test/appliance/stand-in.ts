@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import type { ApplianceParts, IscsiPortal } from '../../src/appliance.ts';
 import type { VolumeEngine } from '../../src/appliance/volumes.ts';
 import type { OpenVolume, VolumeIdentity } from '../../src/appliance/volume-slot.ts';
-import type { Completion, Outcome } from '../../src/blockvol/block-device.ts';
+import type { Allocation, Completion, Outcome } from '../../src/blockvol/block-device.ts';
 import { VolumeFault, VolumeUsageError } from '../../src/blockvol/volume-fault.ts';
 import type { Endpoint } from '../../src/config/endpoint.ts';
 import type { SessionSummary } from '../../src/iscsi/listener.ts';
@@ -47,6 +47,10 @@ export class StandInVolume implements OpenVolume {
 
 	flush(completion: Completion): void {
 		this.#end('flush', completion);
+	}
+
+	async allocation(offsetBytes: number): Promise<Allocation> {
+		return { outcome: 'good', extents: [{ lengthBytes: this.sizeBytes - offsetBytes, isMapped: true }] };
 	}
 
 	onResize(listener: () => void): () => void {

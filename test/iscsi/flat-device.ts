@@ -1,4 +1,4 @@
-import { copiedBytesMax, writeBytesMax, type BlockDevice, type Completion, type Outcome } from '../../src/blockvol/block-device.ts';
+import { copiedBytesMax, writeBytesMax, type Allocation, type BlockDevice, type Completion, type Outcome } from '../../src/blockvol/block-device.ts';
 
 export interface FlatDeviceOptions {
 	sizeBytes?: number;
@@ -72,6 +72,10 @@ export class FlatDevice implements BlockDevice {
 
 	flush(completion: Completion): void {
 		this.#later(() => completion.complete(this.outcome?.('flush', 0) ?? 'good'));
+	}
+
+	async allocation(offsetBytes: number): Promise<Allocation> {
+		return { outcome: 'good', extents: [{ lengthBytes: this.medium.length - offsetBytes, isMapped: true }] };
 	}
 
 	onResize(): () => void {

@@ -19,7 +19,6 @@ test('commands of later issues are not there: PERSISTENT RESERVE IN and OUT, COM
 	const { send } = setUp();
 	for (const opcode of [0x5e, 0x5f, 0x89, 0x83, 0x84, 0x16, 0x17, 0x56, 0x57, 0x2e, 0xae, 0x8e, 0x34, 0x4d])
 		t.deepEqual((await send([opcode])).sense, illegalOpcode);
-	t.deepEqual((await send([0x9e, 0x12])).sense, invalidField(1, 4), 'GET LBA STATUS');
 	t.deepEqual((await send([0xa3, 0x0a])).sense, invalidField(1, 4), 'REPORT TARGET PORT GROUPS');
 });
 
@@ -95,7 +94,7 @@ test('REPORT SUPPORTED OPERATION CODES, one that is not there: SUPPORT 001b', as
 	const { send } = setUp();
 	for (const request of [
 		cdb.reportOperationCodes(1, 0x5e),
-		cdb.reportOperationCodes(2, 0x9e, 0x12),
+		cdb.reportOperationCodes(2, 0x9e, 0x13),
 		cdb.reportOperationCodes(2, 0x5e, 0),
 		cdb.reportOperationCodes(3, 0x89),
 		cdb.reportOperationCodes(3, 0x28, 1),

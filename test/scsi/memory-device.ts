@@ -1,4 +1,4 @@
-import type { BlockDevice, Completion, Outcome } from '../../src/blockvol/block-device.ts';
+import type { Allocation, BlockDevice, Completion, Outcome } from '../../src/blockvol/block-device.ts';
 
 const pageBytes = 4096;
 
@@ -90,6 +90,22 @@ export class MemoryDevice implements BlockDevice {
 
 	flush(completion: Completion): void {
 		this.#later(completion, this.#begin('flush', 0, 0, false), () => undefined);
+	}
+
+	/** Every page counts as mapped that was ever written and not cleared since. */
+	async allocation(offsetBytes: number, extentsMax: number): Promise<Allocation> {
+		const outcome = this.#begin('read', offsetBytes, this.blockSize, false);
+		const extents: Allocation['extents'] = [];
+		for (let at = offsetBytes; outcome === 'good' && at < this.#sizeBytes;) {
+			const isMapped = this.#pages.has(Math.floor(at / pageBytes));
+			const lengthBytes = pageBytes - (at % pageBytes);
+			const last = extents.at(-1);
+			if (last?.isMapped === isMapped) last.lengthBytes += lengthBytes;
+			else if (extents.length === extentsMax) break;
+			else extents.push({ lengthBytes, isMapped });
+			at += lengthBytes;
+		}
+		return { outcome, extents };
 	}
 
 	onResize(listener: () => void): () => void {
