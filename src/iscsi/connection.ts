@@ -73,8 +73,8 @@ export class Connection implements PDUHandler {
 	readonly registry: TargetRegistry;
 	session: Session | undefined;
 	parameters: Parameters = defaultParameters();
-	/** Bytes of reads that wait for the device or for memory. */
-	readBytesAtDevice = 0;
+	/** Bytes of reads that had to wait: for memory, for the device, and until they have left. */
+	readBytesAside = 0;
 	headerDigest = false;
 	dataDigest = false;
 	readonly #environment: ConnectionEnvironment;
@@ -248,18 +248,19 @@ export class Connection implements PDUHandler {
 		this.#deviceLine.push(task);
 	}
 
-	/** The device has given a read back. */
-	deviceAgain(): void {
-		while (this.#deviceLine.length > 0 && this.readBytesAtDevice < limits.readBytesAtDevice) {
+	/** `bytes` of a read are no longer held aside: another may go on. */
+	readSettled(bytes: number): void {
+		this.readBytesAside -= bytes;
+		while (this.#deviceLine.length > 0 && this.readBytesAside < limits.readBytesAside) {
 			const task = this.#deviceLine.shift()!;
 			sendData(task);
 			if (this.#deviceLine.at(-1) === task) return;
 		}
 	}
 
-	/** Sends a pooled buffer as it is; its share of the budget is given back when it has left. */
-	lend(buffer: Buffer, start: number, end: number, budgetBytes: number): void {
-		this.#transmitter.send(buffer, start, end, new Loan(this.plan, budgetBytes));
+	/** Sends a pooled buffer with `bytes` of a read as it is; its memory is given back when it has left. */
+	lend(buffer: Buffer, start: number, end: number, bytes: number): void {
+		this.#transmitter.send(buffer, start, end, new Loan(this, bytes));
 	}
 
 	nextTargetTransferTag(): number {
@@ -313,8 +314,8 @@ export class Connection implements PDUHandler {
 		const { dataIn } = task.scsi;
 		if (dataIn !== undefined && task.read) {
 			task.source = dataIn;
-			task.sourceTo = dataIn.length;
 			task.sendBytes = Math.min(dataIn.length, task.expectedDataTransferLength);
+			task.sourceTo = task.sendBytes;
 		}
 		if (task.sendBytes > task.sentBytes && task.scsi.status === status.good) sendData(task);
 		else this.respond(task);
@@ -724,17 +725,18 @@ export class Connection implements PDUHandler {
 
 /** A pooled buffer under way to the initiator. */
 class Loan implements Lender {
-	readonly #plan: MemoryPlan;
+	readonly #connection: Connection;
 	readonly #bytes: number;
 
-	constructor(plan: MemoryPlan, bytes: number) {
-		this.#plan = plan;
+	constructor(connection: Connection, bytes: number) {
+		this.#connection = connection;
 		this.#bytes = bytes;
 	}
 
 	sent(buffer: Buffer): void {
 		bufferPool.release(buffer);
-		this.#plan.budget.give(this.#bytes);
+		this.#connection.plan.budget.give(this.#bytes);
+		this.#connection.readSettled(this.#bytes);
 	}
 }
 

@@ -70,12 +70,6 @@ export function dataInBytesRead(task: IscsiTask, outcome: Outcome): void {
 	const connection = task.connection!;
 	const length = task.readingBytes;
 	task.readingBytes = 0;
-	connection.readBytesAtDevice -= length;
-	afterRead(connection, task, outcome, length);
-	connection.deviceAgain();
-}
-
-function afterRead(connection: Connection, task: IscsiTask, outcome: Outcome, length: number): void {
 	if (task.aborted !== 'no') {
 		connection.abortedIdle(task);
 		return;
@@ -106,14 +100,18 @@ export function dropDataIn(task: IscsiTask): void {
 	if (task.readingBytes > 0 && task.atDevice === 0) {
 		// Still in the budget's line.
 		budget.forget(task);
-		task.connection!.readBytesAtDevice -= task.readingBytes;
+		const bytes = task.readingBytes;
 		task.readingBytes = 0;
+		task.connection!.readSettled(bytes);
 	}
 	if (task.pooled !== undefined) bufferPool.release(task.pooled);
 	task.pooled = undefined;
-	if (task.pooledBytes > 0) budget.give(task.pooledBytes);
-	task.pooledBytes = 0;
 	task.source = undefined;
+	const bytes = task.pooledBytes;
+	task.pooledBytes = 0;
+	if (bytes === 0) return;
+	budget.give(bytes);
+	task.connection!.readSettled(bytes);
 }
 
 /** How much the next PDU may carry, before blocks are looked at. */
@@ -161,12 +159,12 @@ function failRead(task: IscsiTask, outcome: Exclude<Outcome, 'good'>): void {
 }
 
 function readLater(connection: Connection, task: IscsiTask, length: number): void {
-	if (connection.readBytesAtDevice > 0 && connection.readBytesAtDevice + length > limits.readBytesAtDevice) {
+	if (connection.readBytesAside > 0 && connection.readBytesAside + length > limits.readBytesAside) {
 		task.source = undefined;
 		connection.queueForDevice(task);
 		return;
 	}
-	connection.readBytesAtDevice += length;
+	connection.readBytesAside += length;
 	task.readingBytes = length;
 	if (connection.plan.budget.take(length, task)) dataInGranted(task);
 }

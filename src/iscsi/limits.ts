@@ -28,8 +28,8 @@ export const limits = {
 	maxOutstandingR2T: 8,
 	/** Data in one Data-In PDU. */
 	dataInBytes: 128 * 1024,
-	/** Reads of one connection that wait for the medium. */
-	readBytesAtDevice: 4 * 1024 * 1024,
+	/** Reads of one connection that wait for the medium, and their data until it has left. */
+	readBytesAside: 4 * 1024 * 1024,
 	/** Share of the memory budget that R2Ts may solicit, over all sessions: the rest is for data that comes unasked. */
 	solicitedShare: 1 / 2,
 	/** What one session may have solicited, whatever the budget. */

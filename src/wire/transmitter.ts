@@ -4,8 +4,8 @@ import { bufferPool } from './buffer-pool.ts';
 export const slabBytes = 2 * (128 * 1024 + 256);
 /** Slabs that one connection may hold while its peer does not read. */
 const slabsMax = 2;
-/** Bytes of buffers sent by themselves that may wait in one connection before it counts as backlogged. */
-const ownBytesMax = 1024 * 1024;
+/** Bytes of answers that found no room in a slab and wait by themselves, before the connection counts as backlogged. */
+const overflowBytesMax = 64 * 1024;
 const slabsKeptMax = 32;
 const freeSlabs: Buffer[] = [];
 
@@ -46,7 +46,7 @@ export class Transmitter {
 	readonly #fullSlabs: Buffer[] = [];
 	readonly #ownBuffers: Buffer[] = [];
 	readonly #lenders: (Lender | undefined)[] = [];
-	#ownBytes = 0;
+	#overflowBytes = 0;
 	#refused = false;
 	#inFlight = false;
 	#held = false;
@@ -65,9 +65,9 @@ export class Transmitter {
 		this.#owner = owner;
 	}
 
-	/** The peer does not read as fast as we answer: no more requests should be taken from it. */
+	/** The peer asks for answers and does not read them: nothing should be taken from it until roomAgain(). */
 	get backlogged(): boolean {
-		return this.#inFlight && (this.#ownBytes >= ownBytesMax || this.#fullSlabs.length >= slabsMax - 1);
+		return this.#overflowBytes >= overflowBytesMax;
 	}
 
 	/** Something has been handed to the outlet that has not left yet. */
@@ -109,7 +109,10 @@ export class Transmitter {
 		this.#wantFlush();
 	}
 
-	/** Sends a part of a buffer by itself, behind what was committed. It belongs to the transmitter until the lender hears of it. */
+	/**
+	 * Sends a part of a buffer by itself, behind what was committed. It belongs to the transmitter until the lender hears of it. Without a lender it counts as
+	 * an answer that found no room.
+	 */
 	send(buffer: Buffer, start: number, end: number, lender: Lender | undefined): void {
 		if (this.#closed) {
 			lender?.sent(buffer);
@@ -119,7 +122,7 @@ export class Transmitter {
 		this.#pieces.push(buffer.subarray(start, end));
 		this.#ownBuffers.push(buffer);
 		this.#lenders.push(lender);
-		this.#ownBytes += buffer.length;
+		if (lender === undefined) this.#overflowBytes += buffer.length;
 		this.#wantFlush();
 	}
 
@@ -192,7 +195,7 @@ export class Transmitter {
 		if (this.#ownBuffers.length === 0) return;
 		const buffers = this.#ownBuffers.splice(0);
 		const lenders = this.#lenders.splice(0);
-		this.#ownBytes = 0;
+		this.#overflowBytes = 0;
 		buffers.forEach((buffer, index) => lenders[index]?.sent(buffer));
 	}
 }
