@@ -502,6 +502,8 @@ export class Volume implements BlockDevice {
 			this.#log.error({ volume: this.uuid }, 'the file system is full: writes are refused until space comes back');
 		}
 		this.#writer.refuse();
+		// What stood behind the refused writes may have room: zeros, which make more.
+		this.#writer.serve();
 		if (!this.#isClosing) setTimeout(() => this.#retryWhenFull(), this.#tuning.noSpaceRetryMs).unref();
 	}
 
