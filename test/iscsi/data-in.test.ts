@@ -159,7 +159,7 @@ test('a peer that asks for answers and does not read them is not heard any more 
 });
 
 test('long reads take turns on a slow connection', async (t) => {
-	const world = new World();
+	const world = new World({ deviceBytes: 8 * MiB });
 	const peer = await world.connect().open();
 	peer.blocked = true;
 	for (const tag of [1, 2, 3]) peer.send(peer.command({ cdb: read10(0, 8192), tag, read: 4 * MiB }));
@@ -173,7 +173,7 @@ test('long reads take turns on a slow connection', async (t) => {
 });
 
 test('cold reads of one connection at the device stay bounded, others wait in line', async (t) => {
-	const world = new World();
+	const world = new World({ deviceBytes: 8 * MiB });
 	const peer = await world.connect().open();
 	world.device.cold = true;
 	world.device.held = true;

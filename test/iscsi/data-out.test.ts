@@ -86,7 +86,7 @@ test('§11.8.4: DesiredDataTransferLength never exceeds MaxBurstLength', async (
 
 for (const outstanding of [1, 8]) {
 	test(`§13.17: a write of 8 MiB with MaxOutstandingR2T ${outstanding} has so many R2Ts open, in order, and holds a bounded part`, async (t) => {
-		const world = new World();
+		const world = new World({ deviceBytes: 8 * MiB });
 		const peer = await world.connect().open({ MaxOutstandingR2T: String(outstanding), ImmediateData: 'No' });
 		const data = pattern(8 * MiB, outstanding);
 		peer.send(peer.command({ cdb: write10(0, 16384), tag: 1, write: data.length }));
@@ -112,7 +112,7 @@ for (const outstanding of [1, 8]) {
 }
 
 test('a long write with unsolicited data holds its first burst and then chunk by chunk; what the device gets adds up', async (t) => {
-	const world = new World();
+	const world = new World({ deviceBytes: 8 * MiB });
 	const peer = await world.connect().open({ FirstBurstLength: '10000' });
 	const data = pattern(3 * MiB, 9);
 	peer.send(peer.command({ cdb: write10(16, 6144), tag: 1, write: data.length, data: data.subarray(0, 10000) }));
@@ -293,7 +293,7 @@ test('§11.4.5: residuals of writes, over and under; whole blocks of what came a
 });
 
 test('a bad outcome of one chunk is the answer, when the others have come back', async (t) => {
-	const world = new World();
+	const world = new World({ deviceBytes: 8 * MiB });
 	const peer = await world.connect().open({ MaxOutstandingR2T: '2', ImmediateData: 'No' });
 	world.device.outcome = (call, offset) => (call === 'write' && offset === 0 ? 'noSpace' : undefined);
 	const data = pattern(3 * MiB, 1);

@@ -1,4 +1,11 @@
-import { copiedBytesMax, writeBytesMax, type Allocation, type BlockDevice, type Completion, type Outcome } from '../../src/blockvol/block-device.ts';
+import {
+	copiedBytesMax,
+	writeBytesMax,
+	type Allocation,
+	type BlockDevice,
+	type Completion,
+	type Outcome,
+} from '../../src/blockvol/block-device.ts';
 
 export interface FlatDeviceOptions {
 	sizeBytes?: number;

@@ -19,15 +19,17 @@ const silent: Logger = { debug: () => undefined, info: () => undefined, warn: ()
 
 /** A listener's world without sockets: one target with a volume under LUN 0. */
 export class World {
-	readonly device = new FlatDevice({ sizeBytes: 8 * 1024 * 1024 });
+	readonly device: FlatDevice;
 	readonly target = new ScsiTarget(targetName);
-	readonly unit = new LogicalUnit(this.device);
+	readonly unit: LogicalUnit;
 	readonly statistics = new Statistics();
 	readonly budget: MemoryBudget;
 	readonly environment: ConnectionEnvironment & { accepting: boolean };
 	readonly strangers = new Set<string>();
 
-	constructor(options: { budgetBytes?: number } = {}) {
+	constructor(options: { budgetBytes?: number; deviceBytes?: number } = {}) {
+		this.device = new FlatDevice({ sizeBytes: options.deviceBytes ?? 1024 * 1024 });
+		this.unit = new LogicalUnit(this.device);
 		this.target.map(0, this.unit);
 		this.budget = new MemoryBudget(options.budgetBytes ?? 64 * 1024 * 1024);
 		const plan = new MemoryPlan(this.budget);
