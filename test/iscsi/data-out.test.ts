@@ -90,7 +90,7 @@ for (const outstanding of [1, 8]) {
 		const peer = await world.connect().open({ MaxOutstandingR2T: String(outstanding), ImmediateData: 'No' });
 		const data = pattern(8 * MiB, outstanding);
 		peer.send(peer.command({ cdb: write10(0, 16384), tag: 1, write: data.length }));
-		let open = (await peer.answers()).map(r2t);
+		const open = (await peer.answers()).map(r2t);
 		t.is(open.length, outstanding);
 		let offset = 0;
 		while (open.length > 0) {
@@ -314,7 +314,7 @@ test('data of parameters is collected whole, whatever pieces it comes in', async
 	const peer = await world.connect().open({ ImmediateData: 'No' });
 	world.device.medium.fill(0xff);
 	// UNMAP of 8 blocks at LBA 16.
-	const list = Buffer.from('0016001000000000' + '0000000000000010' + '00000008' + '00000000', 'hex');
+	const list = Buffer.from('001600100000000000000000000000100000000800000000', 'hex');
 	peer.send(peer.command({ cdb: '42000000000000001800', tag: 1, write: 24 }));
 	fulfil(peer, r2t(await peer.answer()), list, 10);
 	t.is(statusOf(await peer.answer()), '00');

@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import test from 'ava';
 import * as pdu from '../../src/iscsi/pdu.ts';
-import { loginRequest, Peer, World } from './peer.ts';
+import { loginRequest, type Peer, World } from './peer.ts';
 
 /*
  * Each file of dialogues/ is a conversation. `>` is a request, `<` what the target must answer, word for word; indented lines are the text of a PDU; `#` is a
