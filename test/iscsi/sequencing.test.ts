@@ -29,7 +29,10 @@ test('§4.2.2.1: commands that come out of order run in the order of CmdSN', asy
 	t.deepEqual(await peer.answers(), []);
 	peer.send(peer.command({ cdb: '00', tag: 1, cmdSN: first }));
 	const answers = await peer.answers();
-	t.deepEqual(tags(answers).toSorted((a, b) => a - b), [1, 2, 3]);
+	t.deepEqual(
+		tags(answers).toSorted((a, b) => a - b),
+		[1, 2, 3],
+	);
 	t.is(expCmdSN(answers.at(-1)!.bhs), first + 3);
 	t.is(world.device.medium[0], 7);
 });

@@ -53,7 +53,10 @@ test('§11.5.5: ABORT TASK of a task that is over, and of one that has not come'
 	t.deepEqual(await peer.answers(), []);
 	peer.send(peer.manage(fn.abortTask, 2, { referenced: 78, refCmdSN: skipped }));
 	const answers = await peer.answers();
-	t.deepEqual(answers.map(({ opcode }) => opcode).toSorted((a, b) => a - b), [pdu.opcode.scsiResponse, pdu.opcode.taskManagementResponse]);
+	t.deepEqual(
+		answers.map(({ opcode }) => opcode).toSorted((a, b) => a - b),
+		[pdu.opcode.scsiResponse, pdu.opcode.taskManagementResponse],
+	);
 	peer.send(peer.command({ cdb: '00', tag: 78, cmdSN: skipped }));
 	t.deepEqual(await peer.answers(), []);
 });
