@@ -178,7 +178,7 @@ class FaultRun {
 		if (outcome === 'good') return true;
 		if (this.#struck === undefined || this.#illness === undefined || this.#illness.harmless) return false;
 		if (step.kind === 'read') return outcome === 'mediumError';
-		if (outcome === 'noSpace') return this.#illness.fault.kind === 'error' && this.#illness.fault.code === 'ENOSPC';
+		if (outcome === 'noSpace') return step.kind !== 'flush' && this.#illness.fault.kind === 'error' && this.#illness.fault.code === 'ENOSPC';
 		return outcome === 'faulted' || (outcome === 'mediumError' && step.kind !== 'flush');
 	}
 
@@ -208,7 +208,7 @@ function error(code: string, stays: boolean): Illness {
 }
 
 function short(bytesMax: number): Illness {
-	return { name: `${bytesMax} bytes transferred`, fault: { kind: 'short', bytesMax }, stays: false, harmless: true };
+	return { name: `about ${bytesMax} bytes transferred`, fault: { kind: 'short', bytesMax }, stays: false, harmless: true };
 }
 
 function illnesses(operation: Operation): Illness[] {
@@ -224,7 +224,7 @@ function illnesses(operation: Operation): Illness[] {
 			];
 		case 'write':
 		case 'writeSync':
-			return [error('EIO', false), error('EIO', true), error('ENOSPC', false), error('ENOSPC', true), short(1), short(1000)];
+			return [error('EIO', false), error('EIO', true), error('ENOSPC', false), error('ENOSPC', true), short(1), short(5000)];
 		case 'open':
 			return [error('EIO', false), error('ENOSPC', false), error('ENOSPC', true)];
 		case 'close':

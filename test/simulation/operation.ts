@@ -50,7 +50,7 @@ export const changingKinds: ReadonlySet<OperationKind> = new Set([
 /**
  * What goes wrong with an operation.
  * - error: it fails with the kernel's code. A failed datasync or syncDirectory leaves what was unsynced in limbo; of a failed write a part may be there
- * - short: at most so many bytes are transferred
+ * - short: about so many bytes are transferred; a write ends between sectors
  * - misdirected: a read returns the bytes of another place in the file
  * - flippedBit: a read returns one wrong bit
  */

@@ -289,7 +289,10 @@ export class SimulatedDisk implements Disk {
 		if (this.quotaBytes === Infinity) return lengthBytes;
 		const free = this.quotaBytes - this.usedBytes;
 		let fits = lengthBytes;
-		while (fits > 0 && inode.content.missingBytes(positionBytes, fits) > free) fits = Math.max(0, fits - 4096);
+		while (fits > 0 && inode.content.missingBytes(positionBytes, fits) > free) {
+			const end = Math.floor((positionBytes + fits - 1) / 4096) * 4096;
+			fits = Math.max(0, end - positionBytes);
+		}
 		return fits;
 	}
 

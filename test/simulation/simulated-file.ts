@@ -2,6 +2,7 @@ import { type DiskFile, wouldBlock } from '../../src/os/disk.ts';
 import { type Fault, kernelError } from './operation.ts';
 import type { SimulatedDisk } from './simulated-disk.ts';
 import type { Change, SimulatedInode } from './simulated-inode.ts';
+import { sectorBytes } from './sparse-content.ts';
 
 /** What a target holds while a read is under way: who looks at it too early sees this. */
 const garbage = 0xa5;
@@ -143,6 +144,7 @@ export class SimulatedFile implements DiskFile {
 		let length = fault?.kind === 'short' ? Math.min(fault.bytesMax, data.length) : this.#drawLength(data.length);
 		if (fault?.kind === 'error')
 			length = fault.code === 'EIO' && this.#disk.random.chance(0.5) ? this.#disk.random.below(data.length + 1) : 0;
+		if (length > 0 && length < data.length) length = endInSectors(positionBytes, length, data.length);
 		const fits = this.#disk.admit(this.#inode, positionBytes, length);
 		if (fits > 0) this.#inode.apply({ kind: 'write', positionBytes, data: data.subarray(0, fits) }, this.#disk.nextSequence());
 		if (fault?.kind === 'error') throw kernelError(fault.code, this.path);
@@ -164,6 +166,12 @@ export class SimulatedFile implements DiskFile {
 	#mustBeWritable(): void {
 		if (this.#readOnly) throw kernelError('EBADF', this.path);
 	}
+}
+
+/** The kernel copies page by page and a disk writes sector by sector: a write that ends early ends between sectors. */
+function endInSectors(positionBytes: number, lengthBytes: number, wholeBytes: number): number {
+	const sectors = Math.max(Math.floor((positionBytes + lengthBytes) / sectorBytes), Math.floor(positionBytes / sectorBytes) + 1);
+	return Math.min(wholeBytes, sectors * sectorBytes - positionBytes);
 }
 
 function gather(sources: readonly Uint8Array[]): Uint8Array {
