@@ -34,9 +34,9 @@ export function blockport(words: readonly string[], cwd?: string): Promise<Resul
 export interface Daemon extends Running {
 	readonly dataDirectory: string;
 	/** A client command against this daemon. */
-	run(...words: string[]): Promise<Result>;
+	readonly run: (...words: string[]) => Promise<Result>;
 	/** The same with --json, its output parsed; fails the test unless it ends with 0. */
-	json<T>(...words: string[]): Promise<T>;
+	readonly json: <T>(...words: string[]) => Promise<T>;
 }
 
 /** Starts `blockport serve` on ports of the kernel's choice and waits for its ready line. */
@@ -58,7 +58,7 @@ export async function serve(t: ExecutionContext, folder: string, ...words: strin
 		...running,
 		dataDirectory,
 		run,
-		async json<T>(...command: string[]): Promise<T> {
+		json: async <T>(...command: string[]): Promise<T> => {
 			const { code, stdout, stderr } = await run(...command, '--json');
 			if (code !== 0) throw new Error(`blockport ${command.join(' ')} ended with ${code}: ${stderr}`);
 			return JSON.parse(stdout) as T;
