@@ -1,6 +1,9 @@
 import type { Counter as CounterType, Gauge as GaugeType, Registry as RegistryType } from 'prom-client';
 import type { Operations } from './operations.ts';
 
+/** Numbers of the engine that go up and down; the others only grow. */
+const volumeGauges: ReadonlySet<string> = new Set(['allocatedBytes', 'dirtyPages', 'waitingCommands', 'walBytes', 'walFiles']);
+
 /** Prometheus text of the whole appliance. Everything is read at the moment of the scrape, so that nothing is counted twice and nothing runs in between. */
 export interface Metrics {
 	readonly contentType: string;
@@ -44,7 +47,7 @@ export async function openMetrics(operations: Operations): Promise<Metrics> {
 			set('blockport_unknown_directories', 'Directories under volumes/ that no volume owns.', status.unknownDirectories.length);
 			processMetrics(set);
 			for (const [name, value] of Object.entries(operations.iscsiStatistics())) {
-				set(`blockport_iscsi_${snakeCase(name)}`, `iSCSI listener: ${words(name)}.`, value);
+				set(`blockport_iscsi_${snakeCase(name)}_total`, `iSCSI listener: ${words(name)}.`, value);
 			}
 			for (const volume of await operations.volumes()) {
 				const labels = { volume: volume.name };
@@ -57,7 +60,12 @@ export async function openMetrics(operations: Operations): Promise<Metrics> {
 				);
 				for (const [name, value] of Object.entries(volume.statistics ?? {})) {
 					if (snakeCase(name) === 'size_bytes') continue;
-					set(`blockport_volume_${snakeCase(name)}`, `Volume engine: ${words(name)}.`, value, labels);
+					set(
+						`blockport_volume_${snakeCase(name)}${volumeGauges.has(name) ? '' : '_total'}`,
+						`Volume engine: ${words(name)}.`,
+						value,
+						labels,
+					);
 				}
 			}
 			return await registry.metrics();

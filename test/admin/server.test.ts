@@ -22,7 +22,7 @@ const volume: VolumeView = {
 	createdAt: '2026-11-21T12:00:00.000Z',
 	state: 'online',
 	mappings: [],
-	statistics: { dirtyPages: 3, sizeBytes: 2 ** 30 },
+	statistics: { dirtyPages: 3, readCommands: 9, sizeBytes: 2 ** 30 },
 };
 const target: TargetView = {
 	name: 'iqn.2026-11.dev.blockport:one',
@@ -376,8 +376,10 @@ test('metrics: appliance, budget, process, listener and each volume, as Promethe
 		'blockport_sessions 2',
 		'blockport_budget_used_bytes 2',
 		'blockport_budget_waiting 4',
-		'blockport_iscsi_bytes_read 6',
+		'blockport_iscsi_bytes_read_total 6',
 		'blockport_volume_dirty_pages{volume="data"} 3',
+		'blockport_volume_read_commands_total{volume="data"} 9',
+		'# TYPE blockport_volume_read_commands_total counter',
 		'blockport_volume_size_bytes{volume="data"} 1073741824',
 		'blockport_volume_faulted{volume="data"} 0',
 		'# TYPE process_cpu_seconds_total counter',

@@ -270,6 +270,20 @@ test('listeners answer while volumes are opened; commands wait, changes wait, re
 	t.is(unit?.device.tryRead(0, Buffer.alloc(512)), 'good');
 });
 
+test('a forced check reaches every volume', async (t) => {
+	const path = await temporaryDirectory(t);
+	const first = appliance(t, path, { demo: true });
+	await first.start();
+	await first.stop();
+	for (const forceCheck of [true, false]) {
+		const parts = standIns();
+		const again = appliance(t, path, { demo: true, forceCheck }, parts);
+		await again.start();
+		await again.stop();
+		t.deepEqual(parts.engine.forced, [forceCheck]);
+	}
+});
+
 test('a faulted volume does not keep the others from being served, and is a notice', async (t) => {
 	const path = await temporaryDirectory(t);
 	const first = appliance(t, path, { demo: true });

@@ -84,6 +84,8 @@ export class StandInVolume implements OpenVolume {
 export class StandInEngine implements VolumeEngine {
 	readonly disk: Disk;
 	readonly opened: StandInVolume[] = [];
+	/** forceCheck of each opening. */
+	readonly forced: boolean[] = [];
 	/** Called before each step; may throw, or wait. */
 	before: (step: 'create' | 'created' | 'open', identity: VolumeIdentity) => unknown = () => undefined;
 
@@ -99,7 +101,8 @@ export class StandInEngine implements VolumeEngine {
 		await this.before('created', identity);
 	}
 
-	async open(directory: string): Promise<StandInVolume> {
+	async open(directory: string, options: { forceCheck: boolean }): Promise<StandInVolume> {
+		this.forced.push(options.forceCheck);
 		const text = await readFile(join(directory, 'superblock'), 'utf8');
 		if (!text.startsWith('{')) throw new VolumeFault('Both superblock slots are damaged.');
 		const identity = JSON.parse(text) as VolumeIdentity;
