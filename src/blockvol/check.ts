@@ -1,6 +1,6 @@
 import { errorCode, type Disk } from '../os/disk.ts';
 import { readFully } from '../os/transfer.ts';
-import { Generation } from './generation.ts';
+import { Generation, placeLayer } from './generation.ts';
 import { Layer, sliceOf } from './layer.ts';
 import { defaultTuning, pageBytes, unitBytes } from './limits.ts';
 import { RunningDigest } from './map-digest.ts';
@@ -105,37 +105,59 @@ class Check {
 	async #checkPages({ geometry, clean, mapDigest }: Superblock, layer: Layer, generation: Generation): Promise<void> {
 		const endPage = geometry.sizeBytes / pageBytes;
 		const digest = new RunningDigest({ low: 0, high: 0 });
-		const pages: number[] = [];
-		const checksums: number[] = [];
 		// Whole blocks, so that entries behind the end are seen.
 		const endOfMap = Math.ceil(endPage / entriesPerBlock) * entriesPerBlock;
-		await layer.map.forEachEntry(0, endOfMap, (page, entry) => {
-			digest.toggle(page, entry);
-			if (page >= endPage) this.add(`page ${page} has a map entry, the volume ends at page ${endPage}`);
-			if (entry === entryZero || generation.find(page) >= 0 || generation.zeros.lsnOf(page) >= 0) return;
-			if (entry === entryLost) return this.add(`page ${page}: its map sector is damaged`);
-			pages.push(page);
-			checksums.push(entry);
-		});
-		for (let from = 0; from < pages.length;) from = await this.#checkRun(layer, pages, checksums, from);
+		for await (const { pages, entries, count } of layer.map.entries(0, endOfMap)) {
+			let kept = 0;
+			for (let at = 0; at < count; at++) {
+				const page = pages[at] as number;
+				const entry = entries[at] as number;
+				digest.toggle(page, entry);
+				if (page >= endPage) this.add(`page ${page} has a map entry, the volume ends at page ${endPage}`);
+				// The log has a newer version.
+				if (entry === entryZero || generation.find(page) >= 0 || generation.zeros.lsnOf(page) >= 0) continue;
+				if (entry === entryLost) {
+					this.add(`page ${page}: its map sector is damaged`);
+					continue;
+				}
+				pages[kept] = page;
+				entries[kept++] = entry;
+			}
+			await this.#checkData(layer, pages.subarray(0, kept), entries);
+		}
+		await this.#checkDirect(layer, generation);
 		if (clean && mapDigest !== undefined && (digest.value?.low !== mapDigest.low || digest.value.high !== mapDigest.high)) {
 			this.add('the page map is not the one that the clean stop stamped');
 		}
 	}
 
-	/** Reads consecutive pages in one go; returns the index behind them. */
-	async #checkRun(layer: Layer, pages: readonly number[], checksums: readonly number[], from: number): Promise<number> {
-		const first = pages[from] as number;
-		let to = from + 1;
-		const limit = layer.contiguous(first, 256);
-		while (to - from < limit && pages[to] === first + (to - from)) to++;
-		const bytes = Buffer.alloc((to - from) * pageBytes);
-		const file = layer.fileOf(first);
-		if (file !== undefined) await readFully(file, bytes, layer.positionOf(first));
-		for (let at = from; at < to; at++) {
-			const page = bytes.subarray((at - from) * pageBytes, (at - from + 1) * pageBytes);
-			if (pageChecksum(page) !== checksums[at]) this.add(`page ${pages[at]} (layer ${layer.id}) does not match its checksum`);
+	/** Pages that the log says are in the layer, though the map does not know them yet. */
+	async #checkDirect(layer: Layer, generation: Generation): Promise<void> {
+		const pages = new Float64Array(1);
+		const checksums = new Uint32Array(1);
+		for (let index = 0; index < generation.length; index++) {
+			if (generation.placeOf(index) !== placeLayer || !generation.isNewest(index)) continue;
+			pages[0] = generation.pageOf(index);
+			checksums[0] = generation.checksumOf(index);
+			await this.#checkData(layer, pages, checksums);
 		}
-		return to;
+	}
+
+	/** Compares pages, ascending, with their checksums; consecutive ones are read in one go. */
+	async #checkData(layer: Layer, pages: Float64Array, checksums: Uint32Array): Promise<void> {
+		for (let from = 0; from < pages.length;) {
+			const first = pages[from] as number;
+			const limit = layer.contiguous(first, 256);
+			let to = from + 1;
+			while (to - from < limit && pages[to] === first + (to - from)) to++;
+			const bytes = Buffer.alloc((to - from) * pageBytes);
+			const file = layer.fileOf(first);
+			if (file !== undefined) await readFully(file, bytes, layer.positionOf(first));
+			for (let at = from; at < to; at++) {
+				const page = bytes.subarray((at - from) * pageBytes, (at - from + 1) * pageBytes);
+				if (pageChecksum(page) !== checksums[at]) this.add(`page ${pages[at]} (layer ${layer.id}) does not match its checksum`);
+			}
+			from = to;
+		}
 	}
 }

@@ -10,6 +10,9 @@ const unitsPerPage = pageBytes / unitBytes;
 /** Two pages this close in the log (32 KiB) are read in one go: what lies between (headers, dead versions) costs less than another read. */
 const gapUnitsMax = 512;
 
+const spareBuffers: Buffer[] = [];
+const spareBuffersMax = 2;
+
 /** Bytes of the log that are read at once. */
 interface LogRun {
 	location: number;
@@ -29,7 +32,13 @@ export class FlushBatch {
 	#bytes = 0;
 
 	constructor(batchBytes: number) {
-		this.#buffer = Buffer.allocUnsafeSlow(batchBytes);
+		const at = spareBuffers.findIndex((buffer) => buffer.length === batchBytes);
+		this.#buffer = (at < 0 ? undefined : spareBuffers.splice(at, 1)[0]) ?? Buffer.allocUnsafeSlow(batchBytes);
+	}
+
+	/** Gives the memory back for the next cycle of any volume. Not after a failure: a write may still use it. */
+	release(): void {
+		if (spareBuffers.length < spareBuffersMax) spareBuffers.push(this.#buffer);
 	}
 
 	get isEmpty(): boolean {

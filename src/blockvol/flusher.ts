@@ -32,7 +32,8 @@ export class Flusher {
 	readonly #tuning: Tuning;
 	readonly #segmentUnits: number;
 	readonly #owner: FlusherOwner;
-	#running: Promise<void> | undefined;
+	#isRunning = false;
+	#cycles: Promise<void> = Promise.resolve();
 	#again = false;
 	#stopped = false;
 	cycles = 0;
@@ -61,23 +62,22 @@ export class Flusher {
 	}
 
 	get isRunning(): boolean {
-		return this.#running !== undefined;
+		return this.#isRunning;
 	}
 
 	/** Starts a cycle, or has one follow the cycle that runs. */
 	kick(): void {
 		this.#again = true;
-		if (this.#running !== undefined || this.#stopped) return;
-		this.#running = this.#run().finally(() => {
-			this.#running = undefined;
-		});
+		if (this.#isRunning || this.#stopped) return;
+		this.#isRunning = true;
+		this.#cycles = this.#run();
 	}
 
 	/** Resolves when what is dirty now has been flushed, or a cycle failed (the owner was told). */
 	async flush(): Promise<void> {
-		await this.#running;
+		while (this.#isRunning) await this.#cycles;
 		this.kick();
-		await this.#running;
+		await this.#cycles;
 	}
 
 	/** No further cycle; the one that runs ends at its next step. */
@@ -90,7 +90,7 @@ export class Flusher {
 			this.#again = false;
 			const cut = this.#wal.installedLSN;
 			// Nothing dirty is no reason to stop while the log has grown: whoever waits needs its segments.
-			if (this.#index.active.isEmpty && cut === this.#superblock.current.checkpointLSN) return;
+			if (this.#index.active.isEmpty && cut === this.#superblock.current.checkpointLSN) break;
 			const frozen = this.#index.active;
 			this.#index.frozen = frozen;
 			this.#index.active = new Generation();
@@ -98,13 +98,15 @@ export class Flusher {
 				await this.#cycle(frozen, cut);
 			} catch (error) {
 				this.#failed(frozen, error);
-				return;
+				break;
 			}
 			this.#index.frozen = undefined;
 			this.cycles++;
 			this.#wal.segments.setCheckpoint(cut);
 			this.#owner.flushed();
 		}
+		// In the turn of the last look at #again: a kick after it starts anew.
+		this.#isRunning = false;
 	}
 
 	async #cycle(frozen: Generation, cut: number): Promise<void> {
@@ -118,29 +120,32 @@ export class Flusher {
 		await this.#updateMap(frozen, moved);
 		await layer.map.file.datasync();
 		this.#mustRun();
-		await this.#superblock.update({ checkpointLSN: cut, mapDigest: this.#digest.value });
+		await this.#superblock.update({ checkpointLSN: cut, mapDigest: this.#digest.value, holds: [...this.#wal.segments.holds] });
 	}
 
-	/** Carries the pages; returns the entries whose map entries must follow. */
-	async #movePages(frozen: Generation): Promise<number[]> {
-		const moved: number[] = [];
+	/** Carries the pages; returns those whose map entries must follow. */
+	async #movePages(frozen: Generation): Promise<Float64Array> {
+		const moved = new Float64Array(frozen.livePages);
+		let count = 0;
 		const batch = new FlushBatch(this.#tuning.flushBatchBytes);
-		let expected = -1;
+		let isNewRecord = false;
 		for (let entry = 0; entry < frozen.length; entry++) {
+			isNewRecord ||= frozen.startsRecord(entry);
 			// What was written or zeroed again since the cut comes with the next cycle: its record is above the new checkpoint, and durable.
 			if (!frozen.isNewest(entry) || this.#isSuperseded(frozen.pageOf(entry))) continue;
-			moved.push(entry);
+			moved[count++] = frozen.pageOf(entry);
 			if (frozen.placeOf(entry) !== placeWal) continue;
+			if (isNewRecord) this.records++;
+			isNewRecord = false;
 			const location = frozen.locationOf(entry);
-			if (location !== expected) this.records++;
-			expected = location + 64;
 			if (batch.add(entry, location, this.#segmentUnits)) continue;
 			await this.#moveBatch(batch, frozen);
-			batch.add(entry, location, this.#segmentUnits);
+			if (!batch.add(entry, location, this.#segmentUnits)) throw new RangeError('a flush batch that holds no page');
 		}
 		await this.#moveBatch(batch, frozen);
-		this.pages += moved.length;
-		return moved;
+		batch.release();
+		this.pages += count;
+		return moved.subarray(0, count);
 	}
 
 	async #moveBatch(batch: FlushBatch, frozen: Generation): Promise<void> {
@@ -162,17 +167,11 @@ export class Flusher {
 		return zeroedAt >= 0 && zeroedAt < durableLSN;
 	}
 
-	async #updateMap(frozen: Generation, moved: readonly number[]): Promise<void> {
-		const count = moved.length;
-		const scale = 2 ** Math.ceil(Math.log2(count + 1));
-		const pages = Float64Array.from(moved, (entry, at) => frozen.pageOf(entry) * scale + at).sort();
-		const entries = new Uint32Array(count);
-		for (let at = 0; at < count; at++) {
-			const key = pages[at] as number;
-			entries[at] = frozen.checksumOf(moved[key % scale] as number);
-			pages[at] = Math.floor(key / scale);
-		}
-		await this.#index.layer.map.update(pages, entries, count, this.#digest);
+	async #updateMap(frozen: Generation, pages: Float64Array): Promise<void> {
+		pages.sort();
+		const entries = new Uint32Array(pages.length);
+		for (let at = 0; at < pages.length; at++) entries[at] = frozen.checksumOf(frozen.find(pages[at] as number));
+		await this.#index.layer.map.update(pages, entries, pages.length, this.#digest);
 	}
 
 	/** Nothing may be made durable, and no superblock written, once the volume has failed or is gone. */

@@ -3,6 +3,8 @@ import { ZeroRanges } from './zero-ranges.ts';
 /** Where the bytes of a dirty page are. */
 export const placeWal = 0;
 export const placeLayer = 1;
+/** Added to the place of the first page of a record. */
+export const recordStart = 2;
 
 const slotsMin = 1024;
 const empty = 0xffffffff;
@@ -72,8 +74,13 @@ export class Generation {
 		return this.#checksums[index] as number;
 	}
 
+	/** placeWal or placeLayer. */
 	placeOf(index: number): number {
-		return this.#places[index] as number;
+		return (this.#places[index] as number) & placeLayer;
+	}
+
+	startsRecord(index: number): boolean {
+		return ((this.#places[index] as number) & recordStart) !== 0;
 	}
 
 	/** True if an entry is its page's newest and no younger zeroed range covers it. */
@@ -87,9 +94,13 @@ export class Generation {
 		const merged = new Generation();
 		for (const generation of [this, younger]) {
 			for (const { start, end, lsn } of generation.zeros) merged.zeros.add(start, end, lsn);
+			let start = 0;
 			for (let index = 0; index < generation.length; index++) {
-				if (generation.find(generation.pageOf(index)) !== index) continue;
-				merged.put(generation.pageOf(index), generation.locationOf(index), generation.checksumOf(index), generation.placeOf(index));
+				const page = generation.pageOf(index);
+				if (generation.startsRecord(index)) start = recordStart;
+				if (generation.find(page) !== index) continue;
+				merged.put(page, generation.locationOf(index), generation.checksumOf(index), generation.placeOf(index) + start);
+				start = 0;
 			}
 		}
 		return merged;

@@ -60,6 +60,28 @@ export const defaultTuning: Tuning = {
 	noSpaceRetryMs: 1000,
 };
 
+/** Why a tuning cannot serve, or undefined: a record, a range, a batch must fit where it has to go. */
+export function tuningFault(tuning: Tuning, geometry: Geometry): string | undefined {
+	const pagesOfRecord = atomicBytes(geometry) / pageBytes + 1;
+	const lowest: Partial<Tuning> = {
+		walSegmentsMax: 3,
+		dirtyPagesMax: pagesOfRecord,
+		zeroRangesMax: 4,
+		flushBatchBytes: pageBytes,
+		mapCacheBlocks: 8,
+		directBytesMin: pageBytes,
+		noSpaceRetryMs: 1,
+		flushIdleMs: 0,
+		flushStartBytes: 0,
+		inlineAppendBytesMax: 0,
+	};
+	for (const [name, least] of Object.entries(lowest)) {
+		const value = tuning[name as keyof Tuning];
+		if (!(value >= least)) return `tuning: ${name} is ${value}, at least ${least} is needed`;
+	}
+	return undefined;
+}
+
 /** Fixed at creation and written into the superblock. */
 export interface Geometry {
 	/** Lower-case, with dashes. */

@@ -1,5 +1,5 @@
 import { errorCode, type DiskFile } from '../os/disk.ts';
-import { readFully, writeEachFully } from '../os/transfer.ts';
+import { readFully, writeEachFully, writeFully } from '../os/transfer.ts';
 import { MapCache } from './map-cache.ts';
 import type { RunningDigest } from './map-digest.ts';
 import {
@@ -30,6 +30,8 @@ export class PageMap {
 	readonly #file: DiskFile;
 	readonly #layer: number;
 	readonly #cache: MapCache;
+	/** The write of the blocks that are pinned; its failure is the flusher's to report. */
+	#updating: Promise<void> = Promise.resolve();
 	/** Blocks from here on were never written: all absent. */
 	#endBlock: number;
 
@@ -75,7 +77,10 @@ export class PageMap {
 					pinned.push(slot);
 					index = this.#change(slot, blockIndex, pages, entries, index, count, digest);
 				}
-				await this.#write(pinned);
+				this.#updating = this.#write(pinned).finally(() => {
+					for (const slot of pinned.splice(0)) this.#cache.unpin(slot);
+				});
+				await this.#updating;
 			} finally {
 				for (const slot of pinned) this.#cache.unpin(slot);
 			}
@@ -96,34 +101,64 @@ export class PageMap {
 			await this.forEachEntry(firstWhole * entriesPerBlock, endWhole * entriesPerBlock, (page, entry) => digest.toggle(page, entry));
 		}
 		this.#cache.zero(firstWhole, endWhole);
-		await this.#file.punch(firstWhole * blockBytes, (endWhole - firstWhole) * blockBytes);
+		await this.#empty(firstWhole * blockBytes, endWhole * blockBytes);
 		// A block that was loaded while the hole was being made may show what was there.
 		this.#cache.zero(firstWhole, endWhole);
 	}
 
+	/** Makes a range of the file zeros: a hole, or on a file system that has none, zeros over what is there. */
+	async #empty(startBytes: number, endBytes: number): Promise<void> {
+		try {
+			await this.#file.punch(startBytes, endBytes - startBytes);
+			return;
+		} catch (error) {
+			if (errorCode(error) !== 'EOPNOTSUPP') throw error;
+		}
+		const zeros = Buffer.alloc(64 * blockBytes);
+		for (let position = startBytes; position < endBytes;) {
+			const range = await this.#file.nextData(position);
+			if (range === undefined || range.startBytes >= endBytes) return;
+			position = Math.max(position, range.startBytes);
+			const length = Math.min(zeros.length, Math.min(endBytes, range.endBytes) - position);
+			await writeFully(this.#file, zeros.subarray(0, length), position);
+			position += length;
+		}
+	}
+
 	/** Walks the entries that are not absent in a page range that begins and ends with a block. Holes cost nothing. */
 	async forEachEntry(start: number, end: number, visit: (page: number, entry: number) => void): Promise<void> {
+		for await (const { pages, entries, count } of this.entries(start, end)) {
+			for (let at = 0; at < count; at++) visit(pages[at] as number, entries[at] as number);
+		}
+	}
+
+	/** The same in stretches of 64 blocks, for who has to wait in between. The arrays are the next stretch's, too. */
+	async *entries(start: number, end: number): AsyncGenerator<{ pages: Float64Array; entries: Uint32Array; count: number }> {
 		const endBytes = Math.ceil(end / entriesPerBlock) * blockBytes;
 		const chunk = Buffer.allocUnsafeSlow(64 * blockBytes);
+		const pages = new Float64Array(64 * entriesPerBlock);
+		const entries = new Uint32Array(pages.length);
 		let position = Math.floor(start / entriesPerBlock) * blockBytes;
 		while (position < endBytes) {
 			const range = await this.#file.nextData(position);
 			if (range === undefined || range.startBytes >= endBytes) return;
 			position = Math.max(position, range.startBytes - (range.startBytes % blockBytes));
 			const length = Math.min(chunk.length, endBytes - position, Math.ceil((range.endBytes - position) / blockBytes) * blockBytes);
-			const part = chunk.subarray(0, length);
-			await readFully(this.#file, part, position);
-			for (let at = 0; at < length; at += blockBytes) this.#visit(part.subarray(at, at + blockBytes), (position + at) / blockBytes, visit);
+			await readFully(this.#file, chunk.subarray(0, length), position);
+			let count = 0;
+			for (let at = 0; at < length; at += blockBytes) {
+				const block = chunk.subarray(at, at + blockBytes);
+				const blockIndex = (position + at) / blockBytes;
+				markLost(block, damagedSectors(block, this.#layer, blockIndex));
+				for (let page = blockIndex * entriesPerBlock; page < (blockIndex + 1) * entriesPerBlock; page++) {
+					const entry = block.readUInt32LE(entryOffset(page));
+					if (entry === entryAbsent) continue;
+					pages[count] = page;
+					entries[count++] = entry;
+				}
+			}
+			yield { pages, entries, count };
 			position += length;
-		}
-	}
-
-	#visit(block: Buffer, blockIndex: number, visit: (page: number, entry: number) => void): void {
-		markLost(block, damagedSectors(block, this.#layer, blockIndex));
-		const firstPage = blockIndex * entriesPerBlock;
-		for (let page = firstPage; page < firstPage + entriesPerBlock; page++) {
-			const entry = block.readUInt32LE(entryOffset(page));
-			if (entry !== entryAbsent) visit(page, entry);
 		}
 	}
 
@@ -218,7 +253,11 @@ export class PageMap {
 			if (slot < 0 && version !== this.#cache.version) continue;
 			if (slot < 0) {
 				slot = this.#cache.claim(blockIndex);
-				if (slot < 0) throw new Error('every block of the map cache is pinned');
+				if (slot < 0) {
+					// Every place of the set is part of an update that is being written: none of this reader's making, and soon over.
+					await this.#updating.catch(() => undefined);
+					continue;
+				}
 				fresh.copy(this.#cache.block(slot));
 				if (damaged !== 0) markLost(this.#cache.block(slot), damaged);
 			}

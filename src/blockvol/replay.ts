@@ -1,6 +1,6 @@
 import { errorCode, type Disk } from '../os/disk.ts';
 import { readFully, writeFully } from '../os/transfer.ts';
-import { Generation, placeLayer, placeWal } from './generation.ts';
+import { Generation, placeLayer, placeWal, recordStart } from './generation.ts';
 import type { Layer } from './layer.ts';
 import { pageBytes, unitBytes } from './limits.ts';
 import { LogReader, type LogRecord } from './log-reader.ts';
@@ -90,6 +90,8 @@ async function readPass(
 	while (lsn < endLSN) {
 		const record = await reader.record(lsn);
 		if (record === undefined || record.epoch < lowestEpoch) break;
+		// What an earlier opening cut off stays cut off, though it may look whole again.
+		if (lsn >= superblock.tailLSN && record.epoch < superblock.epoch) break;
 		if (record.type !== recordType.pad && record.firstPage + record.pages > endPage) {
 			throw new VolumeFault(`the write-ahead log has a record for page ${record.firstPage + record.pages - 1} of ${endPage} (LSN ${lsn})`);
 		}
@@ -126,12 +128,8 @@ function apply(record: LogRecord, generation: Generation): DirectCandidate | und
 	if (type === recordType.zero) generation.zeros.add(firstPage, firstPage + pages, lsn);
 	if (type === recordType.write) {
 		for (let page = 0; page < pages; page++) {
-			generation.put(
-				firstPage + page,
-				record.dataLocation + (page * pageBytes) / unitBytes,
-				bytes.readUInt32LE(tableAt + page * 4),
-				placeWal,
-			);
+			const place = page === 0 ? placeWal + recordStart : placeWal;
+			generation.put(firstPage + page, record.dataLocation + (page * pageBytes) / unitBytes, bytes.readUInt32LE(tableAt + page * 4), place);
 		}
 	}
 	if (type === recordType.direct) {

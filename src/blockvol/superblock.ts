@@ -15,6 +15,8 @@ export interface Superblock {
 	walGeneration: number;
 	/** Everything below is in the layers. Replay starts here. */
 	checkpointLSN: number;
+	/** Where the log ended at the last opening: from here on records are of this epoch or a later one. */
+	tailLSN: number;
 	/** The volume was closed in good order: the log ends at the checkpoint. */
 	clean: boolean;
 	/** The build that wrote the stamp. */
@@ -71,6 +73,7 @@ export function encodeSuperblock(superblock: Superblock): Buffer {
 	slot.writeUInt32LE(layers.length, 104);
 	slot.writeUInt32LE(holds.length, 108);
 	slot.write(superblock.build, 112, 32, 'utf8');
+	writeU64(slot, superblock.tailLSN, 144);
 	let at = fixedBytes;
 	for (const layer of layers) {
 		writeU64(slot, layer, at);
@@ -86,13 +89,15 @@ export function encodeSuperblock(superblock: Superblock): Buffer {
 	return slot;
 }
 
-/** The superblock in a slot, or what is wrong with it. */
+/** The superblock in a slot, or what is wrong with it. Throws VolumeFault for a sound slot of a newer format. */
 export function decodeSuperblock(slot: Buffer): Superblock | string {
 	if (slot.readUInt32LE(4) !== magic) return 'no superblock magic';
 	const length = slot.readUInt32LE(12);
 	if (length < fixedBytes || length > slotBytes || length > slot.length) return `length ${length} is impossible`;
 	if (crc32c(slot.subarray(4, length)) !== slot.readUInt32LE(0)) return 'the checksum does not match';
 	const version = slot.readUInt32LE(8);
+	// The other slot is older: what a newer build has written since must not be passed over.
+	if (version > formatVersion) throw new VolumeFault(`the volume has format version ${version}; this build reads version ${formatVersion}`);
 	if (version !== formatVersion) return `format version ${version}; this build reads version ${formatVersion}`;
 	const layerCount = slot.readUInt32LE(104);
 	const holdCount = slot.readUInt32LE(108);
@@ -117,6 +122,7 @@ export function decodeSuperblock(slot: Buffer): Superblock | string {
 		checkpointLSN: readU64(slot, 88),
 		clean: (flags & flagClean) !== 0,
 		build: text(slot.subarray(112, 144)),
+		tailLSN: readU64(slot, 144),
 		mapDigest: (flags & flagDigestKnown) === 0 ? undefined : { low: slot.readUInt32LE(96), high: slot.readUInt32LE(100) },
 		layers: Array.from({ length: layerCount }, (_, index) => readU64(slot, fixedBytes + index * 8)),
 		holds: Array.from({ length: holdCount }, (_, index) => {
@@ -186,8 +192,10 @@ export class SuperblockFile {
 		return step;
 	}
 
-	close(): Promise<void> {
-		return this.#file.close();
+	/** After the updates that are under way. */
+	async close(): Promise<void> {
+		await this.#line;
+		await this.#file.close();
 	}
 }
 

@@ -5,7 +5,7 @@ import type { AppendBatch } from './append-batch.ts';
 import { allocationFrom } from './allocation.ts';
 import { writeBytesMax, type Allocation, type BlockDevice, type Completion, type Outcome } from './block-device.ts';
 import { Flusher } from './flusher.ts';
-import { Generation, placeLayer, placeWal } from './generation.ts';
+import { Generation, placeLayer, placeWal, recordStart } from './generation.ts';
 import { Layer } from './layer.ts';
 import {
 	atomicBytes,
@@ -15,6 +15,7 @@ import {
 	geometryFault,
 	pageBytes,
 	sizeBytesFault,
+	tuningFault,
 	unitBytes,
 	type Geometry,
 	type Tuning,
@@ -93,6 +94,7 @@ export class Volume implements BlockDevice {
 	#fault: string | undefined;
 	#isFull = false;
 	#isClosing = false;
+	#closed: Promise<void> | undefined;
 	#running = 0;
 	#whenIdle: (() => void) | undefined;
 	#checkpointLSN: number;
@@ -130,6 +132,7 @@ export class Volume implements BlockDevice {
 			epoch: 0,
 			walGeneration: newWalGeneration(),
 			checkpointLSN: 0,
+			tailLSN: 0,
 			clean: true,
 			build: build(),
 			mapDigest: { low: 0, high: 0 },
@@ -156,14 +159,21 @@ export class Volume implements BlockDevice {
 			let layer: Layer | undefined;
 			try {
 				const { current } = superblock;
+				const impossible = tuningFault(tuning, current.geometry);
+				if (impossible !== undefined) throw new VolumeUsageError(impossible);
 				layer = await openLayer(disk, paths.layers, current, tuning);
 				const replayed = current.clean ? nothingToReplay(current) : await replay(disk, paths.wal, current, layer, 'existing');
 				const digest = new RunningDigest(current.clean ? current.mapDigest : undefined);
 				if (options.forceCheck === true && digest.known) await compareDigest(layer, current);
 				// Durable before the first record: what stands behind the tail is of an older epoch, and stays so.
-				await superblock.update({ epoch: replayed.epoch + 1, clean: false, build: build() });
+				await superblock.update({ epoch: replayed.epoch + 1, tailLSN: replayed.tailLSN, clean: false, build: build() });
 				const volume = new Volume(disk, paths.wal, superblock, layer, digest, replayed, tuning, options.log);
-				await volume.#wal.segments.adopt(replayed.tailLSN);
+				try {
+					await volume.#wal.segments.adopt(replayed.tailLSN);
+				} catch (error) {
+					await volume.#wal.close();
+					throw error;
+				}
 				volume.#afterOpen();
 				return volume;
 			} catch (error) {
@@ -203,7 +213,7 @@ export class Volume implements BlockDevice {
 		this.#wal = new Wal(disk, walDirectory, geometry.segmentBytes, tuning, start, {
 			batchWritten: (batch) => this.#batchWritten(batch),
 			walFailed: (reason, cause) => this.#fail(reason, cause),
-			walOutOfSpace: () => this.#outOfSpace(),
+			walOutOfSpace: () => this.#walOutOfSpace(),
 			walHasRoom: () => this.#writer.serve(),
 			beforeSync: () => this.#beforeSync(),
 			holdBroken: (hold) =>
@@ -219,6 +229,7 @@ export class Volume implements BlockDevice {
 			needsFlush: () => this.#flusher.kick(),
 			writeFailed: (reason, cause) => this.#fail(reason, cause),
 			outOfSpace: () => this.#outOfSpace(),
+			isFull: () => this.#isFull,
 			refusalOf: (command) => this.#refusalOf(command.isZero),
 		});
 		this.#flusher = new Flusher(this.#index, this.#wal, superblock, digest, tuning, geometry.segmentBytes, {
@@ -306,15 +317,19 @@ export class Volume implements BlockDevice {
 		return this.#resizing;
 	}
 
-	/** Keeps the log from an LSN on; survives restarts. Rejects with VolumeUsageError at the limit or for an LSN that is gone. */
+	/** Keeps the log from an LSN on; survives restarts. Rejects with VolumeUsageError at the limit or for an LSN that is gone, with VolumeFault when it cannot be written. */
 	async holdLog(hold: Hold): Promise<void> {
+		this.#mustServe();
 		this.#wal.segments.addHold(hold, this.#checkpointLSN);
-		await this.#superblock.update({ holds: [...this.#wal.segments.holds] });
+		await this.#writeHolds();
 	}
 
+	/** The segments are free once it is durable that nobody holds them. */
 	async releaseLog(name: string): Promise<void> {
+		this.#mustServe();
 		this.#wal.segments.removeHold(name);
-		await this.#superblock.update({ holds: [...this.#wal.segments.holds] });
+		await this.#writeHolds();
+		this.#wal.segments.recycle();
 	}
 
 	/** Has the flusher carry what is dirty now into the layer. */
@@ -323,7 +338,8 @@ export class Volume implements BlockDevice {
 	}
 
 	/** Disk space of layer data and maps; the log comes on top. */
-	allocatedBytes(): Promise<number> {
+	async allocatedBytes(): Promise<number> {
+		if (this.#isClosing) throw new VolumeUsageError('the volume is being closed');
 		return this.#index.layer.allocatedBytes();
 	}
 
@@ -353,8 +369,12 @@ export class Volume implements BlockDevice {
 	 * Ends in good order: takes no more commands, finishes those that run, flushes, and stamps the superblock so that the next opening scans nothing. A volume that is
 	 * faulted or full closes without the stamp; the log has what it needs.
 	 */
-	async close(): Promise<void> {
-		if (this.#isClosing) return;
+	close(): Promise<void> {
+		this.#closed ??= this.#close();
+		return this.#closed;
+	}
+
+	async #close(): Promise<void> {
 		this.#isClosing = true;
 		clearTimeout(this.#idleTimer);
 		this.#writer.refuse();
@@ -372,8 +392,7 @@ export class Volume implements BlockDevice {
 			this.#fail('the clean-shutdown stamp could not be written', error);
 		}
 		this.#flusher.stop();
-		this.#wal.stop();
-		await this.#wal.segments.close();
+		await this.#wal.close();
 		await this.#index.layer.close();
 		await this.#superblock.close();
 	}
@@ -384,6 +403,25 @@ export class Volume implements BlockDevice {
 		clearTimeout(this.#idleTimer);
 		this.#flusher.stop();
 		this.#wal.stop();
+	}
+
+	#mustServe(): void {
+		if (this.#isClosing) throw new VolumeUsageError('the volume is being closed');
+		if (this.#fault !== undefined) throw new VolumeUsageError(`the volume is faulted: ${this.#fault}`);
+	}
+
+	async #writeHolds(): Promise<void> {
+		await this.#mustWrite({ holds: [...this.#wal.segments.holds] });
+	}
+
+	/** A superblock that cannot be written faults the volume: what is on the disk is unknown from then on. */
+	async #mustWrite(changes: Parameters<SuperblockFile['update']>[0]): Promise<void> {
+		try {
+			await this.#superblock.update(changes);
+		} catch (error) {
+			this.#fail('the superblock could not be written', error);
+			throw new VolumeFault(this.#fault ?? 'the superblock could not be written', { cause: error });
+		}
 	}
 
 	async #stamp(): Promise<void> {
@@ -404,15 +442,10 @@ export class Volume implements BlockDevice {
 		if (sizeBytes < this.#sizeBytes) {
 			throw new VolumeUsageError(`a volume of ${this.#sizeBytes} bytes cannot shrink to ${sizeBytes}: what lies behind would be lost`);
 		}
-		if (this.#isClosing || this.#fault !== undefined) throw new VolumeUsageError(this.#fault ?? 'the volume is being closed');
+		this.#mustServe();
 		if (sizeBytes === this.#sizeBytes) return;
 		const { geometry } = this.#superblock.current;
-		try {
-			await this.#superblock.update({ geometry: { ...geometry, sizeBytes } });
-		} catch (error) {
-			this.#fail('the superblock could not be written', error);
-			throw new VolumeFault(this.#fault ?? '', { cause: error });
-		}
+		await this.#mustWrite({ geometry: { ...geometry, sizeBytes } });
 		this.#sizeBytes = sizeBytes;
 		for (const listener of this.#resizeListeners) listener();
 	}
@@ -465,7 +498,12 @@ export class Volume implements BlockDevice {
 			else if (type === recordType.write) {
 				for (let page = 0; page < pages; page++) {
 					const checksum = batch.staging.readUInt32LE(tableAt + page * 4);
-					active.put(firstPage + page, dataLocation + (page * pageBytes) / unitBytes, checksum, placeWal);
+					active.put(
+						firstPage + page,
+						dataLocation + (page * pageBytes) / unitBytes,
+						checksum,
+						page === 0 ? placeWal + recordStart : placeWal,
+					);
 				}
 			} else if (type === recordType.direct) {
 				this.#directUnsynced = true;
@@ -496,21 +534,33 @@ export class Volume implements BlockDevice {
 		this.#writer.serve();
 	}
 
+	/** No further segment can be made. That is no harm while the flusher can free one, or while nobody needs one. */
+	#walOutOfSpace(): void {
+		if (this.#writer.waiting === 0) return;
+		if (this.#index.active.isEmpty && !this.#flusher.isRunning) this.#outOfSpace();
+		else this.#flusher.kick();
+	}
+
 	#outOfSpace(): void {
 		if (!this.#isFull) {
 			this.#isFull = true;
 			this.#log.error({ volume: this.uuid }, 'the file system is full: writes are refused until space comes back');
 		}
 		this.#writer.refuse();
-		// What stood behind the refused writes may have room: zeros, which make more.
+		// What stood behind the refused writes may have room: zeros, which make more. Those that have none are refused, too.
 		this.#writer.serve();
+		this.#writer.refuseRest();
 		if (!this.#isClosing) setTimeout(() => this.#retryWhenFull(), this.#tuning.noSpaceRetryMs).unref();
 	}
 
 	#retryWhenFull(): void {
 		if (!this.#isFull || this.#isClosing || this.#fault !== undefined) return;
-		if (this.#index.active.isEmpty) this.#flushed();
-		else this.#flusher.kick();
+		if (!this.#index.active.isEmpty) {
+			this.#flusher.kick();
+			return;
+		}
+		this.#flushed();
+		this.#wal.segments.prepareSpare();
 	}
 
 	#fail(reason: string, cause: unknown): void {

@@ -6,7 +6,7 @@ import { createZeroFilled, firstLSNOf, segmentName, WalSegment } from './wal-seg
 
 export interface SegmentsOwner {
 	roomMade(): void;
-	/** The log has a single segment and the file system is full. */
+	/** There is no spare and the file system is full: room comes only from what the flusher frees. */
 	segmentsOutOfSpace(): void;
 	segmentsFailed(reason: string, cause: unknown): void;
 	holdBroken(hold: Hold): void;
@@ -41,6 +41,7 @@ export class WalSegments {
 	/** What the next spare will be. */
 	#nextSequence = 0;
 	#preparing: Promise<void> | undefined;
+	#removing: Promise<void> = Promise.resolve();
 	#stopped = false;
 	recycled = 0;
 
@@ -163,7 +164,6 @@ export class WalSegments {
 		const at = this.holds.findIndex((hold) => hold.name === name);
 		if (at < 0) throw new VolumeUsageError(`nobody called ${name} holds the log`);
 		this.holds.splice(at, 1);
-		this.recycle();
 	}
 
 	/** Frees what nobody needs any more. */
@@ -175,7 +175,20 @@ export class WalSegments {
 			this.#free.push({ path: segment.path, file: segment.file });
 			this.recycled++;
 		}
+		this.trim(this.#filesMax);
 		this.prepareSpare();
+	}
+
+	/** Removes free files until so many are left of all, held ones not counted. */
+	trim(filesMax: number): void {
+		while (this.#needed() + this.#spares.size + this.#free.length > filesMax) {
+			const free = this.#free.pop();
+			if (free === undefined) return;
+			this.#removing = this.#removing
+				.then(() => free.file.close())
+				.then(() => this.#disk.remove(free.path))
+				.catch((error: unknown) => this.#owner.segmentsFailed('a segment of the write-ahead log could not be removed', error));
+		}
 	}
 
 	/** A read in the segment has ended: it may be free now. */
@@ -202,6 +215,7 @@ export class WalSegments {
 	async close(): Promise<void> {
 		this.#stopped = true;
 		await this.#preparing;
+		await this.#removing;
 		const files = [...this.#live.values(), ...this.#spares.values(), ...this.#free].map(({ file }) => file);
 		await Promise.all(files.map((file) => file.close()));
 	}
@@ -244,8 +258,7 @@ export class WalSegments {
 				file = await createZeroFilled(this.#disk, path, this.#segmentBytes);
 			} catch (error) {
 				if (errorCode(error) !== 'ENOSPC') throw error;
-				// With two files or more the flusher makes room in turn; one alone can never be left.
-				if (this.files < segmentFilesMin) this.#owner.segmentsOutOfSpace();
+				this.#owner.segmentsOutOfSpace();
 				return;
 			}
 		} else {

@@ -13,7 +13,7 @@ export interface WalOwner {
 	batchWritten(batch: AppendBatch): void;
 	/** A write or a sync of the log failed: nothing more may be acknowledged. */
 	walFailed(reason: string, cause: unknown): void;
-	/** The file system has no space for a second segment. */
+	/** The file system has no space for another segment. */
 	walOutOfSpace(): void;
 	/** There may be room again for those who wait. */
 	walHasRoom(): void;
@@ -60,6 +60,9 @@ export class Wal {
 	#installedLSN: number;
 	#durableLSN: number;
 	#waiters: SyncWaiter[] = [];
+	/** The last write by the pool and the last group commit; they never reject. */
+	#poolWrite: Promise<void> = Promise.resolve();
+	#commit: Promise<void> = Promise.resolve();
 	readonly #submit = (): void => {
 		this.#isScheduled = false;
 		this.#writeBatch();
@@ -161,7 +164,7 @@ export class Wal {
 			return;
 		}
 		this.#waiters.push(waiter);
-		if (!this.#isSyncing) void this.#groupCommit();
+		if (!this.#isSyncing) this.#commit = this.#groupCommit();
 	}
 
 	/** Resolves when everything that is installed now is durable; rejects when the log has failed. */
@@ -175,7 +178,15 @@ export class Wal {
 	fail(): void {
 		if (this.#failed) return;
 		this.stop();
-		this.#tellOwners();
+		this.#refuseWaiting();
+	}
+
+	/** Closes the files once nothing is on its way to them. */
+	async close(): Promise<void> {
+		this.stop();
+		await this.#poolWrite;
+		await this.#commit;
+		await this.segments.close();
 	}
 
 	/** Stops taking records, for good. */
@@ -232,14 +243,16 @@ export class Wal {
 			run.parts.length === 1 &&
 			part.length <= this.#tuning.inlineAppendBytesMax;
 		if (!inline) {
-			void this.#writeOnPool(batch);
+			this.#poolWrite = this.#writeOnPool(batch);
 			return;
 		}
 		this.writes++;
 		try {
 			writeFullySync(run.segment.file, part, run.positionBytes);
 		} catch (error) {
+			this.#isWriting = false;
 			this.#fail('a write to the write-ahead log failed', error);
+			refuse(batch);
 			return;
 		}
 		this.#installed(batch);
@@ -254,19 +267,25 @@ export class Wal {
 				else await writevFully(run.segment.file, run.parts, run.positionBytes);
 			}
 		} catch (error) {
+			this.#isWriting = false;
 			this.#fail('a write to the write-ahead log failed', error);
+			refuse(batch);
 			return;
 		}
 		this.#installed(batch);
 	}
 
 	#installed(batch: AppendBatch): void {
-		if (this.#failed) return;
+		this.#isWriting = false;
+		if (this.#failed) {
+			// It failed elsewhere while this was on its way; only now does nobody use the data any more.
+			refuse(batch);
+			return;
+		}
 		const last = batch.runs.at(-1);
 		if (last !== undefined)
 			this.#installedLSN = last.segment.sequence * this.#segmentUnits + (last.positionBytes + last.lengthBytes) / unitBytes;
 		for (const run of batch.runs) run.segment.unsynced = true;
-		this.#isWriting = false;
 		this.#owner.batchWritten(batch);
 		batch.clear();
 		// What came in meanwhile goes as the next batch, after the answers of this one.
@@ -289,10 +308,9 @@ export class Wal {
 				this.syncs++;
 				await this.segments.datasync();
 			} catch (error) {
-				this.#isSyncing = false;
-				this.#waiters = [...waiters, ...this.#waiters];
 				this.#fail('fdatasync of the write-ahead log failed', error);
-				return;
+				for (const waiter of waiters) waiter.syncFailed();
+				break;
 			}
 			if (target > this.#durableLSN) this.#durableLSN = target;
 			for (const waiter of waiters) waiter.synced();
@@ -304,16 +322,19 @@ export class Wal {
 		if (this.#failed) return;
 		this.stop();
 		this.#owner.walFailed(reason, cause);
-		this.#tellOwners();
+		this.#refuseWaiting();
 	}
 
-	#tellOwners(): void {
-		for (const batch of [this.#writing, this.#filling]) {
-			for (let index = 0; index < batch.records; index++) batch.record(index).owner?.recordFailed();
-			batch.clear();
-		}
+	/** Those whose records are not on their way, and those whose group commit has not begun; the others are told at the end of theirs. */
+	#refuseWaiting(): void {
+		refuse(this.#filling);
 		const waiters = this.#waiters;
 		this.#waiters = [];
 		for (const waiter of waiters) waiter.syncFailed();
 	}
+}
+
+function refuse(batch: AppendBatch): void {
+	for (let index = 0; index < batch.records; index++) batch.record(index).owner?.recordFailed();
+	batch.clear();
 }

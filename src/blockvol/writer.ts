@@ -19,6 +19,8 @@ export interface WriterOwner {
 	writeFailed(reason: string, cause: unknown): void;
 	/** The file system is full. */
 	outOfSpace(): void;
+	/** The file system is full. */
+	isFull(): boolean;
 	/** Why a command may not go on now; undefined if it may. */
 	refusalOf(command: WriteCommand): Outcome | undefined;
 }
@@ -96,8 +98,20 @@ export class Writer {
 			this.#keepWaiting(command);
 			return;
 		}
+		if (this.#owner.isFull()) {
+			refuseFull(command);
+			return;
+		}
 		this.#own(command);
 		this.#line.push(command);
+	}
+
+	/** The file system is full, so room would be long in coming: whoever still waits for it ends. */
+	refuseRest(): void {
+		for (const command of this.#line.splice(0)) {
+			if (command.directChecksums !== undefined) this.#endDirect(command);
+			refuseFull(command);
+		}
 	}
 
 	/** There may be room: whoever waits tries again, in order. */
@@ -361,6 +375,11 @@ export class Writer {
 		for (const span of this.#direct) if (span.first < end && span.end > first) return true;
 		return false;
 	}
+}
+
+function refuseFull(command: WriteCommand): void {
+	command.outcome = 'noSpace';
+	command.endIfDone();
 }
 
 const headerUnits = 1;
