@@ -65,6 +65,12 @@ export function explained(error: InstanceType<typeof Database.SqliteError>, path
 		case 'SQLITE_BUSY':
 		case 'SQLITE_LOCKED':
 			return new UsageError(`${path} is locked by another program: end that program first.`, 'unavailable', cause);
+		case 'SQLITE_IOERR':
+			return new UsageError(
+				`${path} cannot be read or written: the disk fails, or its file system is full (${error.code}).`,
+				'unavailable',
+				cause,
+			);
 		default:
 			return new UsageError(`${path} cannot be used: ${error.message}.`, 'unavailable', cause);
 	}
