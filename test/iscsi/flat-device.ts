@@ -30,6 +30,8 @@ export class FlatDevice implements BlockDevice {
 	outcome: ((call: string, offsetBytes: number) => Outcome | undefined) | undefined = undefined;
 	/** Bytes of long writes under way. */
 	borrowedBytes = 0;
+	/** Whether `writes` is kept. */
+	recording = true;
 	readonly writes: { offsetBytes: number; lengthBytes: number; fua: boolean }[] = [];
 	readonly #waiting: (() => void)[] = [];
 
@@ -59,7 +61,7 @@ export class FlatDevice implements BlockDevice {
 	write(offsetBytes: number, data: Uint8Array, fua: boolean, completion: Completion): void {
 		if (data.length > writeBytesMax || data.length === 0) throw new RangeError(`a write of ${data.length} bytes`);
 		const outcome = this.#check('write', offsetBytes, data.length);
-		this.writes.push({ offsetBytes, lengthBytes: data.length, fua });
+		if (this.recording) this.writes.push({ offsetBytes, lengthBytes: data.length, fua });
 		const copied = data.length <= copiedBytesMax;
 		const source = copied && this.held ? Buffer.from(data) : data;
 		if (copied && !this.held && outcome === 'good') this.medium.set(source, offsetBytes);

@@ -20,6 +20,7 @@ class Client {
 	readonly socket: net.Socket;
 	readonly maker = new World().connect();
 	readonly closed: Promise<void>;
+	failure: Error | undefined;
 	#received = Buffer.alloc(0);
 	#wake: (() => void) | undefined;
 	#over = false;
@@ -30,7 +31,9 @@ class Client {
 			this.#received = Buffer.concat([this.#received, data]);
 			this.#wake?.();
 		});
-		this.socket.on('error', () => undefined);
+		this.socket.on('error', (error) => {
+			this.failure = error;
+		});
 		this.closed = new Promise((resolve) => {
 			this.socket.on('close', () => {
 				this.#over = true;
@@ -183,6 +186,8 @@ test('a refused login reaches the initiator before the connection closes, also w
 	);
 	t.is((await initiator.next())!.bhs.toString('hex', 36, 38), '0202');
 	t.is(await initiator.next(), undefined);
+	// A reset could have overtaken the answer.
+	t.is(initiator.failure, undefined);
 	t.is(listener.statistics.loginsRefused, 1);
 });
 

@@ -11,6 +11,7 @@ const port = Number(process.argv[2] ?? 0);
 const sizeBytes = Number(process.argv[3] ?? 256) * 1024 * 1024;
 const target = new ScsiTarget('iqn.2026-11.dev.blockport:memory');
 const device = new FlatDevice({ sizeBytes });
+device.recording = false;
 device.cold = process.env['COLD'] === '1';
 target.map(0, new LogicalUnit(device));
 target.map(1, new LogicalUnit(new FlatDevice({ sizeBytes, blockSize: 4096, uuid: '0b6f3a52-6d0e-4c1b-8f0a-51c5a0c2d702' })));

@@ -168,6 +168,26 @@ test('unsolicited data without memory: the connection is not read until there is
 	t.is(peer.unreadBytes, 0);
 });
 
+test('a task that is aborted while it stands in line for memory leaves its place and what it had of the share', async (t) => {
+	for (const full of ['budget', 'share'] as const) {
+		const world = new World({ budgetBytes: 4 * MiB });
+		const peer = await world.connect().open({ ImmediateData: 'No' });
+		const { plan } = world.environment;
+		t.true(plan[full].tryTake(plan[full].limitBytes));
+		for (const tag of [1, 2]) peer.send(peer.command({ cdb: write10(0, 8), tag, write: 4096 }));
+		t.deepEqual(await peer.answers(), []);
+		peer.send(peer.manage(pdu.taskManagementFunction.abortTask, 9, { referenced: 1 }));
+		t.is((await peer.answer()).opcode, pdu.opcode.taskManagementResponse);
+		plan[full].give(plan[full].limitBytes);
+		t.is((await peer.answer()).bhs.readUInt32BE(16), 2);
+		t.is(plan.share.usedBytes, 4096);
+		peer.cut();
+		t.is(plan.share.usedBytes, 0);
+		t.is(world.budget.usedBytes, 0);
+		t.is(world.budget.waiting + plan.share.waiting, 0);
+	}
+});
+
 test('a connection that waits for memory is aborted cleanly: the rest of its data goes nowhere, what follows is read', async (t) => {
 	const world = new World({ budgetBytes: 4 * MiB });
 	const peer = await world.connect().open();
