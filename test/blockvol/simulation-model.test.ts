@@ -14,7 +14,7 @@ const tuning = {
 	flushIdleMs: 0,
 	dirtyPagesMax: 32,
 	zeroRangesMax: 4,
-	mapCacheBlocks: 2,
+	mapCacheBlocks: 8,
 	directBytesMin: 16 * 1024,
 };
 

@@ -44,7 +44,7 @@ export async function exploreDamage(seed: number, flips: number): Promise<Damage
 		const next = new Life(damaged, life.model, { directory, setting, random: random.branch(), numbers });
 		try {
 			await withinTime(next.open(), 'opening');
-			const observed = await withinTime(observeDamaged(next.volume), 'reading');
+			const observed = await withinTime(observeDamaged(next.device), 'reading');
 			result.unreadableBlocks += observed.filter((block) => block === unreadable).length;
 			const finding = life.model.judge(observed, at, 'killed');
 			if (finding !== undefined) throw new SimulationFailure(`512-byte LBA ${finding.block ?? '?'}: ${finding.text}`);

@@ -178,7 +178,8 @@ class FaultRun {
 		if (outcome === 'good') return true;
 		if (this.#struck === undefined || this.#illness === undefined || this.#illness.harmless) return false;
 		if (step.kind === 'read') return outcome === 'mediumError';
-		if (outcome === 'noSpace') return step.kind !== 'flush' && this.#illness.fault.kind === 'error' && this.#illness.fault.code === 'ENOSPC';
+		if (outcome === 'noSpace')
+			return step.kind !== 'flush' && this.#illness.fault.kind === 'error' && this.#illness.fault.code === 'ENOSPC';
 		return outcome === 'faulted' || (outcome === 'mediumError' && step.kind !== 'flush');
 	}
 

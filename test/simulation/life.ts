@@ -1,4 +1,4 @@
-import { copiedBytesMax, type BlockDevice, type Outcome } from '../../src/blockvol/block-device.ts';
+import { copiedBytesMax, type Outcome } from '../../src/blockvol/block-device.ts';
 import { atomicBytes } from '../../src/blockvol/limits.ts';
 import { Volume } from '../../src/blockvol/volume.ts';
 import { silent } from '../../src/os/logger.ts';
@@ -8,6 +8,7 @@ import { type Ending, type Finding, unreadable, VolumeModel } from './model.ts';
 import type { Random } from './random.ts';
 import type { SimulatedDisk } from './simulated-disk.ts';
 import { sectorBytes } from './sparse-content.ts';
+import { WindowedDevice } from './windows.ts';
 import type { Setting, Step } from './workload.ts';
 
 export const uuid = '6f1b0f4e-93c8-4d6c-8a2e-5b7f0c1d2e3f';
@@ -18,9 +19,10 @@ export interface Numbers {
 }
 
 export async function createVolume(disk: SimulatedDisk, directory: string, setting: Setting): Promise<VolumeModel> {
-	const { sizeBytes, blockSize, segmentBytes, sliceBytes } = setting;
-	await Volume.create(disk, directory, { uuid, sizeBytes, blockSize, segmentBytes, sliceBytes });
-	return new VolumeModel(sizeBytes, atomicBytes({ uuid, sizeBytes, blockSize, segmentBytes, sliceBytes }));
+	const { blockSize, segmentBytes, sliceBytes } = setting;
+	const geometry = { uuid, sizeBytes: WindowedDevice.deviceBytes(setting.windows, setting.sizeBytes), blockSize, segmentBytes, sliceBytes };
+	await Volume.create(disk, directory, geometry);
+	return new VolumeModel(setting.sizeBytes, atomicBytes(geometry));
 }
 
 /** What outcomes are legal; by default only good ones. */
@@ -40,6 +42,7 @@ export class Life {
 	/** Called for each disk that this life goes on with. */
 	onDisk: ((disk: SimulatedDisk) => void) | undefined;
 	#volume: Volume | undefined;
+	#device: WindowedDevice | undefined;
 	#outstanding = 0;
 	#waiting: (() => void) | undefined;
 	#failure: SimulationFailure | undefined;
@@ -64,8 +67,16 @@ export class Life {
 		return this.#volume;
 	}
 
+	/** The parts of the volume that the model knows. */
+	get device(): WindowedDevice {
+		if (this.#device === undefined) throw new Error('the volume is not open');
+		return this.#device;
+	}
+
 	async open(): Promise<void> {
-		this.#volume = await Volume.open(this.disk, this.#directory, { log: silent, tuning: this.#setting.tuning });
+		const volume = await Volume.open(this.disk, this.#directory, { log: silent, tuning: this.#setting.tuning });
+		this.#volume = volume;
+		this.#device = new WindowedDevice(volume, this.#setting.windows);
 	}
 
 	async close(): Promise<void> {
@@ -76,7 +87,7 @@ export class Life {
 
 	/** Looks at every block, judges what is there after an ending, and goes on with the model of the next life. */
 	async judge(at: number, ending: Ending): Promise<void> {
-		const observed = await observe(this.volume, this.#random);
+		const observed = await observe(this.device, this.#random);
 		const finding = this.model.judge(observed, at, ending);
 		if (finding !== undefined) throw new SimulationFailure(describe(finding));
 		this.model = this.model.next(observed, at, ending);
@@ -85,7 +96,7 @@ export class Life {
 	/** Looks at every block of the running volume; nothing is under way. */
 	async judgeRunning(): Promise<void> {
 		const since = this.model.clock + 1;
-		const finding = this.model.judgeRead(await observe(this.volume, this.#random), 0, since);
+		const finding = this.model.judgeRead(await observe(this.device, this.#random), 0, since);
 		if (finding !== undefined) throw new SimulationFailure(describe(finding));
 	}
 
@@ -112,7 +123,7 @@ export class Life {
 				return this.#write(step);
 			case 'zero': {
 				const command = this.model.submit(this.step, 0, step.offsetBytes, step.lengthBytes, step.fua);
-				this.volume.zero(
+				this.device.zero(
 					step.offsetBytes,
 					step.lengthBytes,
 					step.fua,
@@ -132,9 +143,9 @@ export class Life {
 				return;
 			case 'resize': {
 				await this.settle();
-				const resize = this.model.submitResize(this.volume.sizeBytes + step.addedBytes);
+				const resize = this.model.submitResize(this.device.sizeBytes + step.addedBytes);
 				try {
-					await this.volume.resize(resize.sizeBytes);
+					await this.volume.resize(this.volume.sizeBytes + step.addedBytes);
 				} catch (error) {
 					if (!this.#legal('faulted', step)) throw error;
 					return;
@@ -152,7 +163,8 @@ export class Life {
 		}
 	}
 
-	#write(step: Step & { kind: 'write' }): void {
+	#write(whole: Step & { kind: 'write' }): void {
+		const step = { ...whole, lengthBytes: this.device.stretch(whole.offsetBytes, whole.lengthBytes) };
 		const number = ++this.#numbers.last;
 		const command = this.model.submit(this.step, number, step.offsetBytes, step.lengthBytes, step.fua);
 		const data = Buffer.alloc(step.lengthBytes);
@@ -161,11 +173,12 @@ export class Life {
 			this.model.complete(command, outcome);
 			data.fill(0x5a);
 		});
-		this.volume.write(step.offsetBytes, data, step.fua, completion);
+		this.device.write(step.offsetBytes, data, step.fua, completion);
 		if (data.length <= copiedBytesMax) data.fill(0x5a);
 	}
 
-	#read(step: Step & { kind: 'read' }): void {
+	#read(whole: Step & { kind: 'read' }): void {
+		const step = { ...whole, lengthBytes: this.device.stretch(whole.offsetBytes, whole.lengthBytes) };
 		const { model } = this;
 		const since = model.clock + 1;
 		const target = Buffer.alloc(step.lengthBytes);
@@ -176,9 +189,9 @@ export class Life {
 			if (finding !== undefined) this.#failure ??= new SimulationFailure(`a read of a running volume: ${describe(finding)}`);
 		};
 		const completion = this.#completion(step, done);
-		const outcome = this.#random.chance(0.5) ? this.volume.tryRead(step.offsetBytes, target) : undefined;
+		const outcome = this.#random.chance(0.5) ? this.device.tryRead(step.offsetBytes, target) : undefined;
 		if (outcome !== undefined) completion.complete(outcome);
-		else this.volume.read(step.offsetBytes, target, completion);
+		else this.device.read(step.offsetBytes, target, completion);
 	}
 
 	async #kill(): Promise<void> {
@@ -243,15 +256,16 @@ export class Life {
 }
 
 /** The write number of every block of a device: -1 for one that is none. */
-export async function observe(device: BlockDevice, random: Random): Promise<Int32Array> {
+export async function observe(device: WindowedDevice, random: Random): Promise<Int32Array> {
 	const observed = new Int32Array(device.sizeBytes / sectorBytes);
 	const stepBytes = random.pick([64, 256, 1024]) * 1024;
 	const target = takeTarget();
-	for (let offset = 0; offset < device.sizeBytes; offset += stepBytes) {
-		const part = target.subarray(0, Math.min(stepBytes, device.sizeBytes - offset));
+	for (let offset = 0; offset < device.sizeBytes;) {
+		const part = target.subarray(0, device.stretch(offset, Math.min(stepBytes, device.sizeBytes - offset)));
 		const outcome = device.tryRead(offset, part) ?? (await readAll(device, offset, part));
 		if (outcome !== 'good') throw new SimulationFailure(`a read at LBA ${offset / device.blockSize} ended with ${outcome}`);
 		observed.set(identify(part, offset / sectorBytes), offset / sectorBytes);
+		offset += part.length;
 	}
 	targets.push(target);
 	return observed;
@@ -265,7 +279,7 @@ function takeTarget(): Buffer {
 }
 
 /** As observe, page by page; a page that ends with a medium error is `unreadable`. */
-export async function observeDamaged(device: BlockDevice): Promise<Int32Array> {
+export async function observeDamaged(device: WindowedDevice): Promise<Int32Array> {
 	const observed = new Int32Array(device.sizeBytes / sectorBytes).fill(unreadable);
 	const page = Buffer.alloc(4096);
 	for (let offset = 0; offset < device.sizeBytes; offset += page.length) {
@@ -276,7 +290,7 @@ export async function observeDamaged(device: BlockDevice): Promise<Int32Array> {
 	return observed;
 }
 
-function readAll(device: BlockDevice, offset: number, target: Uint8Array): Promise<Outcome> {
+function readAll(device: WindowedDevice, offset: number, target: Uint8Array): Promise<Outcome> {
 	return new Promise((resolve) => {
 		device.read(offset, target, { complete: resolve });
 	});

@@ -1,5 +1,6 @@
 import type { Tuning } from '../../src/blockvol/limits.ts';
 import type { Random } from './random.ts';
+import type { Windows } from './windows.ts';
 
 export type Step =
 	| { readonly kind: 'write'; readonly offsetBytes: number; readonly lengthBytes: number; readonly fua: boolean }
@@ -21,6 +22,8 @@ export interface Setting {
 	readonly blockSize: 512 | 4096;
 	readonly segmentBytes: number;
 	readonly sliceBytes: number;
+	/** Where on the device those bytes are; its size is larger by the gaps. */
+	readonly windows: Windows;
 	readonly queueDepth: number;
 	readonly tuning: Partial<Tuning>;
 }
@@ -28,20 +31,25 @@ export interface Setting {
 const kib = 1024;
 
 export function drawSetting(random: Random): Setting {
+	const sizeBytes = random.pick([512 * kib, 1024 * kib, 2048 * kib]);
+	const count = random.pick([1, 1, 2, 8]);
+	const segmentBytes = random.chance(0.8) ? 64 * kib : 128 * kib;
 	return {
-		sizeBytes: random.pick([512 * kib, 1024 * kib, 2048 * kib]),
+		sizeBytes,
+		windows: { count, windowBytes: sizeBytes / count, gapBytes: random.pick([4 * 1024 * kib, 2 ** 40]) },
 		blockSize: random.chance(0.8) ? 512 : 4096,
-		segmentBytes: random.chance(0.8) ? 64 * kib : 128 * kib,
+		segmentBytes,
 		sliceBytes: random.pick([128 * kib, 512 * kib, 8 * 2 ** 40]),
 		queueDepth: random.pick([1, 1, 3, 8, 32]),
 		tuning: {
 			walSegmentsMax: random.between(3, 8),
 			flushStartBytes: random.pick([16 * kib, 64 * kib, 128 * kib, 512 * kib]),
 			flushIdleMs: 0,
-			dirtyPagesMax: random.pick([16, 64, 1024]),
-			zeroRangesMax: random.pick([2, 16, 1024]),
+			// A page more than a record may have.
+			dirtyPagesMax: random.pick([segmentBytes / 4 / 4096 + 1, 64, 1024]),
+			zeroRangesMax: random.pick([4, 16, 1024]),
 			flushBatchBytes: random.pick([8 * kib, 64 * kib, 1024 * kib]),
-			mapCacheBlocks: random.pick([2, 16]),
+			mapCacheBlocks: random.pick([8, 16]),
 			inlineAppendBytesMax: random.pick([0, 8 * kib, 256 * kib]),
 			directBytesMin: random.pick([8 * kib, 64 * kib, Infinity]),
 			noSpaceRetryMs: 1,
