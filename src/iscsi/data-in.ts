@@ -10,6 +10,9 @@ import type { IscsiTask } from './task.ts';
 /** Blocks that are read aside when PDU boundaries do not fall on blocks. */
 const asideBytes = 64 * 1024;
 
+/** Up to here it is cheaper to copy what was read aside into the slab (4 KiB: 0.2 µs) than to hand the socket a piece of its own (5 µs). */
+const copiedBytes = 32 * 1024;
+
 /**
  * Sends a command's data-in (RFC 7143 §4.2.5.1, §11.7) as far as the transmitter has room and the device answers at once, and queues the task for the rest.
  * The bytes of a block read go from the device straight behind the PDU's header; a read that has to wait gets a buffer of its own, which is then sent
@@ -84,12 +87,20 @@ export function dataInBytesRead(task: IscsiTask, outcome: Outcome): void {
 		sendData(task);
 		return;
 	}
-	const at = headRoomBytes - connection.writer.headerBytes;
-	dataInHeader(connection, task, buffer, at, length);
-	const size = connection.writer.seal(buffer, at, length);
-	task.pooled = undefined;
-	task.pooledBytes = 0;
-	connection.lend(buffer, at, at + size, length);
+	const { writer } = connection;
+	if (length <= copiedBytes && writer.reserve(length)) {
+		buffer.copy(writer.buffer, writer.dataAt, headRoomBytes, headRoomBytes + length);
+		dataInHeader(connection, task, writer.buffer, writer.at, length);
+		writer.commit(length);
+		dropDataIn(task);
+	} else {
+		const at = headRoomBytes - writer.headerBytes;
+		dataInHeader(connection, task, buffer, at, length);
+		const size = writer.seal(buffer, at, length);
+		task.pooled = undefined;
+		task.pooledBytes = 0;
+		connection.lend(buffer, at, at + size, length);
+	}
 	if (task.sentBytes < task.sendBytes) sendData(task);
 	else endData(task);
 }
