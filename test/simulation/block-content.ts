@@ -16,18 +16,22 @@ export function fillBlocks(target: Buffer, writeNumber: number, firstBlock: numb
 	}
 }
 
-/** Which write the block at the start of `source` came from; -1: from none. */
-export function writeNumberOf(source: Buffer, sourceAt: number, block: number): number {
-	const words = new Int32Array(source.buffer, source.byteOffset + sourceAt, wordsPerBlock);
-	const writeNumber = words[0] ?? 0;
-	if (writeNumber === 0) {
-		for (const word of words) if (word !== 0) return -1;
-		return 0;
-	}
+/** Which write each block of `source` came from; -1: from none. */
+export function writeNumbersOf(source: Buffer, firstBlock: number): Int32Array {
+	const words = wordsOf(source);
+	const numbers = new Int32Array(words.length / wordsPerBlock);
+	for (let index = 0; index < numbers.length; index++) numbers[index] = writeNumberAt(words, index * wordsPerBlock, firstBlock + index);
+	return numbers;
+}
+
+function writeNumberAt(words: Int32Array, at: number, block: number): number {
+	const writeNumber = words[at] ?? 0;
 	let word = (Math.imul(writeNumber, 0x9e3779b1) + Math.imul(block, 0x85ebca6b)) | 0;
-	for (let index = 1; index < wordsPerBlock; index++) {
+	let step = 0x6c8e9cf5;
+	if (writeNumber === 0) word = step = 0;
+	for (let index = at + 1; index < at + wordsPerBlock; index++) {
 		if (words[index] !== word) return -1;
-		word = (word + 0x6c8e9cf5) | 0;
+		word = (word + step) | 0;
 	}
 	return writeNumber;
 }

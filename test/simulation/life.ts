@@ -2,7 +2,7 @@ import { copiedBytesMax, type Outcome } from '../../src/blockvol/block-device.ts
 import { atomicBytes } from '../../src/blockvol/limits.ts';
 import { Volume } from '../../src/blockvol/volume.ts';
 import { silent } from '../../src/os/logger.ts';
-import { fillBlocks, writeNumberOf } from './block-content.ts';
+import { fillBlocks, writeNumbersOf } from './block-content.ts';
 import { SimulationFailure } from './failure.ts';
 import { type Ending, type Finding, unreadable, VolumeModel } from './model.ts';
 import type { Random } from './random.ts';
@@ -185,7 +185,7 @@ export class Life {
 		const done = (outcome: Outcome): void => {
 			if (outcome !== 'good') return;
 			const first = step.offsetBytes / sectorBytes;
-			const finding = model.judgeRead(identify(target, first), first, since);
+			const finding = model.judgeRead(writeNumbersOf(target, first), first, since);
 			if (finding !== undefined) this.#failure ??= new SimulationFailure(`a read of a running volume: ${describe(finding)}`);
 		};
 		const completion = this.#completion(step, done);
@@ -264,7 +264,7 @@ export async function observe(device: WindowedDevice, random: Random): Promise<I
 		const part = target.subarray(0, device.stretch(offset, Math.min(stepBytes, device.sizeBytes - offset)));
 		const outcome = device.tryRead(offset, part) ?? (await readAll(device, offset, part));
 		if (outcome !== 'good') throw new SimulationFailure(`a read at LBA ${offset / device.blockSize} ended with ${outcome}`);
-		observed.set(identify(part, offset / sectorBytes), offset / sectorBytes);
+		observed.set(writeNumbersOf(part, offset / sectorBytes), offset / sectorBytes);
 		offset += part.length;
 	}
 	targets.push(target);
@@ -284,7 +284,7 @@ export async function observeDamaged(device: WindowedDevice): Promise<Int32Array
 	const page = Buffer.alloc(4096);
 	for (let offset = 0; offset < device.sizeBytes; offset += page.length) {
 		const outcome = device.tryRead(offset, page) ?? (await readAll(device, offset, page));
-		if (outcome === 'good') observed.set(identify(page, offset / sectorBytes), offset / sectorBytes);
+		if (outcome === 'good') observed.set(writeNumbersOf(page, offset / sectorBytes), offset / sectorBytes);
 		else if (outcome !== 'mediumError') throw new SimulationFailure(`a read at LBA ${offset / device.blockSize} ended with ${outcome}`);
 	}
 	return observed;
@@ -294,12 +294,6 @@ function readAll(device: WindowedDevice, offset: number, target: Uint8Array): Pr
 	return new Promise((resolve) => {
 		device.read(offset, target, { complete: resolve });
 	});
-}
-
-function identify(target: Buffer, firstBlock: number): Int32Array {
-	const numbers = new Int32Array(target.length / sectorBytes);
-	for (let index = 0; index < numbers.length; index++) numbers[index] = writeNumberOf(target, index * sectorBytes, firstBlock + index);
-	return numbers;
 }
 
 function describe(finding: Finding): string {

@@ -31,7 +31,7 @@ export interface Setting {
 const kib = 1024;
 
 export function drawSetting(random: Random): Setting {
-	const sizeBytes = random.pick([512 * kib, 1024 * kib, 2048 * kib]);
+	const sizeBytes = random.pick([256 * kib, 512 * kib, 512 * kib, 1024 * kib, 1536 * kib]);
 	const count = random.pick([1, 1, 2, 8]);
 	const segmentBytes = random.chance(0.8) ? 64 * kib : 128 * kib;
 	return {
