@@ -33,7 +33,7 @@ export class CommandIntake implements BudgetWaiter {
 		const refusal = this.#refusal(tag, immediate);
 		if (refusal !== undefined) {
 			if (!immediate) session.window.advance();
-			connection.reject(refusal, bhs, at);
+			connection.control.reject(refusal, bhs, at);
 			return undefined;
 		}
 		const flags = bhs[at + 1]!;

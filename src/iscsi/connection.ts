@@ -1,15 +1,15 @@
 import { status, type NextStep } from '../scsi/task.ts';
-import { bufferPool } from '../wire/buffer-pool.ts';
-import type { Lender, Transmitter } from '../wire/transmitter.ts';
+import type { Transmitter } from '../wire/transmitter.ts';
 import { CommandIntake } from './command-intake.ts';
 import { CommandWindow } from './command-window.ts';
+import { Control } from './control.ts';
 import { sendData, dropDataIn } from './data-in.ts';
-import { acceptDataOut, advanceDataOut, dataOutEnded, dropDataOut, failDataOut, placeData } from './data-out.ts';
+import { acceptDataOut, dataOutEnded, dropDataOut, failDataOut, placeData } from './data-out.ts';
 import { Framing, type PDUHandler } from './framing.ts';
 import { HeldPDUs } from './held-pdus.ts';
 import { limits } from './limits.ts';
 import type { Logger } from './logger.ts';
-import { Login, type LoginReply } from './login.ts';
+import { LoginExchange } from './login-exchange.ts';
 import type { MemoryPlan } from './memory-plan.ts';
 import { defaultParameters, type Parameters } from './parameters.ts';
 import * as pdu from './pdu.ts';
@@ -21,6 +21,8 @@ import type { SessionTable } from './session-table.ts';
 import type { Statistics } from './statistics.ts';
 import { manageTasks } from './task-management.ts';
 import { type IscsiTask, releaseTask } from './task.ts';
+import { TransmitLine } from './transmit-line.ts';
+import { Watch } from './watch.ts';
 import { TextExchange } from './text-exchange.ts';
 import { transportSense } from './transport-sense.ts';
 
@@ -71,21 +73,21 @@ export class Connection implements PDUHandler {
 	readonly statistics: Statistics;
 	readonly sessions: SessionTable;
 	readonly registry: TargetRegistry;
+	readonly control = new Control(this);
+	readonly line: TransmitLine;
 	session: Session | undefined;
 	parameters: Parameters = defaultParameters();
-	/** Bytes of reads that had to wait: for memory, for the device, and until they have left. */
-	readBytesAside = 0;
 	headerDigest = false;
 	dataDigest = false;
 	readonly #environment: ConnectionEnvironment;
 	readonly #transmitter: Transmitter;
 	readonly #framing = new Framing(this);
-	readonly #login: Login;
+	readonly #login: LoginExchange;
+	readonly #watch = new Watch(this);
 	readonly #intake = new CommandIntake(this);
 	readonly #held = new HeldPDUs();
 	#text: TextExchange | undefined;
 	#phase: Phase = 'login';
-	#loginBegun = false;
 	#disposition: Disposition = 'discard';
 	/** Whose data the current PDU carries, and where it begins in the command's data. */
 	#dataTask: IscsiTask | undefined;
@@ -94,12 +96,7 @@ export class Connection implements PDUHandler {
 	/** Data of a PDU that is used whole. */
 	#collected: Buffer = nothing;
 	#collectBytes = 0;
-	readonly #line: IscsiTask[] = [];
-	readonly #deviceLine: IscsiTask[] = [];
-	#noRoom = false;
 	#nextTag = 0;
-	#ages = { login: 0, silence: 0, stalled: 0 };
-	#pinged = false;
 
 	constructor(environment: ConnectionEnvironment, host: ConnectionHost) {
 		this.#environment = environment;
@@ -110,13 +107,8 @@ export class Connection implements PDUHandler {
 		this.sessions = environment.sessions;
 		this.registry = environment.registry;
 		this.writer = new PDUWriter(host.transmitter, new CommandWindow(0));
-		this.#login = new Login({
-			registry: environment.registry,
-			get accepting() {
-				return environment.accepting;
-			},
-			sessionOf: (initiatorName, isid, tsih) => environment.sessions.sessionOf(initiatorName, isid, tsih),
-		});
+		this.line = new TransmitLine(this, host.transmitter);
+		this.#login = new LoginExchange(this, environment);
 	}
 
 	get closed(): boolean {
@@ -133,6 +125,26 @@ export class Connection implements PDUHandler {
 
 	get inFullFeaturePhase(): boolean {
 		return this.#phase === 'fullFeature';
+	}
+
+	get loggingIn(): boolean {
+		return this.#phase === 'login' || this.#phase === 'joining';
+	}
+
+	/** Login is settled, but for an old session that may be in the way. */
+	join(): void {
+		this.#phase = 'joining';
+	}
+
+	enterFullFeaturePhase(session: Session, parameters: Parameters): void {
+		this.session = session;
+		this.parameters = parameters;
+		this.headerDigest = parameters.headerDigest;
+		this.dataDigest = parameters.dataDigest;
+		this.writer.headerDigest = this.headerDigest;
+		this.writer.dataDigest = this.dataDigest;
+		this.#phase = 'fullFeature';
+		this.host.resume();
 	}
 
 	/** Bytes start..end of a buffer that is valid during the call. Returns where it stopped: before `end` it wants no more until host.resume(). */
@@ -189,7 +201,7 @@ export class Connection implements PDUHandler {
 		if (this.#phase === 'closed') return;
 		if (!digestGood) {
 			this.statistics.digestErrors++;
-			this.reject(pdu.rejectReason.dataDigestError, bhs, at);
+			this.control.reject(pdu.rejectReason.dataDigestError, bhs, at);
 		}
 		const task = this.#dataTask;
 		this.#dataTask = undefined;
@@ -223,44 +235,13 @@ export class Connection implements PDUHandler {
 
 	/** From the transmitter. */
 	roomAgain(): void {
-		this.#noRoom = false;
-		// A task that made way comes behind the others, so long reads take turns.
-		while (!this.#noRoom && this.#line.length > 0) {
-			const task = this.#line.shift()!;
-			task.queued = false;
-			if (task.answerable) this.respond(task);
-			else if (task.sendBytes > 0) sendData(task);
-			else advanceDataOut(task);
-		}
+		this.line.goOn();
 		this.host.resume();
 	}
 
-	/** The task goes on when there is room to transmit. */
-	queue(task: IscsiTask): void {
-		this.#noRoom = true;
-		if (task.queued) return;
-		task.queued = true;
-		this.#line.push(task);
-	}
-
-	/** The task's read goes on when the device has fewer of this connection. */
-	queueForDevice(task: IscsiTask): void {
-		this.#deviceLine.push(task);
-	}
-
-	/** `bytes` of a read are no longer held aside: another may go on. */
-	readSettled(bytes: number): void {
-		this.readBytesAside -= bytes;
-		while (this.#deviceLine.length > 0 && this.readBytesAside < limits.readBytesAside) {
-			const task = this.#deviceLine.shift()!;
-			sendData(task);
-			if (this.#deviceLine.at(-1) === task) return;
-		}
-	}
-
-	/** Sends a pooled buffer with `bytes` of a read as it is; its memory is given back when it has left. */
-	lend(buffer: Buffer, start: number, end: number, bytes: number): void {
-		this.#transmitter.send(buffer, start, end, new Loan(this, bytes));
+	/** Once a second. `heard`: something came since the last time. */
+	tick(heard: boolean): void {
+		this.#watch.tick(heard);
 	}
 
 	nextTargetTransferTag(): number {
@@ -328,7 +309,7 @@ export class Connection implements PDUHandler {
 		const dataBytes = sense === undefined ? 0 : 2 + sense.length;
 		const { writer } = this;
 		if (!writer.reserve(dataBytes)) {
-			this.queue(task);
+			this.line.queue(task);
 			return;
 		}
 		this.vacate(task);
@@ -386,9 +367,7 @@ export class Connection implements PDUHandler {
 		task.aborted = how;
 		if (this.#dataTask === task) this.#dataTask = undefined;
 		this.#intake.forget(task);
-		remove(this.#line, task);
-		remove(this.#deviceLine, task);
-		task.queued = false;
+		this.line.forget(task);
 		dropDataOut(task);
 		if (task.atDevice === 0) dropDataIn(task);
 		this.abortedIdle(task);
@@ -406,57 +385,12 @@ export class Connection implements PDUHandler {
 		this.respond(task);
 	}
 
-	/** Reject (§11.17) with a copy of the header. */
-	reject(reason: number, bhs: Buffer, at: number): void {
-		if (this.#phase === 'closed') return;
-		this.statistics.rejects++;
-		const answer = this.writer.control(pdu.opcode.reject, 0, pdu.noTag, bhs.subarray(at, at + pdu.bhsBytes), true);
-		pdu.Reject.reason.set(answer.buffer, answer.at, reason);
-		this.writer.sendControl(answer);
-	}
-
-	answerTaskManagement(initiatorTaskTag: number, response: number): void {
-		if (this.#phase !== 'fullFeature') return;
-		const answer = this.writer.control(pdu.opcode.taskManagementResponse, 0, initiatorTaskTag, nothing, true);
-		pdu.TaskManagementResponse.response.set(answer.buffer, answer.at, response);
-		this.writer.sendControl(answer);
-	}
-
 	/** ABORT TASK of a command that has not come: its CmdSN counts as received. False if it is not in the window. */
 	skipCommand(cmdSN: number): boolean {
 		if (this.session!.window.place(cmdSN) === 'outside') return false;
 		this.#held.skip(cmdSN);
 		this.#runHeld();
 		return true;
-	}
-
-	/** Asynchronous Message (§11.9): asks the initiator to log out within the time. */
-	askForLogout(seconds: number): void {
-		if (this.#phase !== 'fullFeature') return;
-		const message = this.writer.control(pdu.opcode.asyncMessage, 0, pdu.noTag, nothing, true);
-		pdu.AsyncMessage.asyncEvent.set(message.buffer, message.at, pdu.asyncEvent.logoutRequest);
-		pdu.AsyncMessage.parameter3.set(message.buffer, message.at, seconds);
-		this.writer.sendControl(message);
-	}
-
-	/** Once a second. `heard`: something came since the last time. */
-	tick(heard: boolean): void {
-		const ages = this.#ages;
-		if (this.#phase === 'login' || this.#phase === 'joining') {
-			if (++ages.login > limits.loginSeconds) this.drop('login took too long');
-			return;
-		}
-		if (this.#phase !== 'fullFeature') return;
-		if (heard) {
-			ages.silence = 0;
-			this.#pinged = false;
-		} else if (!this.#intake.waits) ages.silence++;
-		ages.stalled = this.#transmitter.inFlight && !this.#transmitter.movedSince() ? ages.stalled + 1 : 0;
-		if (ages.stalled >= limits.stalledSeconds || this.#dataStalled()) {
-			this.statistics.stalled++;
-			this.drop('stalled');
-		} else if (ages.silence >= limits.pingSeconds + limits.pingAnswerSeconds) this.drop('no answer to a ping');
-		else if (ages.silence >= limits.pingSeconds && !this.#pinged) this.#ping();
 	}
 
 	/** Closes at once. */
@@ -527,12 +461,12 @@ export class Connection implements PDUHandler {
 	#whole(bhs: Buffer, at: number, data: Buffer): void {
 		const code = bhs[at]! & 0x3f;
 		if (this.#phase === 'login') {
-			this.#loginPDU(bhs, at, code, data);
+			this.#login.take(bhs, at, code, data);
 			return;
 		}
 		switch (code) {
 			case pdu.opcode.nopOut:
-				this.#nopOut(bhs, at, data);
+				this.control.echo(bhs, at, data);
 				return;
 			case pdu.opcode.textRequest:
 				this.#text ??= new TextExchange(this);
@@ -542,38 +476,19 @@ export class Connection implements PDUHandler {
 				this.#logout(bhs, at);
 				return;
 			case pdu.opcode.taskManagementRequest:
-				if (this.session!.target === undefined) this.reject(pdu.rejectReason.protocolError, bhs, at);
+				if (this.session!.target === undefined) this.control.reject(pdu.rejectReason.protocolError, bhs, at);
 				else manageTasks(this, bhs, at);
 				return;
 			case pdu.opcode.snack:
 				// ErrorRecoveryLevel 0 keeps nothing to repeat (§7.1.4.1).
-				this.reject(pdu.rejectReason.snackReject, bhs, at);
+				this.control.reject(pdu.rejectReason.snackReject, bhs, at);
 				return;
 			case pdu.opcode.loginRequest:
 				this.#violate(bhs, at, 'login in full feature phase');
 				return;
 			default:
-				this.reject(pdu.rejectReason.commandNotSupported, bhs, at);
+				this.control.reject(pdu.rejectReason.commandNotSupported, bhs, at);
 		}
-	}
-
-	#nopOut(bhs: Buffer, at: number, data: Buffer): void {
-		const tag = pdu.NOPOut.initiatorTaskTag.get(bhs, at);
-		// Without a tag it answers our ping, or only tells ExpStatSN.
-		if (tag === pdu.noTag) return;
-		const echo = data.subarray(0, Math.min(data.length, this.parameters.maxRecvDataSegmentLength));
-		const answer = this.writer.control(pdu.opcode.nopIn, 0, tag, echo, true);
-		pdu.NOPIn.targetTransferTag.set(answer.buffer, answer.at, pdu.noTag);
-		this.writer.sendControl(answer);
-	}
-
-	#ping(): void {
-		this.#pinged = true;
-		const ping = this.writer.control(pdu.opcode.nopIn, 0, pdu.noTag, nothing, false);
-		pdu.NOPIn.targetTransferTag.set(ping.buffer, ping.at, this.nextTargetTransferTag());
-		// It shows the next StatSN but does not advance it (§11.19.1).
-		pdu.NOPIn.statSN.set(ping.buffer, ping.at, this.writer.statSN);
-		this.writer.sendControl(ping);
 	}
 
 	#logout(bhs: Buffer, at: number): void {
@@ -584,7 +499,7 @@ export class Connection implements PDUHandler {
 		// §11.14.1: 0 close the session, 1 close the connection, 2 leave it for recovery. §11.15.1: 1 CID not found, 2 recovery is not supported.
 		const response = reason > 2 ? undefined : reason === 2 ? 2 : known ? 0 : 1;
 		if (response === undefined) {
-			this.reject(pdu.rejectReason.invalidPDUField, bhs, at);
+			this.control.reject(pdu.rejectReason.invalidPDUField, bhs, at);
 			return;
 		}
 		if (response === 0) {
@@ -592,99 +507,17 @@ export class Connection implements PDUHandler {
 			for (const task of session.tasks.all()) this.abort(task, 'silent');
 			session.whenIdle(() => {
 				if (this.#phase === 'closed') return;
-				this.#answerLogout(tag, response);
+				this.control.answerLogout(tag, response);
 				this.endSoon();
 			});
-		} else this.#answerLogout(tag, response);
-	}
-
-	#answerLogout(initiatorTaskTag: number, response: number): void {
-		const answer = this.writer.control(pdu.opcode.logoutResponse, 0, initiatorTaskTag, nothing, true);
-		pdu.LogoutResponse.response.set(answer.buffer, answer.at, response);
-		this.writer.sendControl(answer);
-	}
-
-	#loginPDU(bhs: Buffer, at: number, code: number, data: Buffer): void {
-		if (code !== pdu.opcode.loginRequest) {
-			// §6.3: nothing else may come before full feature phase.
-			if (this.#loginBegun) this.#refuseLogin(pdu.loginStatus.invalidDuringLogin);
-			else this.lost('something other than a login request came first', false);
-			return;
-		}
-		const login = this.#login;
-		if (!this.#loginBegun) {
-			this.#loginBegun = true;
-			this.writer.window = new CommandWindow(pdu.LoginRequest.cmdSN.get(bhs, at));
-		}
-		const reply = login.request(bhs, at, data);
-		if (reply.status !== pdu.loginStatus.success) this.#refuseLogin(reply.status);
-		else if (!reply.transit || reply.nextStage !== 3) this.#answerLogin(reply, login.tsih);
-		else {
-			this.#phase = 'joining';
-			this.sessions.establish(login, this, this.#environment.now(), (result) => this.#joined(result, reply));
-		}
-	}
-
-	#joined(result: Session | number, reply: LoginReply): void {
-		if (typeof result === 'number') {
-			if (this.#phase === 'joining') this.#refuseLogin(result);
-			return;
-		}
-		if (this.#phase !== 'joining') {
-			this.sessions.connectionGone(result, this);
-			return;
-		}
-		const login = this.#login;
-		this.session = result;
-		this.writer.window = result.window;
-		this.#answerLogin(reply, result.tsih);
-		this.parameters = login.parameters;
-		this.headerDigest = login.parameters.headerDigest;
-		this.dataDigest = login.parameters.dataDigest;
-		this.writer.headerDigest = this.headerDigest;
-		this.writer.dataDigest = this.dataDigest;
-		this.#phase = 'fullFeature';
-		this.statistics.logins++;
-		this.#environment.log.info(
-			{ remote: this.host.remote, initiator: result.initiatorName, target: result.target?.name, tsih: result.tsih },
-			result.target === undefined ? 'iSCSI discovery session' : 'iSCSI session',
-		);
-		this.host.resume();
-	}
-
-	#answerLogin(reply: LoginReply, tsih: number): void {
-		const flags = (reply.transit ? pdu.finalBit : 0) | (reply.currentStage << 2) | reply.nextStage;
-		const answer = this.writer.control(
-			pdu.opcode.loginResponse,
-			0,
-			this.#login.initiatorTaskTag,
-			reply.text,
-			reply.status === pdu.loginStatus.success,
-		);
-		const { buffer, at } = answer;
-		buffer[at + 1] = flags;
-		pdu.LoginResponse.isid.set(buffer, at, this.#login.isidBytes);
-		pdu.LoginResponse.tsih.set(buffer, at, tsih);
-		pdu.LoginResponse.statusClass.set(buffer, at, reply.status >> 8);
-		pdu.LoginResponse.statusDetail.set(buffer, at, reply.status & 0xff);
-		this.writer.sendControl(answer);
-	}
-
-	#refuseLogin(loginStatus: number): void {
-		this.statistics.loginsRefused++;
-		this.#environment.log.info(
-			{ remote: this.host.remote, initiator: this.#login.initiatorName, status: loginStatus.toString(16).padStart(4, '0') },
-			'iSCSI login refused',
-		);
-		this.#answerLogin({ status: loginStatus, transit: false, currentStage: 0, nextStage: 0, text: nothing }, this.#login.tsih);
-		this.endSoon();
+		} else this.control.answerLogout(tag, response);
 	}
 
 	/** The peer broke the protocol in a way that the session cannot go on after at ErrorRecoveryLevel 0. */
 	#violate(bhs: Buffer, at: number, reason: string): void {
 		this.statistics.protocolErrors++;
 		this.#disposition = 'discard';
-		this.reject(pdu.rejectReason.protocolError, bhs, at);
+		this.control.reject(pdu.rejectReason.protocolError, bhs, at);
 		this.#environment.log.warn({ remote: this.host.remote, initiator: this.session?.initiatorName, reason }, 'iSCSI protocol error');
 		this.endSoon();
 	}
@@ -707,40 +540,4 @@ export class Connection implements PDUHandler {
 			this.end(held.header, 0, true);
 		}
 	}
-
-	/** A task holds memory for data that the initiator does not send, though we read. */
-	#dataStalled(): boolean {
-		if (this.stopped) return false;
-		let stalled = false;
-		for (const task of this.session!.tasks.all()) {
-			for (const chunk of task.chunks) {
-				chunk.idleSeconds = chunk.receivedBytes === chunk.receivedBefore ? chunk.idleSeconds + 1 : 0;
-				chunk.receivedBefore = chunk.receivedBytes;
-				stalled ||= chunk.idleSeconds >= limits.stalledSeconds;
-			}
-		}
-		return stalled;
-	}
-}
-
-/** A pooled buffer under way to the initiator. */
-class Loan implements Lender {
-	readonly #connection: Connection;
-	readonly #bytes: number;
-
-	constructor(connection: Connection, bytes: number) {
-		this.#connection = connection;
-		this.#bytes = bytes;
-	}
-
-	sent(buffer: Buffer): void {
-		bufferPool.release(buffer);
-		this.#connection.plan.budget.give(this.#bytes);
-		this.#connection.readSettled(this.#bytes);
-	}
-}
-
-function remove(line: IscsiTask[], task: IscsiTask): void {
-	const index = line.indexOf(task);
-	if (index >= 0) line.splice(index, 1);
 }

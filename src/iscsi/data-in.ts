@@ -25,7 +25,7 @@ export function sendData(task: IscsiTask): void {
 		if (task.source !== undefined && task.sentBytes < task.sourceTo) {
 			const length = segmentBytes(connection, task, task.sourceTo - task.sentBytes);
 			if (!writer.reserve(length)) {
-				connection.queue(task);
+				connection.line.queue(task);
 				return;
 			}
 			const from = task.sentBytes - task.sourceFrom;
@@ -43,7 +43,7 @@ export function sendData(task: IscsiTask): void {
 			continue;
 		}
 		if (!writer.reserve(length)) {
-			connection.queue(task);
+			connection.line.queue(task);
 			return;
 		}
 		const place = writer.dataAt;
@@ -99,7 +99,7 @@ export function dataInBytesRead(task: IscsiTask, outcome: Outcome): void {
 		const size = writer.seal(buffer, at, length);
 		task.pooled = undefined;
 		task.pooledBytes = 0;
-		connection.lend(buffer, at, at + size, length);
+		connection.line.lend(buffer, at, at + size, length);
 	}
 	if (task.sentBytes < task.sendBytes) sendData(task);
 	else endData(task);
@@ -113,7 +113,7 @@ export function dropDataIn(task: IscsiTask): void {
 		budget.forget(task);
 		const bytes = task.readingBytes;
 		task.readingBytes = 0;
-		task.connection!.readSettled(bytes);
+		task.connection!.line.readSettled(bytes);
 	}
 	if (task.pooled !== undefined) bufferPool.release(task.pooled);
 	task.pooled = undefined;
@@ -122,7 +122,7 @@ export function dropDataIn(task: IscsiTask): void {
 	task.pooledBytes = 0;
 	if (bytes === 0) return;
 	budget.give(bytes);
-	task.connection!.readSettled(bytes);
+	task.connection!.line.readSettled(bytes);
 }
 
 /** How much the next PDU may carry, before blocks are looked at. */
@@ -170,12 +170,12 @@ function failRead(task: IscsiTask, outcome: Exclude<Outcome, 'good'>): void {
 }
 
 function readLater(connection: Connection, task: IscsiTask, length: number): void {
-	if (connection.readBytesAside > 0 && connection.readBytesAside + length > limits.readBytesAside) {
+	if (connection.line.readBytesAside > 0 && connection.line.readBytesAside + length > limits.readBytesAside) {
 		task.source = undefined;
-		connection.queueForDevice(task);
+		connection.line.queueForDevice(task);
 		return;
 	}
-	connection.readBytesAside += length;
+	connection.line.readBytesAside += length;
 	task.readingBytes = length;
 	if (connection.plan.budget.take(length, task)) dataInGranted(task);
 }

@@ -38,7 +38,7 @@ export function advanceDataOut(task: IscsiTask): void {
 			return;
 		}
 		if (!connection.writer.reserve(0)) {
-			connection.queue(task);
+			connection.line.queue(task);
 			return;
 		}
 		sendR2T(connection, task, Math.min(connection.parameters.maxBurstLength, last.end - task.solicitedTo));
@@ -93,7 +93,7 @@ export function acceptDataOut(
 	}
 	const r2t = task.r2ts[0];
 	if (r2t === undefined || r2t.targetTransferTag !== tag) {
-		connection.reject(rejectReason.invalidPDUField, bhs, at);
+		connection.control.reject(rejectReason.invalidPDUField, bhs, at);
 		return undefined;
 	}
 	if (dataSN !== r2t.dataSN) failDataOut(task, transportSense.protocolServiceCRCError);

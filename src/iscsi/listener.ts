@@ -114,7 +114,7 @@ export class IscsiListener {
 		this.#server.close();
 		for (const connection of this.#connections.keys()) {
 			if (connection.session?.target === undefined) connection.drop('the target stops');
-			else connection.askForLogout(Math.ceil(timeoutMs / 1000));
+			else connection.control.askForLogout(Math.ceil(timeoutMs / 1000));
 		}
 		let timer: NodeJS.Timeout | undefined;
 		await Promise.race([

@@ -42,7 +42,7 @@ export class OpenFunctions {
 		if (open.tasks.size > 0 || !this.#open.delete(open)) return;
 		session.taskManagementFunctions--;
 		open.finish();
-		open.connection.answerTaskManagement(open.initiatorTaskTag, response.functionComplete);
+		open.connection.control.answerTaskManagement(open.initiatorTaskTag, response.functionComplete);
 	}
 }
 
@@ -50,9 +50,9 @@ export class OpenFunctions {
 export function manageTasks(connection: Connection, bhs: Buffer, at: number): void {
 	const session = connection.session!;
 	const tag = TaskManagementRequest.initiatorTaskTag.get(bhs, at);
-	const answer = (code: number) => connection.answerTaskManagement(tag, code);
+	const answer = (code: number) => connection.control.answerTaskManagement(tag, code);
 	if (session.taskManagementFunctions >= limits.taskManagementPerSession) {
-		connection.reject(rejectReason.tooManyImmediateCommands, bhs, at);
+		connection.control.reject(rejectReason.tooManyImmediateCommands, bhs, at);
 		return;
 	}
 	connection.statistics.taskManagementFunctions++;

@@ -50,7 +50,7 @@ export class TextExchange {
 		} catch (error) {
 			if (!(error instanceof ProtocolError)) throw error;
 			this.#clear();
-			this.#connection.reject(rejectReason.protocolError, bhs, at);
+			this.#connection.control.reject(rejectReason.protocolError, bhs, at);
 		}
 	}
 

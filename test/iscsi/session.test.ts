@@ -291,7 +291,7 @@ test('a target that goes away during login is not logged in to', async (t) => {
 
 test('§11.9: asked to log out, an initiator reads an asynchronous message with the time it has', async (t) => {
 	const peer = await new World().connect().open();
-	peer.connection.askForLogout(7);
+	peer.connection.control.askForLogout(7);
 	const { bhs, opcode } = await peer.answer();
 	t.is(opcode, pdu.opcode.asyncMessage);
 	t.is(pdu.AsyncMessage.asyncEvent.get(bhs, 0), pdu.asyncEvent.logoutRequest);

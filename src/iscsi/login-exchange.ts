@@ -1,0 +1,101 @@
+import { CommandWindow } from './command-window.ts';
+import type { Connection, ConnectionEnvironment } from './connection.ts';
+import { Login, type LoginReply } from './login.ts';
+import * as pdu from './pdu.ts';
+import type { Session } from './session.ts';
+
+const nothing = Buffer.alloc(0);
+const fullFeatureStage = 3;
+
+/** Login PDUs of one connection: hands requests to the Login machine, sends its answers, and gets the session at the end. */
+export class LoginExchange {
+	readonly #connection: Connection;
+	readonly #environment: ConnectionEnvironment;
+	readonly #login: Login;
+	#begun = false;
+
+	constructor(connection: Connection, environment: ConnectionEnvironment) {
+		this.#connection = connection;
+		this.#environment = environment;
+		this.#login = new Login({
+			registry: environment.registry,
+			get accepting() {
+				return environment.accepting;
+			},
+			sessionOf: (initiatorName, isid, tsih) => environment.sessions.sessionOf(initiatorName, isid, tsih),
+		});
+	}
+
+	get cid(): number {
+		return this.#login.cid;
+	}
+
+	/** A whole PDU before full feature phase. */
+	take(bhs: Buffer, at: number, code: number, data: Buffer): void {
+		const connection = this.#connection;
+		if (code !== pdu.opcode.loginRequest) {
+			// §6.3: nothing else may come before full feature phase.
+			if (this.#begun) this.#refuse(pdu.loginStatus.invalidDuringLogin);
+			else connection.lost('something other than a login request came first', false);
+			return;
+		}
+		const login = this.#login;
+		if (!this.#begun) {
+			this.#begun = true;
+			connection.writer.window = new CommandWindow(pdu.LoginRequest.cmdSN.get(bhs, at));
+		}
+		const reply = login.request(bhs, at, data);
+		if (reply.status !== pdu.loginStatus.success) this.#refuse(reply.status);
+		else if (!reply.transit || reply.nextStage !== fullFeatureStage) this.#answer(reply, login.tsih);
+		else {
+			connection.join();
+			this.#environment.sessions.establish(login, connection, this.#environment.now(), (result) => this.#joined(result, reply));
+		}
+	}
+
+	#joined(result: Session | number, reply: LoginReply): void {
+		const connection = this.#connection;
+		if (connection.closed) {
+			if (typeof result !== 'number') this.#environment.sessions.connectionGone(result, connection);
+			return;
+		}
+		if (typeof result === 'number') {
+			this.#refuse(result);
+			return;
+		}
+		connection.writer.window = result.window;
+		// Digests begin behind this answer (§13.1).
+		this.#answer(reply, result.tsih);
+		connection.enterFullFeaturePhase(result, this.#login.parameters);
+		connection.statistics.logins++;
+		this.#environment.log.info(
+			{ remote: connection.host.remote, initiator: result.initiatorName, target: result.target?.name, tsih: result.tsih },
+			result.target === undefined ? 'iSCSI discovery session' : 'iSCSI session',
+		);
+	}
+
+	#answer(reply: LoginReply, tsih: number): void {
+		const { writer } = this.#connection;
+		const flags = (reply.transit ? pdu.finalBit : 0) | (reply.currentStage << 2) | reply.nextStage;
+		const accepted = reply.status === pdu.loginStatus.success;
+		const answer = writer.control(pdu.opcode.loginResponse, 0, this.#login.initiatorTaskTag, reply.text, accepted);
+		const { buffer, at } = answer;
+		buffer[at + 1] = flags;
+		pdu.LoginResponse.isid.set(buffer, at, this.#login.isidBytes);
+		pdu.LoginResponse.tsih.set(buffer, at, tsih);
+		pdu.LoginResponse.statusClass.set(buffer, at, reply.status >> 8);
+		pdu.LoginResponse.statusDetail.set(buffer, at, reply.status & 0xff);
+		writer.sendControl(answer);
+	}
+
+	#refuse(status: number): void {
+		const connection = this.#connection;
+		connection.statistics.loginsRefused++;
+		this.#environment.log.info(
+			{ remote: connection.host.remote, initiator: this.#login.initiatorName, status: status.toString(16).padStart(4, '0') },
+			'iSCSI login refused',
+		);
+		this.#answer({ status, transit: false, currentStage: 0, nextStage: 0, text: nothing }, this.#login.tsih);
+		connection.endSoon();
+	}
+}
