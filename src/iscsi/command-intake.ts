@@ -59,7 +59,7 @@ export class CommandIntake implements BudgetWaiter {
 		}
 		const wrong = this.#checkUnsolicited(task, flags, BHS.dataSegmentLength.get(bhs, at)) ?? checkSegments(task, bhs, at);
 		if (wrong !== undefined) failDataOut(task, wrong);
-		else connection.continueWith(task, session.target!.start(task.scsi, task.lun, session.nexus));
+		else connection.flow.continueWith(task, session.target!.start(task.scsi, task.lun, session.nexus));
 		// The answer may have left already; then the task is somebody else's.
 		return session.tasks.get(tag) === task && task.initiatorTaskTag === tag ? task : undefined;
 	}

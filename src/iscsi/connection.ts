@@ -1,10 +1,8 @@
-import { status, type NextStep } from '../scsi/task.ts';
 import type { Transmitter } from '../wire/transmitter.ts';
 import { CommandIntake } from './command-intake.ts';
 import { CommandWindow } from './command-window.ts';
 import { Control } from './control.ts';
-import { sendData, dropDataIn } from './data-in.ts';
-import { acceptDataOut, dataOutEnded, dropDataOut, failDataOut, placeData } from './data-out.ts';
+import { acceptDataOut, dataOutEnded, placeData } from './data-out.ts';
 import { Framing, type PDUHandler } from './framing.ts';
 import { HeldPDUs } from './held-pdus.ts';
 import { limits } from './limits.ts';
@@ -15,16 +13,15 @@ import { defaultParameters, type Parameters } from './parameters.ts';
 import * as pdu from './pdu.ts';
 import { PDUWriter } from './pdu-writer.ts';
 import type { TargetRegistry } from './registry.ts';
-import { residual } from './residual.ts';
 import type { Session } from './session.ts';
 import type { SessionTable } from './session-table.ts';
 import type { Statistics } from './statistics.ts';
 import { manageTasks } from './task-management.ts';
-import { type IscsiTask, releaseTask } from './task.ts';
+import type { IscsiTask } from './task.ts';
+import { TaskFlow } from './task-flow.ts';
 import { TransmitLine } from './transmit-line.ts';
 import { Watch } from './watch.ts';
 import { TextExchange } from './text-exchange.ts';
-import { transportSense } from './transport-sense.ts';
 
 /** What all connections of a listener share. */
 export interface ConnectionEnvironment {
@@ -74,6 +71,7 @@ export class Connection implements PDUHandler {
 	readonly sessions: SessionTable;
 	readonly registry: TargetRegistry;
 	readonly control = new Control(this);
+	readonly flow = new TaskFlow(this);
 	readonly line: TransmitLine;
 	session: Session | undefined;
 	parameters: Parameters = defaultParameters();
@@ -249,140 +247,16 @@ export class Connection implements PDUHandler {
 		return this.#nextTag;
 	}
 
-	/** What the device server wants next for a task. */
-	continueWith(task: IscsiTask, step: NextStep): void {
-		task.step = step;
-		switch (step) {
-			case 'finished':
-				this.finished(task);
-				return;
-			case 'pending':
-				task.atDevice++;
-				return;
-			case 'read':
-				task.dueBytes = task.scsi.lengthBytes;
-				// A read that is flagged as a write expects no data: all of it is overflow.
-				task.sendBytes = task.read ? Math.min(task.scsi.lengthBytes, task.expectedDataTransferLength) : 0;
-				if (task.sendBytes === 0) this.finished(task);
-				else sendData(task);
-				return;
-			case 'write':
-			case 'parameters': {
-				task.dueBytes = task.scsi.lengthBytes;
-				if (!task.write && task.scsi.lengthBytes > 0) {
-					// Good status would say that something was written (§11.3.1).
-					failDataOut(task, transportSense.invalidFieldInCDB);
-					return;
-				}
-				const wanted = Math.min(task.scsi.lengthBytes, task.expectedDataTransferLength);
-				task.wantedBytes = step === 'write' ? wanted - (wanted % task.device.blockSize) : wanted;
-				const unsolicited = Math.min(task.wantedBytes, task.unsolicitedOpen ? task.unsolicitedMax : task.unsolicitedNext);
-				if (unsolicited > 0) this.#intake.admit(task, unsolicited);
-				return;
-			}
-			default:
-				step satisfies never;
-		}
-	}
-
-	/** The SCSI part of a task is done, apart from data-in of the device server. */
-	finished(task: IscsiTask): void {
-		if (task.aborted !== 'no') {
-			this.abortedIdle(task);
-			return;
-		}
-		if (task.unsolicitedOpen || task.r2ts.length > 0) return;
-		const { dataIn } = task.scsi;
-		if (dataIn !== undefined && task.read) {
-			task.source = dataIn;
-			task.sendBytes = Math.min(dataIn.length, task.expectedDataTransferLength);
-			task.sourceTo = task.sendBytes;
-		}
-		if (task.sendBytes > task.sentBytes && task.scsi.status === status.good) sendData(task);
-		else this.respond(task);
-	}
-
-	/** SCSI Response (§11.4), when there is room. */
-	respond(task: IscsiTask): void {
-		task.answerable = true;
-		const { sense } = task.scsi;
-		const dataBytes = sense === undefined ? 0 : 2 + sense.length;
-		const { writer } = this;
-		if (!writer.reserve(dataBytes)) {
-			this.line.queue(task);
-			return;
-		}
-		this.vacate(task);
-		const { buffer, at } = writer;
-		const { flags, count } = residual(task);
-		writer.header(buffer, at, pdu.opcode.scsiResponse, flags, task.initiatorTaskTag, dataBytes, true);
-		buffer[at + 3] = task.scsi.status;
-		pdu.SCSIResponse.expDataSN.set(buffer, at, task.dataSN + task.r2tSN);
-		pdu.SCSIResponse.residualCount.set(buffer, at, count);
-		if (sense !== undefined) {
-			const place = writer.dataAt;
-			buffer.writeUInt16BE(sense.length, place);
-			buffer.set(sense, place + 2);
-		}
-		writer.commit(dataBytes);
-		this.ended(task);
-	}
-
-	/** The task no longer counts against the session's limits. */
-	vacate(task: IscsiTask): void {
-		if (!task.occupies) return;
-		task.occupies = false;
-		if (task.immediate) this.session!.immediateTasks--;
-		else this.session!.window.vacate();
-	}
-
-	/** The task has been answered, or needs no answer, and the device has nothing of it. */
-	ended(task: IscsiTask): void {
-		const session = this.session!;
-		this.vacate(task);
-		if (task.step === 'read') {
-			session.bytesRead += task.sentBytes;
-			this.statistics.bytesRead += task.sentBytes;
-		} else if (task.handedBytes > 0) {
-			session.bytesWritten += task.handedBytes;
-			this.statistics.bytesWritten += task.handedBytes;
-		}
-		if (task.chunks.length > 0 || task.parameters !== undefined || task.wantedGrantBytes > 0) dropDataOut(task);
-		if (task.pooled !== undefined || task.pooledBytes > 0) dropDataIn(task);
-		if (this.#dataTask === task) this.#dataTask = undefined;
-		session.tasks.delete(task);
-		const aborted = task.aborted !== 'no';
-		if (aborted) this.sessions.functions.gone(task);
-		releaseTask(task);
-		session.taskGone();
-	}
-
-	/** Ends a task early. What the device has of it is awaited; see IscsiTask.aborted for the answer. */
-	abort(task: IscsiTask, how: 'silent' | 'answered'): void {
-		if (task.aborted !== 'no') {
-			if (how === 'silent') task.aborted = how;
-			return;
-		}
-		this.statistics.tasksAborted++;
-		task.aborted = how;
+	/** The task ends: what is still to come of its data goes nowhere. */
+	forget(task: IscsiTask): void {
 		if (this.#dataTask === task) this.#dataTask = undefined;
 		this.#intake.forget(task);
 		this.line.forget(task);
-		dropDataOut(task);
-		if (task.atDevice === 0) dropDataIn(task);
-		this.abortedIdle(task);
 	}
 
-	/** Perhaps the device has nothing of an aborted task any more. */
-	abortedIdle(task: IscsiTask): void {
-		if (task.atDevice > 0) return;
-		if (task.aborted === 'silent' || this.#phase !== 'fullFeature') {
-			this.ended(task);
-			return;
-		}
-		task.scsi.status = status.taskAborted;
-		task.scsi.sense = undefined;
-		this.respond(task);
+	/** Memory for data that comes unasked. */
+	admit(task: IscsiTask, bytes: number): void {
+		this.#intake.admit(task, bytes);
 	}
 
 	/** ABORT TASK of a command that has not come: its CmdSN counts as received. False if it is not in the window. */
@@ -418,7 +292,7 @@ export class Connection implements PDUHandler {
 		const { session } = this;
 		this.#environment.log.debug({ remote: this.host.remote, initiator: session?.initiatorName, reason }, 'iSCSI connection closed');
 		if (session === undefined) return;
-		for (const task of session.tasks.all()) if (task.connection === this) this.abort(task, 'silent');
+		for (const task of session.tasks.all()) if (task.connection === this) this.flow.abort(task, 'silent');
 		this.#held.clear();
 		this.sessions.connectionGone(session, this);
 	}
@@ -504,7 +378,7 @@ export class Connection implements PDUHandler {
 		}
 		if (response === 0) {
 			this.#phase = 'loggingOut';
-			for (const task of session.tasks.all()) this.abort(task, 'silent');
+			for (const task of session.tasks.all()) this.flow.abort(task, 'silent');
 			session.whenIdle(() => {
 				if (this.#phase === 'closed') return;
 				this.control.answerLogout(tag, response);

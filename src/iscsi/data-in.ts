@@ -74,7 +74,7 @@ export function dataInBytesRead(task: IscsiTask, outcome: Outcome): void {
 	const length = task.readingBytes;
 	task.readingBytes = 0;
 	if (task.aborted !== 'no') {
-		connection.abortedIdle(task);
+		connection.flow.abortedIdle(task);
 		return;
 	}
 	if (outcome !== 'good') {
@@ -140,7 +140,7 @@ function dataInHeader(connection: Connection, task: IscsiTask, buffer: Buffer, a
 	const last = task.sentBytes === task.sendBytes;
 	const collapse = last && task.scsi.status === status.good;
 	// Its slot is free when the initiator reads this, so MaxCmdSN may say so already.
-	if (collapse) connection.vacate(task);
+	if (collapse) connection.flow.vacate(task);
 	writer.header(buffer, at, opcode.dataIn, 0, task.initiatorTaskTag, length, collapse);
 	const blockSize = task.unit?.device.blockSize ?? 1;
 	const burstOver = connection.parameters.maxBurstLength - task.burstBytes < (task.source === undefined ? blockSize : 1);
@@ -159,14 +159,14 @@ function dataInHeader(connection: Connection, task: IscsiTask, buffer: Buffer, a
 /** All data is on its way: the task ends here, or with a response if its status needs one. */
 function endData(task: IscsiTask): void {
 	const connection = task.connection!;
-	if (task.sendBytes > 0 && task.scsi.status === status.good) connection.ended(task);
-	else connection.respond(task);
+	if (task.sendBytes > 0 && task.scsi.status === status.good) connection.flow.ended(task);
+	else connection.flow.respond(task);
 }
 
 function failRead(task: IscsiTask, outcome: Exclude<Outcome, 'good'>): void {
 	task.unit!.fail(task.scsi, outcome);
 	task.source = undefined;
-	task.connection!.respond(task);
+	task.connection!.flow.respond(task);
 }
 
 function readLater(connection: Connection, task: IscsiTask, length: number): void {

@@ -173,7 +173,7 @@ export function chunkWritten(chunk: Chunk, outcome: Outcome): void {
 		fail(task);
 	}
 	if (task.aborted === 'no') advanceDataOut(task);
-	else task.connection!.abortedIdle(task);
+	else task.connection!.flow.abortedIdle(task);
 }
 
 /** Gives back all memory that no device call holds, and stands in no line for more. */
@@ -209,10 +209,10 @@ function settle(task: IscsiTask): void {
 		const data = chunk?.buffer === undefined ? Buffer.alloc(0) : chunk.buffer.subarray(headRoomBytes, headRoomBytes + chunk.size);
 		// Once only: what follows is `finished` or `pending`.
 		task.step = 'finished';
-		task.connection!.continueWith(task, task.unit!.parameters(task.scsi, data));
+		task.connection!.flow.continueWith(task, task.unit!.parameters(task.scsi, data));
 		return;
 	}
-	task.connection!.finished(task);
+	task.connection!.flow.finished(task);
 }
 
 function requestMemory(task: IscsiTask, bytes: number): void {

@@ -29,7 +29,7 @@ export class OpenFunctions {
 		session!.taskManagementFunctions++;
 		const open: OpenFunction = { connection, initiatorTaskTag, tasks: new Set(tasks), finish };
 		this.#open.add(open);
-		for (const task of tasks) task.connection!.abort(task, task.connection!.session === session ? 'silent' : 'answered');
+		for (const task of tasks) task.connection!.flow.abort(task, task.connection!.session === session ? 'silent' : 'answered');
 		this.#answerIfDone(open, session!);
 	}
 

@@ -132,7 +132,7 @@ export class IscsiTask implements TaskOwner, Completion, BudgetWaiter {
 	/** TaskOwner: a `pending` task is done. */
 	taskFinished(_task: ScsiTask): void {
 		this.atDevice--;
-		this.connection!.finished(this);
+		this.connection!.flow.finished(this);
 	}
 
 	/** Completion of a read that had to wait. */

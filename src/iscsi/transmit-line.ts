@@ -28,7 +28,7 @@ export class TransmitLine {
 		while (!this.#noRoom && this.#line.length > 0) {
 			const task = this.#line.shift()!;
 			task.queued = false;
-			if (task.answerable) this.#connection.respond(task);
+			if (task.answerable) this.#connection.flow.respond(task);
 			else if (task.sendBytes > 0) sendData(task);
 			else advanceDataOut(task);
 		}
