@@ -35,6 +35,8 @@ export class Flusher {
 	#isRunning = false;
 	#cycles: Promise<void> = Promise.resolve();
 	#again = false;
+	/** An empty generation, for the next cut. */
+	#spare = new Generation();
 	#stopped = false;
 	cycles = 0;
 	pages = 0;
@@ -93,7 +95,7 @@ export class Flusher {
 			if (this.#index.active.isEmpty && cut === this.#superblock.current.checkpointLSN) break;
 			const frozen = this.#index.active;
 			this.#index.frozen = frozen;
-			this.#index.active = new Generation();
+			this.#index.active = this.#spare;
 			try {
 				await this.#cycle(frozen, cut);
 			} catch (error) {
@@ -101,6 +103,8 @@ export class Flusher {
 				break;
 			}
 			this.#index.frozen = undefined;
+			frozen.clear();
+			this.#spare = frozen;
 			this.cycles++;
 			this.#wal.segments.setCheckpoint(cut);
 			this.#owner.flushed();
@@ -184,6 +188,7 @@ export class Flusher {
 		if (errorCode(error) === 'ENOSPC') {
 			// One generation again, so that what is zeroed from now on is taken off before the next try.
 			this.#index.active = frozen.mergedWith(this.#index.active);
+			this.#spare = new Generation();
 			this.#index.frozen = undefined;
 			// Part of the map may be written already.
 			this.#digest.known = false;

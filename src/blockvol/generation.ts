@@ -27,7 +27,7 @@ export class Generation {
 	#places = new Uint8Array(slotsMin / 2);
 	#length = 0;
 	#live = 0;
-	readonly zeros = new ZeroRanges();
+	zeros = new ZeroRanges();
 
 	/** Entries, dead ones included: what the limit counts. */
 	get length(): number {
@@ -87,6 +87,14 @@ export class Generation {
 	isNewest(index: number): boolean {
 		const page = this.#pages[index] as number;
 		return this.find(page) === index && this.zeros.lsnOf(page) < (this.#locations[index] as number);
+	}
+
+	/** Empties it for another use: what a busy volume has grown to is not allocated with every cycle. */
+	clear(): void {
+		this.#slots.fill(empty);
+		this.#length = 0;
+		this.#live = 0;
+		this.zeros = new ZeroRanges();
 	}
 
 	/** Everything of this generation and then of a younger one, as one. */

@@ -29,6 +29,8 @@ export interface Tuning {
 	walSegmentsMax: number;
 	/** The flusher starts when this much of the log lies behind the checkpoint. */
 	flushStartBytes: number;
+	/** … or so many pages are dirty: direct writes fill the dirty map and hardly the log. */
+	flushStartPages: number;
 	/** … or when nothing was written for this long and something is dirty. 0: never. */
 	flushIdleMs: number;
 	/** Dirty pages in one generation; at the limit writers wait for the flusher. */
@@ -50,6 +52,7 @@ export interface Tuning {
 export const defaultTuning: Tuning = {
 	walSegmentsMax: 8,
 	flushStartBytes: 160 * 1024 * 1024,
+	flushStartPages: 64 * 1024,
 	flushIdleMs: 2000,
 	dirtyPagesMax: 256 * 1024,
 	zeroRangesMax: 4096,
@@ -66,13 +69,14 @@ export function tuningFault(tuning: Tuning, geometry: Geometry): string | undefi
 	const lowest: Partial<Tuning> = {
 		walSegmentsMax: 3,
 		dirtyPagesMax: pagesOfRecord,
-		zeroRangesMax: 4,
+		zeroRangesMax: 2,
 		flushBatchBytes: pageBytes,
-		mapCacheBlocks: 8,
+		mapCacheBlocks: 1,
 		directBytesMin: pageBytes,
 		noSpaceRetryMs: 1,
 		flushIdleMs: 0,
 		flushStartBytes: 0,
+		flushStartPages: 1,
 		inlineAppendBytesMax: 0,
 	};
 	for (const [name, least] of Object.entries(lowest)) {

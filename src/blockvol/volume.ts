@@ -515,7 +515,8 @@ export class Volume implements BlockDevice {
 		if (this.#idleTimer === undefined) this.#armIdleTimer();
 		for (let index = 0; index < batch.records; index++) batch.record(index).owner?.recordInstalled();
 		const behindBytes = (this.#wal.installedLSN - this.#checkpointLSN) * unitBytes;
-		if (behindBytes >= this.#tuning.flushStartBytes && !this.#flusher.isRunning && !this.#isFull) this.#flusher.kick();
+		const isDue = behindBytes >= this.#tuning.flushStartBytes || active.length >= this.#tuning.flushStartPages;
+		if (isDue && !this.#flusher.isRunning && !this.#isFull) this.#flusher.kick();
 	}
 
 	/** The data of direct records goes to stable storage before the log that tells of it. */
