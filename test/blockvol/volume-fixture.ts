@@ -38,7 +38,7 @@ export interface Served {
 	directory: string;
 	volume: Volume;
 	/** Closes the volume, or forgets it, and opens it again. */
-	reopen(how: 'closed' | 'killed', tuning?: Partial<Tuning>): Promise<Volume>;
+	reopen: (how: 'closed' | 'killed', tuning?: Partial<Tuning>) => Promise<Volume>;
 }
 
 /** A fresh volume in a temporary directory, over a disk that can be watched. */

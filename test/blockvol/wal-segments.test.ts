@@ -15,8 +15,8 @@ interface Made {
 	segments: WalSegments;
 	events: string[];
 	/** Waits until nothing more happens. */
-	quiet(): Promise<void>;
-	names(): Promise<string[]>;
+	quiet: () => Promise<void>;
+	names: () => Promise<string[]>;
 }
 
 async function make(
