@@ -76,7 +76,10 @@ test('a cleared batch is empty, lets go of the owners, and its records are used 
 	t.false(batch.isEmpty);
 	batch.clear();
 	t.true(batch.isEmpty);
-	t.is(record.owner, undefined);
+	t.deepEqual(
+		[record].map(({ owner }) => owner),
+		[undefined],
+	);
 	t.is(batch.used, 0);
 	t.is(batch.addRecord(), record);
 });
