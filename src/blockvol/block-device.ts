@@ -66,3 +66,8 @@ export const copiedBytesMax = 64 * 1024;
 export const writeBytesMax = 1024 * 1024;
 /** A write of up to this length is whole or absent after a crash. */
 export const atomicBytesMax = writeBytesMax;
+
+/** Completes in a microtask: never before the call has returned that the completion belongs to. */
+export function later(completion: Completion, outcome: Outcome): void {
+	queueMicrotask(() => completion.complete(outcome));
+}

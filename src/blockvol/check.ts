@@ -8,7 +8,7 @@ import { entriesPerBlock, entryLost, entryZero } from './page-map-block.ts';
 import { replay } from './replay.ts';
 import { SuperblockFile, type Superblock } from './superblock.ts';
 import { VolumeFault } from './volume-fault.ts';
-import { volumePaths } from './volume.ts';
+import { volumePaths } from './volume-files.ts';
 import { pageChecksum } from './wal-record.ts';
 import { firstLSNOf } from './wal-segment.ts';
 

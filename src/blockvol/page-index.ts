@@ -1,8 +1,12 @@
-import type { Generation } from './generation.ts';
-import { placeLayer } from './generation.ts';
+import type { AppendRecord } from './append-batch.ts';
+import { placeLayer, placeWal, recordStart, type Generation } from './generation.ts';
+import { pageBytes, unitBytes } from './limits.ts';
+import { recordType } from './wal-record.ts';
 import type { Layer } from './layer.ts';
 import { entryAbsent, entryLost, entryZero } from './page-map-block.ts';
 import { notLoaded } from './page-map.ts';
+
+const unitsPerPage = pageBytes / unitBytes;
 
 /** Where a page's newest bytes are. */
 export const found = { zero: 0, wal: 1, layer: 2, lost: 3, notLoaded: 4 } as const;
@@ -40,6 +44,21 @@ export class PageIndex {
 		if (entry === entryLost) return found.lost;
 		this.checksum = entry;
 		return found.layer;
+	}
+
+	/** Makes a record of the log visible; its checksum table is in `staging`. */
+	install({ type, firstPage, pages, lsn, tableAt, dataLocation }: AppendRecord, staging: Buffer): void {
+		const { active } = this;
+		if (type === recordType.zero) {
+			active.zeros.add(firstPage, firstPage + pages, lsn);
+		} else if (type === recordType.write) {
+			for (let page = 0; page < pages; page++) {
+				const place = page === 0 ? placeWal + recordStart : placeWal;
+				active.put(firstPage + page, dataLocation + page * unitsPerPage, staging.readUInt32LE(tableAt + page * 4), place);
+			}
+		} else if (type === recordType.direct) {
+			for (let page = 0; page < pages; page++) active.put(firstPage + page, lsn, staging.readUInt32LE(tableAt + page * 4), placeLayer);
+		}
 	}
 
 	/** Names the newest version of a page: two equal answers mean equal bytes. '' while the page's map block is not loaded. */

@@ -1,73 +1,24 @@
-import { randomInt } from 'node:crypto';
 import { errorCode, type Disk } from '../os/disk.ts';
 import type { Logger } from '../os/logger.ts';
 import type { AppendBatch } from './append-batch.ts';
 import { allocationFrom } from './allocation.ts';
-import { writeBytesMax, type Allocation, type BlockDevice, type Completion, type Outcome } from './block-device.ts';
+import { later, writeBytesMax, type Allocation, type BlockDevice, type Completion, type Outcome } from './block-device.ts';
 import { Flusher } from './flusher.ts';
-import { Generation, placeLayer, placeWal, recordStart } from './generation.ts';
-import { Layer } from './layer.ts';
-import {
-	atomicBytes,
-	defaultSegmentBytes,
-	defaultSliceBytes,
-	defaultTuning,
-	geometryFault,
-	pageBytes,
-	sizeBytesFault,
-	tuningFault,
-	unitBytes,
-	type Geometry,
-	type Tuning,
-} from './limits.ts';
+import type { Layer } from './layer.ts';
+import { atomicBytes, defaultTuning, pageBytes, sizeBytesFault, tuningFault, unitBytes, type Tuning } from './limits.ts';
 import { RunningDigest } from './map-digest.ts';
 import { PageIndex } from './page-index.ts';
+import { QuietTimer } from './quiet-timer.ts';
 import { Reader } from './reader.ts';
 import { replay, type Replayed } from './replay.ts';
-import { SuperblockFile, type Hold, type Superblock } from './superblock.ts';
+import { SuperblockFile, type Hold } from './superblock.ts';
+import { build, compareDigest, createVolumeFiles, nothingToReplay, openLayer, volumePaths, type WantedGeometry } from './volume-files.ts';
+import type { VolumeStatistics } from './volume-statistics.ts';
 import { VolumeFault, VolumeUsageError } from './volume-fault.ts';
 import { Wal } from './wal.ts';
-import { segmentFilesMin } from './wal-segments.ts';
-import { createZeroFilled, segmentName } from './wal-segment.ts';
 import { recordType } from './wal-record.ts';
 import type { WriteCommand } from './write-command.ts';
 import { Writer } from './writer.ts';
-
-/** Where the parts of a volume are under its directory (docs/format.md). */
-export function volumePaths(directory: string): { superblock: string; wal: string; layers: string } {
-	return { superblock: `${directory}/superblock`, wal: `${directory}/wal`, layers: `${directory}/layers` };
-}
-
-export interface VolumeStatistics {
-	sizeBytes: number;
-	readCommands: number;
-	readBytes: number;
-	/** Reads that had to wait for the disk. */
-	readMisses: number;
-	writeCommands: number;
-	writeBytes: number;
-	zeroCommands: number;
-	flushCommands: number;
-	checksumErrors: number;
-	dirtyPages: number;
-	/** Log between the checkpoint and its end. */
-	walBytes: number;
-	walFiles: number;
-	walWrites: number;
-	walSyncs: number;
-	directWrites: number;
-	waitingCommands: number;
-	flushCycles: number;
-	flushedPages: number;
-	/** WAL records that the flusher carried; each is read once, however many pages it holds. */
-	flushedRecords: number;
-	flushLogReads: number;
-	flushLayerWrites: number;
-	/** Records that opening the volume replayed. */
-	replayedRecords: number;
-}
-
-const layerId = 1;
 
 /**
  * A volume: the log, the dirty map, the layer and the flusher put together. One instance a directory; the caller holds the lock on what lies above.
@@ -98,49 +49,15 @@ export class Volume implements BlockDevice {
 	#running = 0;
 	#whenIdle: (() => void) | undefined;
 	#checkpointLSN: number;
-	#idleTimer: NodeJS.Timeout | undefined;
-	#wroteSinceTimer = false;
+	readonly #quiet: QuietTimer;
 	/** At the start, too: what replay found in the layer may be in the kernel only. */
 	#directUnsynced = true;
 	#resizing: Promise<void> = Promise.resolve();
 	readonly #counts = { readCommands: 0, readBytes: 0, writeCommands: 0, writeBytes: 0, zeroCommands: 0, flushCommands: 0 };
 
 	/** Makes the files of an empty volume, durable with their names. Rejects with VolumeUsageError for an impossible geometry, or with the kernel's error. */
-	static async create(
-		disk: Disk,
-		directory: string,
-		wanted: { uuid: string; sizeBytes: number; blockSize: 512 | 4096; segmentBytes?: number; sliceBytes?: number },
-	): Promise<void> {
-		const geometry: Geometry = { segmentBytes: defaultSegmentBytes, sliceBytes: defaultSliceBytes, ...wanted };
-		const fault = geometryFault(geometry);
-		if (fault !== undefined) throw new VolumeUsageError(fault);
-		const paths = volumePaths(directory);
-		await disk.makeDirectory(paths.wal);
-		await disk.makeDirectory(paths.layers);
-		await Layer.create(disk, paths.layers, layerId);
-		for (let sequence = 0; sequence < segmentFilesMin; sequence++) {
-			const firstLSN = (sequence * geometry.segmentBytes) / unitBytes;
-			const segment = await createZeroFilled(disk, `${paths.wal}/${segmentName(firstLSN)}`, geometry.segmentBytes);
-			await segment.close();
-		}
-		await disk.syncDirectory(paths.wal);
-		await disk.syncDirectory(paths.layers);
-		// Last: a directory without a superblock is no volume yet.
-		await SuperblockFile.create(disk, paths.superblock, {
-			sequence: 0,
-			geometry,
-			epoch: 0,
-			walGeneration: newWalGeneration(),
-			checkpointLSN: 0,
-			tailLSN: 0,
-			clean: true,
-			build: build(),
-			mapDigest: { low: 0, high: 0 },
-			layers: [layerId],
-			holds: [],
-		});
-		await disk.syncDirectory(directory);
-		await disk.syncDirectory(parentOf(directory));
+	static create(disk: Disk, directory: string, wanted: WantedGeometry): Promise<void> {
+		return createVolumeFiles(disk, directory, wanted);
 	}
 
 	/**
@@ -174,7 +91,8 @@ export class Volume implements BlockDevice {
 					await volume.#wal.close();
 					throw error;
 				}
-				volume.#afterOpen();
+				volume.#wal.segments.prepareSpare();
+				if (replayed.records > 0) volume.#quiet.stir();
 				return volume;
 			} catch (error) {
 				await layer?.close();
@@ -209,6 +127,7 @@ export class Volume implements BlockDevice {
 		this.#log = log;
 		this.#replayedRecords = replayed.records;
 		this.#index = new PageIndex(layer, replayed.generation);
+		this.#quiet = new QuietTimer(tuning.flushIdleMs, () => this.#flusher.kick());
 		const start = { stamp: { walGeneration, epoch }, tailLSN: replayed.tailLSN, checkpointLSN, holds: [...holds] };
 		this.#wal = new Wal(disk, walDirectory, geometry.segmentBytes, tuning, start, {
 			batchWritten: (batch) => this.#batchWritten(batch),
@@ -321,14 +240,14 @@ export class Volume implements BlockDevice {
 	async holdLog(hold: Hold): Promise<void> {
 		this.#mustServe();
 		this.#wal.segments.addHold(hold, this.#checkpointLSN);
-		await this.#writeHolds();
+		await this.#mustWrite({ holds: [...this.#wal.segments.holds] });
 	}
 
 	/** The segments are free once it is durable that nobody holds them. */
 	async releaseLog(name: string): Promise<void> {
 		this.#mustServe();
 		this.#wal.segments.removeHold(name);
-		await this.#writeHolds();
+		await this.#mustWrite({ holds: [...this.#wal.segments.holds] });
 		this.#wal.segments.recycle();
 	}
 
@@ -376,7 +295,7 @@ export class Volume implements BlockDevice {
 
 	async #close(): Promise<void> {
 		this.#isClosing = true;
-		clearTimeout(this.#idleTimer);
+		this.#quiet.stop();
 		this.#writer.refuse();
 		if (this.#running > 0) {
 			await new Promise<void>((resolve) => {
@@ -400,7 +319,7 @@ export class Volume implements BlockDevice {
 	/** Forgets everything at once, as the death of the process would; for tests of recovery. Files stay open. */
 	abandon(): void {
 		this.#isClosing = true;
-		clearTimeout(this.#idleTimer);
+		this.#quiet.stop();
 		this.#flusher.stop();
 		this.#wal.stop();
 	}
@@ -408,10 +327,6 @@ export class Volume implements BlockDevice {
 	#mustServe(): void {
 		if (this.#isClosing) throw new VolumeUsageError('the volume is being closed');
 		if (this.#fault !== undefined) throw new VolumeUsageError(`the volume is faulted: ${this.#fault}`);
-	}
-
-	async #writeHolds(): Promise<void> {
-		await this.#mustWrite({ holds: [...this.#wal.segments.holds] });
 	}
 
 	/** A superblock that cannot be written faults the volume: what is on the disk is unknown from then on. */
@@ -493,26 +408,11 @@ export class Volume implements BlockDevice {
 	#batchWritten(batch: AppendBatch): void {
 		const { active } = this.#index;
 		for (let index = 0; index < batch.records; index++) {
-			const { type, firstPage, pages, lsn, tableAt, dataLocation } = batch.record(index);
-			if (type === recordType.zero) active.zeros.add(firstPage, firstPage + pages, lsn);
-			else if (type === recordType.write) {
-				for (let page = 0; page < pages; page++) {
-					const checksum = batch.staging.readUInt32LE(tableAt + page * 4);
-					active.put(
-						firstPage + page,
-						dataLocation + (page * pageBytes) / unitBytes,
-						checksum,
-						page === 0 ? placeWal + recordStart : placeWal,
-					);
-				}
-			} else if (type === recordType.direct) {
-				this.#directUnsynced = true;
-				for (let page = 0; page < pages; page++)
-					active.put(firstPage + page, lsn, batch.staging.readUInt32LE(tableAt + page * 4), placeLayer);
-			}
+			const record = batch.record(index);
+			if (record.type === recordType.direct) this.#directUnsynced = true;
+			this.#index.install(record, batch.staging);
 		}
-		this.#wroteSinceTimer = true;
-		if (this.#idleTimer === undefined) this.#armIdleTimer();
+		this.#quiet.stir();
 		for (let index = 0; index < batch.records; index++) batch.record(index).owner?.recordInstalled();
 		const behindBytes = (this.#wal.installedLSN - this.#checkpointLSN) * unitBytes;
 		const isDue = behindBytes >= this.#tuning.flushStartBytes || active.length >= this.#tuning.flushStartPages;
@@ -569,7 +469,7 @@ export class Volume implements BlockDevice {
 		const code = errorCode(cause);
 		this.#fault = code === '' ? reason : `${reason} (${code})`;
 		this.#log.error({ volume: this.uuid, err: cause }, `volume faulted: ${this.#fault}`);
-		clearTimeout(this.#idleTimer);
+		this.#quiet.stop();
 		this.#flusher.stop();
 		this.#wal.fail();
 		this.#writer.refuse();
@@ -579,22 +479,6 @@ export class Volume implements BlockDevice {
 		if (this.#isClosing) return 'closed';
 		if (this.#fault !== undefined) return 'faulted';
 		return this.#isFull && !isZero ? 'noSpace' : undefined;
-	}
-
-	#afterOpen(): void {
-		this.#wal.segments.prepareSpare();
-		if (!this.#index.active.isEmpty) this.#armIdleTimer();
-	}
-
-	#armIdleTimer(): void {
-		if (this.#tuning.flushIdleMs === 0 || this.#isClosing) return;
-		this.#wroteSinceTimer = false;
-		this.#idleTimer = setTimeout(() => {
-			this.#idleTimer = undefined;
-			if (this.#fault !== undefined || this.#index.active.isEmpty) return;
-			if (this.#wroteSinceTimer) this.#armIdleTimer();
-			else this.#flusher.kick();
-		}, this.#tuning.flushIdleMs).unref();
 	}
 
 	#isInside(offsetBytes: number, lengthBytes: number): boolean {
@@ -610,41 +494,4 @@ export class Volume implements BlockDevice {
 		this.#running--;
 		if (this.#running === 0) this.#whenIdle?.();
 	}
-}
-
-function later(completion: Completion, outcome: Outcome): void {
-	queueMicrotask(() => completion.complete(outcome));
-}
-
-async function openLayer(disk: Disk, directory: string, superblock: Superblock, tuning: Tuning): Promise<Layer> {
-	const [live, ...below] = superblock.layers;
-	if (live === undefined || below.length > 0) throw new VolumeFault('the volume has snapshots, which this build cannot read');
-	const { sliceBytes } = superblock.geometry;
-	return Layer.open(disk, directory, live, { sliceBytes, mapCacheBlocks: tuning.mapCacheBlocks, mode: 'existing' });
-}
-
-function nothingToReplay(superblock: Superblock): Replayed {
-	return { generation: new Generation(), tailLSN: superblock.checkpointLSN, epoch: superblock.epoch, records: 0 };
-}
-
-async function compareDigest(layer: Layer, superblock: Superblock): Promise<void> {
-	const digest = new RunningDigest({ low: 0, high: 0 });
-	await layer.map.forEachEntry(0, superblock.geometry.sizeBytes / pageBytes, (page, entry) => digest.toggle(page, entry));
-	const { mapDigest } = superblock;
-	if (digest.value?.low === mapDigest?.low && digest.value?.high === mapDigest?.high) return;
-	throw new VolumeFault('the page map is not the one that the clean stop stamped');
-}
-
-function newWalGeneration(): number {
-	return randomInt(1, 2 ** 48 - 1);
-}
-
-/** Which program wrote the stamp; for people who look at a volume later. */
-function build(): string {
-	return `blockport node ${process.versions.node}`.slice(0, 32);
-}
-
-function parentOf(directory: string): string {
-	const at = directory.lastIndexOf('/');
-	return at < 0 ? '.' : at === 0 ? '/' : directory.slice(0, at);
 }
