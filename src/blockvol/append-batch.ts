@@ -41,6 +41,9 @@ export class AppendBatch {
 	readonly staging: Buffer = Buffer.allocUnsafeSlow(stagingBytes + pageBytes);
 	readonly runs: Run[] = [];
 	readonly #records: AppendRecord[] = [];
+	/** Pages that its records write, and ranges that they zero. */
+	pages = 0;
+	zeros = 0;
 	#count = 0;
 	#used = 0;
 
@@ -109,6 +112,8 @@ export class AppendBatch {
 
 	clear(): void {
 		for (let index = 0; index < this.#count; index++) this.record(index).owner = undefined;
+		this.pages = 0;
+		this.zeros = 0;
 		this.#count = 0;
 		this.#used = 0;
 		this.runs.length = 0;

@@ -53,7 +53,7 @@ export interface Completion {
  * What became of a command. One table maps it to SCSI sense, one to NVMe status.
  * - good
  * - outOfRange: beyond the last block
- * - noSpace: the file system below is full; nothing was written; reads and zero go on
+ * - noSpace: the file system below is full; of a command up to atomicBytesMax nothing was written; reads go on, and zero as long as the log has room
  * - mediumError: a page whose checksum does not match, or EIO on a read
  * - faulted: the volume refuses writes and flushes since an earlier failure; BlockDevice.fault says which
  * - closed: the volume is being shut down

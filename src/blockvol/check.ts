@@ -38,7 +38,8 @@ export async function checkVolume(disk: Disk, directory: string): Promise<Findin
 class Check {
 	readonly #disk: Disk;
 	readonly #paths: { superblock: string; wal: string; layers: string };
-	#unlisted = 0;
+	/** How many findings there are of each kind: messages that differ in their numbers only. */
+	readonly #kinds = new Map<string, number>();
 	readonly #found: Finding[] = [];
 
 	constructor(disk: Disk, directory: string) {
@@ -47,12 +48,15 @@ class Check {
 	}
 
 	get findings(): Finding[] {
-		return this.#unlisted === 0 ? this.#found : [...this.#found, { message: `and ${this.#unlisted} more` }];
+		const unlisted = [...this.#kinds].filter(([, count]) => count > listedMax);
+		return [...this.#found, ...unlisted.map(([kind, count]) => ({ message: `and ${count - listedMax} more like this: ${kind}` }))];
 	}
 
 	add(message: string): void {
-		if (this.#found.length < listedMax) this.#found.push({ message });
-		else this.#unlisted++;
+		const kind = message.replaceAll(/\d+/g, 'N');
+		const count = (this.#kinds.get(kind) ?? 0) + 1;
+		this.#kinds.set(kind, count);
+		if (count <= listedMax) this.#found.push({ message });
 	}
 
 	async run(): Promise<void> {

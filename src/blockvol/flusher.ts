@@ -196,6 +196,7 @@ export class Flusher {
 			return;
 		}
 		if (error instanceof VolumeFault) this.#owner.flushFailed(error.message, error.cause);
+		else if (errorCode(error) === '') throw error;
 		else this.#owner.flushFailed('the flusher could not write the layer', error);
 	}
 }

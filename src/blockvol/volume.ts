@@ -318,6 +318,7 @@ export class Volume implements BlockDevice {
 
 	/** Forgets everything at once, as the death of the process would; for tests of recovery. Files stay open. */
 	abandon(): void {
+		this.#closed = Promise.resolve();
 		this.#isClosing = true;
 		this.#quiet.stop();
 		this.#flusher.stop();
@@ -450,7 +451,6 @@ export class Volume implements BlockDevice {
 		this.#writer.refuse();
 		// What stood behind the refused writes may have room: zeros, which make more. Those that have none are refused, too.
 		this.#writer.serve();
-		this.#writer.refuseRest();
 		if (!this.#isClosing) setTimeout(() => this.#retryWhenFull(), this.#tuning.noSpaceRetryMs).unref();
 	}
 

@@ -41,6 +41,8 @@ export class WalSegments {
 	/** What the next spare will be. */
 	#nextSequence = 0;
 	#preparing: Promise<void> | undefined;
+	/** 1 while a file is made ready. */
+	#making = 0;
 	#removing: Promise<void> = Promise.resolve();
 	#stopped = false;
 	recycled = 0;
@@ -75,9 +77,11 @@ export class WalSegments {
 		for (const name of await this.#disk.list(this.#directory)) {
 			const path = `${this.#directory}/${name}`;
 			const firstLSN = firstLSNOf(name);
+			// Not ours to judge.
+			if (firstLSN < 0) continue;
 			const sequence = firstLSN / this.#segmentUnits;
 			const file = await this.#disk.open(path, 'existing');
-			const isWhole = firstLSN >= 0 && Number.isInteger(sequence) && (await file.sizeBytes()) === this.#segmentBytes;
+			const isWhole = Number.isInteger(sequence) && (await file.sizeBytes()) === this.#segmentBytes;
 			if (isWhole && sequence >= oldest && sequence <= newest) {
 				const segment = new WalSegment(sequence, path, file);
 				// Its bytes may be in the kernel only.
@@ -181,7 +185,7 @@ export class WalSegments {
 
 	/** Removes free files until so many are left of all, held ones not counted. */
 	trim(filesMax: number): void {
-		while (this.#needed() + this.#spares.size + this.#free.length > filesMax) {
+		while (this.#needed() + this.#spares.size + this.#making + this.#free.length > filesMax) {
 			const free = this.#free.pop();
 			if (free === undefined) return;
 			this.#removing = this.#removing
@@ -200,10 +204,12 @@ export class WalSegments {
 	prepareSpare(): void {
 		if (this.#spares.size > 0 || this.#preparing !== undefined || this.#stopped) return;
 		if (this.#free.length === 0 && this.#needed() >= this.#filesMax) return;
+		this.#making = 1;
 		this.#preparing = this.#makeSpare()
 			.catch((error: unknown) => this.#owner.segmentsFailed('a segment of the write-ahead log could not be made ready', error))
 			.finally(() => {
 				this.#preparing = undefined;
+				this.#making = 0;
 				if (this.#spares.size > 0) this.#owner.roomMade();
 			});
 	}
@@ -242,6 +248,8 @@ export class WalSegments {
 	}
 
 	async #makeSpare(): Promise<void> {
+		// A removal goes by name: the name may be the one that this spare gets.
+		await this.#removing;
 		const sequence = this.#nextSequence;
 		const path = `${this.#directory}/${segmentName(sequence * this.#segmentUnits)}`;
 		// One that has the name already must be the one: a rename would put another in its place.

@@ -3,6 +3,7 @@ import { writeFully, writeFullySync, writevFully } from '../os/transfer.ts';
 import { AppendBatch, type AppendRecord, type RecordOwner } from './append-batch.ts';
 import { unitBytes, type Tuning } from './limits.ts';
 import type { Hold } from './superblock.ts';
+import { VolumeFault } from './volume-fault.ts';
 import { hasTable, headerBytes, recordBytes, recordType, sealHeader, tableBytes, type RecordStamp } from './wal-record.ts';
 import { WalSegments } from './wal-segments.ts';
 import type { WalSegment } from './wal-segment.ts';
@@ -67,6 +68,8 @@ export class Wal {
 		this.#isScheduled = false;
 		this.#writeBatch();
 	};
+	/** Why begin() had no room: the batch that is filling is full, which passes with the write that is under way. */
+	isBatchFull = false;
 	syncs = 0;
 	writes = 0;
 
@@ -104,6 +107,15 @@ export class Wal {
 		return !this.#isWriting && this.#filling.isEmpty;
 	}
 
+	/** Pages and zeroed ranges of records that are not visible yet: they will be in the dirty map. */
+	get pendingPages(): number {
+		return this.#filling.pages + (this.#isWriting ? this.#writing.pages : 0);
+	}
+
+	get pendingZeros(): number {
+		return this.#filling.zeros + (this.#isWriting ? this.#writing.zeros : 0);
+	}
+
 	/** True if a record that is not visible yet touches the pages from first to end (exclusive). */
 	hasPending(first: number, end: number): boolean {
 		return this.#filling.touches(first, end) || (this.#isWriting && this.#writing.touches(first, end));
@@ -124,11 +136,14 @@ export class Wal {
 		const bytes = recordBytes(type, pages);
 		const headBytes = headerBytes + (hasTable(type) ? tableBytes(pages) : 0);
 		const staged = dataStaged ? bytes : headBytes;
-		if (this.#failed || !this.#filling.hasRoom(staged + headerBytes)) return undefined;
+		this.isBatchFull = !this.#filling.hasRoom(staged + headerBytes);
+		if (this.#failed || this.isBatchFull) return undefined;
 		const segment = this.#segmentFor(bytes / unitBytes, keepUnits);
 		if (segment === undefined) return undefined;
 		const at = this.#filling.stage(segment, this.#positionIn(this.#tailLSN), staged);
 		const record = this.#filling.addRecord();
+		if (hasTable(type)) this.#filling.pages += pages;
+		else this.#filling.zeros++;
 		record.type = type;
 		record.firstPage = firstPage;
 		record.pages = pages;
@@ -170,7 +185,7 @@ export class Wal {
 	/** Resolves when everything that is installed now is durable; rejects when the log has failed. */
 	synced(): Promise<void> {
 		return new Promise((resolve, reject) => {
-			this.sync({ synced: resolve, syncFailed: () => reject(new Error('the write-ahead log has failed')) });
+			this.sync({ synced: resolve, syncFailed: () => reject(new VolumeFault('the write-ahead log has failed')) });
 		});
 	}
 

@@ -25,8 +25,8 @@ export interface WriterOwner {
 	refusalOf(command: WriteCommand): Outcome | undefined;
 }
 
-/** What became of an attempt to append the next part of a command. */
-type Step = 'appended' | 'noRoom' | 'waiting';
+/** What became of an attempt to append the next part of a command. `full`: only the flusher could make room, and the file system is full. */
+type Step = 'appended' | 'noRoom' | 'waiting' | 'full';
 
 /** A direct write that has no record yet. A command has one at a time. */
 interface DirectSpan {
@@ -94,23 +94,15 @@ export class Writer {
 	}
 
 	submit(command: WriteCommand): void {
-		if (this.#line.length === 0 && this.#advance(command) !== 'noRoom') {
+		const step = this.#line.length === 0 ? this.#advance(command) : 'noRoom';
+		if (step === 'full') {
+			// Never before the call has returned.
+			queueMicrotask(() => refuseFull(command));
+		} else if (step === 'noRoom') {
+			this.#own(command);
+			this.#line.push(command);
+		} else {
 			this.#keepWaiting(command);
-			return;
-		}
-		if (this.#owner.isFull()) {
-			refuseFull(command);
-			return;
-		}
-		this.#own(command);
-		this.#line.push(command);
-	}
-
-	/** The file system is full, so room would be long in coming: whoever still waits for it ends. */
-	refuseRest(): void {
-		for (const command of this.#line.splice(0)) {
-			if (command.directChecksums !== undefined) this.#endDirect(command);
-			refuseFull(command);
 		}
 	}
 
@@ -119,9 +111,11 @@ export class Writer {
 		if (this.#isServing) return;
 		this.#isServing = true;
 		for (let first = this.#line[0]; first !== undefined; first = this.#line[0]) {
-			if (this.#advance(first) === 'noRoom') break;
+			const step = this.#advance(first);
+			if (step === 'noRoom') break;
 			this.#line.shift();
-			this.#keepWaiting(first);
+			if (step === 'full') refuseFull(first);
+			else this.#keepWaiting(first);
 		}
 		this.#isServing = false;
 	}
@@ -175,9 +169,9 @@ export class Writer {
 
 	#zero(command: WriteCommand, first: number, pages: number): Step {
 		if (this.#overlapsDirect(first, first + pages)) return 'noRoom';
-		if (this.#index.active.zeros.count + 2 > this.#tuning.zeroRangesMax) return this.#needFlush();
+		if (this.#index.active.zeros.count + 2 * this.#wal.pendingZeros + 2 > this.#tuning.zeroRangesMax) return this.#needFlush();
 		const record = this.#wal.begin(recordType.zero, first, pages, false, 0, command);
-		if (record === undefined) return this.#needFlush();
+		if (record === undefined) return this.#noRecord();
 		this.#wal.commit(record, undefined);
 		return this.#appended(command, pages * pageBytes);
 	}
@@ -188,14 +182,14 @@ export class Writer {
 		const tailBytes = end * pageBytes - position - length;
 		const isPartial = headBytes > 0 || tailBytes > 0;
 		if (isPartial && this.#isPending(first, end, headBytes > 0, tailBytes > 0)) return 'noRoom';
-		if (this.#index.active.length + pages > this.#tuning.dirtyPagesMax) return this.#needFlush();
+		if (this.#index.active.length + this.#wal.pendingPages + pages > this.#tuning.dirtyPagesMax) return this.#needFlush();
 		const head = headBytes > 0 || (tailBytes > 0 && pages === 1) ? this.#oldPage(command, first, headPage) : undefined;
 		if (head === null) return 'waiting';
 		const tail = tailBytes > 0 && pages > 1 ? this.#oldPage(command, end - 1, tailPage) : undefined;
 		if (tail === null) return 'waiting';
 		const isStaged = isPartial || length <= copiedBytesMax;
 		const record = this.#wal.begin(recordType.write, first, pages, isStaged, command.isZero ? 0 : this.#keepUnits, command);
-		if (record === undefined) return this.#needFlush();
+		if (record === undefined) return this.#noRecord();
 		command.awaited.length = 0;
 		const data = command.isZero ? undefined : command.data.subarray(command.doneBytes, command.doneBytes + length);
 		if (isStaged) {
@@ -221,8 +215,14 @@ export class Writer {
 	}
 
 	#needFlush(): Step {
+		if (this.#owner.isFull()) return 'full';
 		this.#owner.needsFlush();
 		return 'noRoom';
+	}
+
+	/** The log had no room for a record. */
+	#noRecord(): Step {
+		return this.#wal.isBatchFull ? 'noRoom' : this.#needFlush();
 	}
 
 	#fillTable(record: AppendRecord, data: Uint8Array): void {
@@ -257,8 +257,10 @@ export class Writer {
 		let version = '';
 		try {
 			if (this.#index.version(page) === '') await this.#index.layer.map.load(page);
-			version = this.#index.version(page);
+			const before = this.#index.version(page);
 			outcome = await this.#reader.read(page * pageBytes, bytes);
+			// The bytes are of one version only if the page still is what it was.
+			version = this.#index.version(page) === before ? before : '';
 		} catch (error) {
 			if (errorCode(error) === '') throw error;
 			outcome = 'mediumError';
@@ -352,9 +354,9 @@ export class Writer {
 
 	#appendDirect(command: WriteCommand, first: number, end: number, checksums: Uint32Array): Step {
 		const pages = end - first;
-		if (this.#index.active.length + pages > this.#tuning.dirtyPagesMax) return this.#needFlush();
+		if (this.#index.active.length + this.#wal.pendingPages + pages > this.#tuning.dirtyPagesMax) return this.#needFlush();
 		const record = this.#wal.begin(recordType.direct, first, pages, false, this.#keepUnits, command);
-		if (record === undefined) return this.#needFlush();
+		if (record === undefined) return this.#noRecord();
 		const { staging } = this.#wal;
 		for (let page = 0; page < pages; page++) staging.writeUInt32LE(checksums[page] as number, record.tableAt + page * 4);
 		clearTablePadding(staging, record);
@@ -377,6 +379,7 @@ export class Writer {
 	}
 }
 
+/** Parts of it may have been written; what is refused is the rest. */
 function refuseFull(command: WriteCommand): void {
 	command.outcome = 'noSpace';
 	command.endIfDone();

@@ -78,11 +78,17 @@ class KernelLock implements DiskLock {
 
 class KernelFile implements DiskFile {
 	readonly path: string;
-	readonly #fd: number;
+	#openFd: number;
 
 	constructor(path: string, fd: number) {
 		this.path = path;
-		this.#fd = fd;
+		this.#openFd = fd;
+	}
+
+	/** A number that was closed may be another file's by now. */
+	get #fd(): number {
+		if (this.#openFd < 0) throw Object.assign(new Error(`EBADF: ${this.path} is closed`), { code: 'EBADF' });
+		return this.#openFd;
 	}
 
 	async sizeBytes(): Promise<number> {
@@ -134,7 +140,9 @@ class KernelFile implements DiskFile {
 	}
 
 	close(): Promise<void> {
-		return run((done) => fs.close(this.#fd, done));
+		const fd = this.#fd;
+		this.#openFd = -1;
+		return run((done) => fs.close(fd, done));
 	}
 
 	#stat(): Promise<fs.Stats> {

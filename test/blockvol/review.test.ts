@@ -323,7 +323,7 @@ test('a tuning that no record can meet is refused at opening', async (t) => {
 	}
 });
 
-test.failing('a command that a full volume refuses completes after the call has returned', async (t) => {
+test('a command that a full volume refuses completes after the call has returned', async (t) => {
 	const { volume } = await fullVolume();
 	let hasReturned = false;
 	const seen: boolean[] = [];
@@ -336,13 +336,13 @@ test.failing('a command that a full volume refuses completes after the call has 
 	await volume.close();
 });
 
-test.failing('a zero that only waits for the turn of another is not refused for want of space', async (t) => {
+test('a zero that only waits for the turn of another is not refused for want of space', async (t) => {
 	const { volume } = await fullVolume();
 	t.deepEqual(await Promise.all([zero(volume, 0, page), zero(volume, 0, 512)]), ['good', 'good']);
 	await volume.close();
 });
 
-test.failing('close() after abandon() ends', async (t) => {
+test('close() after abandon() ends', async (t) => {
 	// In a process of its own: it would take this one's event loop with it.
 	const script = `
 		const { serveInMemory, write, filled, page } = await import('./test/blockvol/volume-fixture.ts');
