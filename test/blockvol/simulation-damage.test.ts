@@ -1,7 +1,7 @@
 import test from 'ava';
 import { exploreDamage } from '../simulation/damage.ts';
 
-const runs = Number(process.env.BLOCKPORT_SIMULATION_STATES ?? 600);
+const runs = Number(process.env.BLOCKPORT_SIMULATION_STATES ?? 400);
 
 test('a bit flipped at rest in layer, map or superblock: right data, a medium error or a refusal, never wrong data', async (t) => {
 	t.timeout(60_000 + runs * 100);

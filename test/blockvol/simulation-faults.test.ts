@@ -2,9 +2,9 @@ import test from 'ava';
 import type { Outcome } from '../../src/blockvol/block-device.ts';
 import { exploreFaults } from '../simulation/faults.ts';
 
-const runs = Number(process.env.BLOCKPORT_SIMULATION_STATES ?? 900);
+const runs = Number(process.env.BLOCKPORT_SIMULATION_STATES ?? 400);
 const firstSeed = Number(process.env.BLOCKPORT_SIMULATION_SEED ?? 1);
-const runsPerSeed = 100;
+const runsPerSeed = 40;
 
 test('EIO, ENOSPC, failed fsync, short transfers and wrong reads at every operation: legal outcomes, a stated fault, the other volume goes on, nothing promised is lost', async (t) => {
 	t.timeout(60_000 + runs * 300);

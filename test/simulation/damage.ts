@@ -1,3 +1,5 @@
+import type { DiskFile } from '../../src/os/disk.ts';
+import { readFully } from '../../src/os/transfer.ts';
 import { VolumeFault } from '../../src/blockvol/volume-fault.ts';
 import { SimulationFailure, withinTime } from './failure.ts';
 import { createVolume, Life, observeDamaged } from './life.ts';
@@ -15,8 +17,8 @@ export interface DamageExplored {
 }
 
 /**
- * A bit flips at rest, in the layers or in the superblock, while the volume is closed or dead: whatever a read returns as good is right, or the volume refuses
- * to open and says why. (A flipped bit in the log's last record looks like a record that a crash cut off, so the log is not damaged here.)
+ * A bit flips at rest, while the volume is closed or dead: whatever a read returns as good is right, or the volume refuses to open and says why. (A flipped bit in
+ * the log's last record looks like a record that a crash cut off; so of a damaged log only its order is asked, and that nothing is there that was not written.)
  */
 export async function exploreDamage(seed: number, flips: number): Promise<DamageExplored> {
 	const result: DamageExplored = { runs: 0, refused: 0, unreadableBlocks: 0 };
@@ -31,14 +33,17 @@ export async function exploreDamage(seed: number, flips: number): Promise<Damage
 	const isClean = random.chance(0.5);
 	if (isClean) await life.close();
 	const { at } = life.model.moment('killed');
-	const files = disk.paths().filter((path) => path.endsWith('.data') || path.endsWith('.map') || path.endsWith('/superblock'));
+	const files = disk.paths().filter((path) => /\.data$|\.map$|\.wal$|\/superblock$/.test(path));
 	for (let flip = 0; flip < flips; flip++) {
 		const damaged = disk.killed(flip);
 		const path = random.pick(files);
 		const file = await damaged.open(path, 'readOnly');
 		const data = await file.nextData(random.below(await file.sizeBytes()));
 		if (data === undefined) continue;
-		const position = random.between(data.startBytes, Math.min(data.endBytes, data.startBytes + 8192) - 1);
+		const isLog = path.endsWith('.wal');
+		const position = isLog
+			? await positionInLog(file, random)
+			: random.between(data.startBytes, Math.min(data.endBytes, data.startBytes + 8192) - 1);
 		damaged.flipBit(path, position, random.below(8));
 		result.runs++;
 		const next = new Life(damaged, life.model, { directory, setting, random: random.branch(), numbers });
@@ -46,7 +51,7 @@ export async function exploreDamage(seed: number, flips: number): Promise<Damage
 			await withinTime(next.open(), 'opening');
 			const observed = await withinTime(observeDamaged(next.device), 'reading');
 			result.unreadableBlocks += observed.filter((block) => block === unreadable).length;
-			const finding = life.model.judge(observed, at, 'killed');
+			const finding = life.model.judge(observed, at, isLog ? 'logCut' : 'killed');
 			if (finding !== undefined) throw new SimulationFailure(`512-byte LBA ${finding.block ?? '?'}: ${finding.text}`);
 			next.volume.abandon();
 		} catch (error) {
@@ -63,4 +68,14 @@ export async function exploreDamage(seed: number, flips: number): Promise<Damage
 		}
 	}
 	return result;
+}
+
+/** A byte of a record's header or table, or any byte. */
+async function positionInLog(file: DiskFile, random: Random): Promise<number> {
+	const content = Buffer.alloc(await file.sizeBytes());
+	await readFully(file, content, 0);
+	const headers: number[] = [];
+	for (let at = 0; at < content.length; at += 64) if (content.toString('latin1', at + 4, at + 8) === 'BVWR') headers.push(at);
+	if (headers.length === 0 || random.chance(0.2)) return random.below(content.length);
+	return random.pick(headers) + random.below(128);
 }

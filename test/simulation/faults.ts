@@ -129,17 +129,26 @@ class FaultRun {
 				await next.open();
 				await next.judge(at, ending);
 				await next.run([...drawSteps(random.branch(), this.#setting, 4, { restarts: false }), { kind: 'flush' }]);
+				await this.#judgeFlushed(next, random.branch());
 				await next.judgeRunning();
 				await next.close();
 				const findings = await checkVolume(left, ill);
 				if (findings.length > 0) throw new SimulationFailure(`check found: ${findings.map((finding) => finding.message).join('; ')}`);
 				if (left.violations.length > 0) throw new SimulationFailure(left.violations.join('; '));
 			} catch (error) {
-				throw new SimulationFailure(`after the repair (${ending}): ${error instanceof Error ? error.message : String(error)}`, {
-					cause: error,
-				});
+				throw new SimulationFailure(`after the repair (${ending}): ${messageOf(error)}`, { cause: error });
 			}
 		}
+	}
+
+	/** The repaired volume has acknowledged a flush: power loss takes nothing any more, whatever an fsync had failed to write before. */
+	async #judgeFlushed(repaired: Life, random: Random): Promise<void> {
+		const { model, disk } = repaired;
+		const { at } = model.moment('powerLost');
+		const next = this.#life(disk.surviving(random.next()), ill, model, random);
+		await next.open();
+		await next.judge(at, 'powerLost');
+		next.volume.abandon();
 	}
 
 	/** Opens; a VolumeFault that says something is all right once the fault has struck. */
@@ -241,7 +250,7 @@ async function guarded(exploration: FaultExploration, path: readonly number[], w
 	} catch (error) {
 		const { seed, steps } = exploration;
 		const only = path.length === 0 ? '' : ` --path ${path.join('/')}`;
-		const text = error instanceof Error ? error.message : String(error);
+		const text = messageOf(error);
 		throw new SimulationFailure(
 			`${text}\n  seed ${seed}, ${what}\n  again: npx node test/simulation/reproduce.ts faults --seed ${seed} --steps ${steps}${only}`,
 			{
@@ -249,4 +258,8 @@ async function guarded(exploration: FaultExploration, path: readonly number[], w
 			},
 		);
 	}
+}
+
+function messageOf(error: unknown): string {
+	return error instanceof Error ? error.message : String(error);
 }

@@ -26,8 +26,8 @@ export interface Resize {
 	completedAt: number;
 }
 
-/** How the process ended. */
-export type Ending = 'killed' | 'powerLost';
+/** How the process ended. logCut: the log was damaged besides, so that nothing is promised but its order. */
+export type Ending = 'killed' | 'powerLost' | 'logCut';
 
 /** A moment of a model's life at which its process ended. */
 export interface Moment {
@@ -145,8 +145,9 @@ export class VolumeModel {
 		const seen = this.#seen(observed, at);
 		const seenSubmittedAt = Math.max(initially, ...[...seen].map((command) => command.submittedAt));
 		const must = (command: Command): boolean => {
-			if (command.completedAt <= at && (ending === 'killed' || command.fua)) return true;
-			return command.completedAt <= flushedUpTo || command.completedAt < seenSubmittedAt || (command.atomic && seen.has(command));
+			if (command.completedAt < seenSubmittedAt || (command.atomic && seen.has(command))) return true;
+			if (ending === 'logCut') return false;
+			return command.completedAt <= flushedUpTo || (command.completedAt <= at && (ending === 'killed' || command.fua));
 		};
 		for (let block = 0; block < observed.length; block++) {
 			const finding = this.#judgeBlock(block, observed[block] ?? -1, at, must);

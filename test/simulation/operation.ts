@@ -49,7 +49,7 @@ export const changingKinds: ReadonlySet<OperationKind> = new Set([
 
 /**
  * What goes wrong with an operation.
- * - error: it fails with the kernel's code. A failed datasync or syncDirectory leaves what was unsynced in limbo; of a failed write a part may be there
+ * - error: it fails with the kernel's code. A failed datasync leaves what was unsynced in limbo; of a failed write a part may be there
  * - short: about so many bytes are transferred; a write ends between sectors
  * - misdirected: a read returns the bytes of another place in the file
  * - flippedBit: a read returns one wrong bit

@@ -9,8 +9,6 @@ export type Node = SimulatedDirectory | SimulatedInode;
 export interface EntryChange {
 	readonly sequence: number;
 	readonly edits: readonly { readonly directory: number; readonly name: string; readonly node: Node | undefined }[];
-	/** A sync of its directory failed: no later sync writes it, and whether it is on the disk shows after the next power loss. */
-	inLimbo: boolean;
 	durable: boolean;
 }
 
@@ -58,7 +56,7 @@ export class SimulatedDirectory {
 
 	/** The changes that a sync of this directory makes durable. */
 	syncable(upToSequence: number): EntryChange[] {
-		return this.#pending.filter((change) => change.sequence <= upToSequence && !change.inLimbo && !change.durable);
+		return this.#pending.filter((change) => change.sequence <= upToSequence && !change.durable);
 	}
 
 	/** Takes changes that became durable out of the pending ones. Called for every directory that they touch. */
@@ -72,7 +70,7 @@ export class SimulatedDirectory {
 			for (const edit of change.edits) {
 				if (edit.directory !== this.number) continue;
 				put(this.#durable, edit.name, edit.node);
-				// An older change of this name that is in limbo has been overtaken.
+				// An older change of this name has been overtaken, durable or not (a rename that another directory's sync made durable).
 				for (let index = rest.length - 1; index >= 0; index--) {
 					if (rest[index]?.edits.some((older) => older.directory === this.number && older.name === edit.name) === true)
 						rest.splice(index, 1);

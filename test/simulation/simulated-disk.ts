@@ -204,16 +204,12 @@ export class SimulatedDisk implements Disk {
 	}
 
 	syncDirectory(path: string): Promise<void> {
-		// Only what was there when the call was made is promised.
+		// Only what was there when the call was made is promised. After a failure names stay unsynced: a journal that cannot commit does not forget them silently.
 		const upTo = this.#sequence;
-		return this.submit('syncDirectory', path, (fault) => {
+		return this.submit('syncDirectory', path, () => {
 			const directory = this.#directoryAt(path);
-			for (const change of directory.syncable(upTo)) {
-				if (fault === undefined) change.durable = true;
-				else change.inLimbo = true;
-			}
+			for (const change of directory.syncable(upTo)) change.durable = true;
 			for (const other of directoriesUnder(this.#root)) other.settle();
-			if (fault?.kind === 'error') throw kernelError(fault.code, path);
 		});
 	}
 
@@ -333,7 +329,6 @@ export class SimulatedDisk implements Disk {
 		const change: EntryChange = {
 			sequence: this.nextSequence(),
 			edits: edits.map(({ directory, name, node }) => ({ directory: directory.number, name, node })),
-			inLimbo: false,
 			durable: false,
 		};
 		for (const directory of new Set(edits.map((edit) => edit.directory))) directory.apply(change);
@@ -369,7 +364,7 @@ export class SimulatedDisk implements Disk {
 }
 
 /** Kinds that do something of their own when they fail. */
-const dealsWithErrors: ReadonlySet<OperationKind> = new Set(['syncDirectory', 'datasync', 'write', 'writeSync']);
+const dealsWithErrors: ReadonlySet<OperationKind> = new Set(['datasync', 'write', 'writeSync']);
 
 export function isChanging(operation: Operation): boolean {
 	return changingKinds.has(operation.kind);

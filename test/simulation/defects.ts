@@ -1,0 +1,189 @@
+/** A deliberate bug: a textual change of one source file that the simulation must notice. */
+export interface Defect {
+	/** What the engine does wrong with it. */
+	readonly title: string;
+	readonly file: string;
+	readonly search: string;
+	readonly replace: string;
+}
+
+/**
+ * Each stands for a way in which storage engines have lost data. When the engine changes and `search` is not there any more, the lane says so: then the defect
+ * is to be put into the new code, not dropped.
+ */
+export const defects: readonly Defect[] = [
+	{
+		title: 'no fsync of the map before the superblock',
+		file: 'src/blockvol/flusher.ts',
+		search: '		await layer.map.file.datasync();\n',
+		replace: '',
+	},
+	{
+		title: 'no fsync of the data before the map (a map written before its data)',
+		file: 'src/blockvol/flusher.ts',
+		search: '		await layer.syncData();\n',
+		replace: '',
+	},
+	{
+		title: 'no fsync of the log before the layers change',
+		file: 'src/blockvol/flusher.ts',
+		search: '		await this.#wal.synced();\n',
+		replace: '',
+	},
+	{
+		title: 'no fsync of the superblock',
+		file: 'src/blockvol/superblock.ts',
+		search: '			await this.#file.datasync();\n',
+		replace: '',
+	},
+	{
+		title: 'no CRC check of a record header at recovery',
+		file: 'src/blockvol/wal-record.ts',
+		search: '	if (crc32cOfRange(source, at + 4, at + covered) !== source.readUInt32LE(at)) return undefined;\n',
+		replace: '',
+	},
+	{
+		title: 'no CRC check of a record’s pages at recovery',
+		file: 'src/blockvol/log-reader.ts',
+		search: 'if (header.type === recordType.write && !this.#pagesMatch(tableAt, dataAt, header.pages)) return undefined;',
+		replace: '',
+	},
+	{
+		title: 'no CRC check of a page that is read',
+		file: 'src/blockvol/reader.ts',
+		search: 'if (pages === 1) return pageChecksum(bytes) === this.#checksums[0] ? 1 : 0;\n',
+		replace: 'if (pages >= 1) return pages;\n',
+	},
+	{
+		title: 'no CRC check of what the flusher reads from the log',
+		file: 'src/blockvol/flush-batch.ts',
+		search: '		if (pageChecksum(page) === frozen.checksumOf(entry)) return;\n		const location',
+		replace: '		if (page.length > 0) return;\n		const location',
+	},
+	{
+		title: 'replay across a gap',
+		file: 'src/blockvol/replay.ts',
+		search: '		if (record === undefined || record.epoch < lowestEpoch) break;\n',
+		replace: [
+			'		if (record === undefined) {',
+			'			const segmentUnits = superblock.geometry.segmentBytes / unitBytes;',
+			'			lsn = (Math.floor(lsn / segmentUnits) + 1) * segmentUnits;',
+			'			if ((await reader.record(lsn)) === undefined) break;',
+			'			continue;',
+			'		}',
+			'		if (record.epoch < lowestEpoch) break;\n',
+		].join('\n'),
+	},
+	{
+		title: 'a stale epoch is replayed',
+		file: 'src/blockvol/replay.ts',
+		search: [
+			'		if (record === undefined || record.epoch < lowestEpoch) break;',
+			'		// What an earlier opening cut off stays cut off, though it may look whole again.',
+			'		if (lsn >= superblock.tailLSN && record.epoch < superblock.epoch) break;\n',
+		].join('\n'),
+		replace: '		if (record === undefined) break;\n',
+	},
+	{
+		title: 'a record is believed whatever address it says it has',
+		file: 'src/blockvol/wal-record.ts',
+		search: 'if (lsn !== expectedLSN) return undefined;',
+		replace: '',
+	},
+	{
+		title: 'segments are recycled one early',
+		file: 'src/blockvol/wal-segments.ts',
+		search: 'if (sequence >= oldest || segment.pins > 0) continue;',
+		replace: 'if (sequence > oldest || segment.pins > 0) continue;',
+	},
+	{
+		title: 'the name of a segment is not made durable before its first record',
+		file: 'src/blockvol/wal-segments.ts',
+		search: '		await this.#disk.syncDirectory(this.#directory);\n		this.#spares.set(',
+		replace: '		this.#spares.set(',
+	},
+	{
+		title: 'the name of a slice is not made durable',
+		file: 'src/blockvol/layer.ts',
+		search: '		await this.#disk.syncDirectory(this.#directory);\n',
+		replace: '',
+	},
+	{
+		title: 'an fsync error of the log is ignored',
+		file: 'src/blockvol/wal-segments.ts',
+		search: 'await Promise.all(unsynced.map((segment) => segment.file.datasync()));',
+		replace: 'await Promise.allSettled(unsynced.map((segment) => segment.file.datasync()));',
+	},
+	{
+		title: 'an fsync error of the layer is ignored',
+		file: 'src/blockvol/layer.ts',
+		search: 'await Promise.all(files.map((file) => file.datasync()));',
+		replace: 'await Promise.allSettled(files.map((file) => file.datasync()));',
+	},
+	{
+		title: 'a flush is answered without an fsync',
+		file: 'src/blockvol/volume.ts',
+		search: "queueMicrotask(() => this.#wal.sync({ synced: () => end('good'), syncFailed: () => end('faulted') }));",
+		replace: "queueMicrotask(() => end('good'));",
+	},
+	{
+		title: 'FUA is ignored',
+		file: 'src/blockvol/volume.ts',
+		search: "if (command.fua && command.outcome === 'good' && !command.isDurable) {",
+		replace: "if (command.fua && command.outcome !== 'good' && !command.isDurable) {",
+	},
+	{
+		title: 'a write is answered before its bytes are in the kernel',
+		file: 'src/blockvol/wal.ts',
+		search: '			this.#poolWrite = this.#writeOnPool(batch);\n			return;\n',
+		replace: '			void this.#writeOnPool(batch).catch(() => undefined);\n			this.#installed(batch);\n			return;\n',
+	},
+	{
+		title: 'a flush does not sync what direct writes put into the layer',
+		file: 'src/blockvol/volume.ts',
+		search: '		return this.#index.layer.syncData();\n',
+		replace: '		return undefined;\n',
+	},
+	{
+		title: 'replay believes a direct record whose data did not reach the layer',
+		file: 'src/blockvol/replay.ts',
+		search: 'lsn >= durableLSN && mismatched.some((page) => isNewest(generation, page, lsn))',
+		replace: 'lsn < 0 && mismatched.some((page) => isNewest(generation, page, lsn))',
+	},
+	{
+		title: 'the flusher leaves out a page that was written again, though the newer version is not durable',
+		file: 'src/blockvol/flusher.ts',
+		search: 'if (entry >= 0 && active.locationOf(entry) < durableLSN) return true;',
+		replace: 'if (entry >= 0 && durableLSN >= 0) return true;',
+	},
+	{
+		title: 'a partial write does not wait for the old page that is still on its way',
+		file: 'src/blockvol/writer.ts',
+		search: "if (isPartial && this.#isPending(first, end, headBytes > 0, tailBytes > 0)) return 'noRoom';",
+		replace: '',
+	},
+	{
+		title: 'after a failed fsync the log is taken as durable at the next opening',
+		file: 'src/blockvol/replay.ts',
+		search: '			await rewriteLog(reader, durableLSN, pass.tailLSN, geometry.segmentBytes);\n',
+		replace: '',
+	},
+	{
+		title: 'the epoch is not raised at opening',
+		file: 'src/blockvol/volume.ts',
+		search: 'epoch: replayed.epoch + 1',
+		replace: 'epoch: replayed.epoch',
+	},
+	{
+		title: 'the clean stamp stays while the volume is open',
+		file: 'src/blockvol/volume.ts',
+		search: 'clean: false, ',
+		replace: '',
+	},
+	{
+		title: 'a zeroed range does not hide the older pages under it',
+		file: 'src/blockvol/page-index.ts',
+		search: 'if (zeroedAt > this.location) return found.zero;',
+		replace: '',
+	},
+];

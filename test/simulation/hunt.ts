@@ -1,0 +1,29 @@
+import { agreeOnSequences } from './agreement.ts';
+import { exploreDamage } from './damage.ts';
+import { exploreFaults } from './faults.ts';
+import { explore } from './power-loss.ts';
+
+/**
+ * Runs the simulations, a little of each in turn, until one fails; prints which and why, as one line of JSON. Exit code 1: something was found.
+ * Run in a copy of the tree with a defect in it.
+ */
+const lanes: readonly { test: string; round: (seed: number) => Promise<unknown> }[] = [
+	{ test: 'simulation-power-loss.test.ts', round: (seed) => explore({ seed, steps: 40, depth: 3, statesMax: 150 }) },
+	{ test: 'simulation-model.test.ts', round: (seed) => agreeOnSequences(10, seed) },
+	{ test: 'simulation-faults.test.ts', round: (seed) => exploreFaults({ seed, steps: 24, statesMax: 25 }) },
+	{ test: 'simulation-damage.test.ts', round: (seed) => exploreDamage(seed, 40) },
+];
+
+const rounds = 10;
+
+for (let seed = 1; seed <= rounds; seed++) {
+	for (const lane of lanes) {
+		try {
+			await lane.round(seed);
+		} catch (error) {
+			console.log(JSON.stringify({ test: lane.test, round: seed, why: error instanceof Error ? error.message : String(error) }));
+			process.exit(1);
+		}
+	}
+}
+console.log(JSON.stringify({ rounds }));
