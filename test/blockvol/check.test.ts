@@ -68,7 +68,7 @@ test('more than a hundred findings are counted, not listed', async (t) => {
 	const served = await stopped(t);
 	await spoil(served, 'layers/1.map', (file) => file.write(Buffer.from([9]), 100));
 	const found = await messages(served);
-	t.is(found.filter((message) => /map sector is damaged$/.test(message) && message.startsWith('page')).length, 100);
+	t.is(found.filter((message) => message.startsWith('page') && message.endsWith('map sector is damaged')).length, 100);
 	t.regex(found.at(-1) ?? '', /^and 26 more like this: page N: its map sector is damaged$/);
 });
 

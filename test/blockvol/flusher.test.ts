@@ -1,6 +1,21 @@
 import test from 'ava';
 import { checkVolume } from '../../src/blockvol/check.ts';
-import { filled, flush, kib, mib, page, read, serveInMemory, serveVolume, settlesSoon, write, zero } from './volume-fixture.ts';
+import { SimulatedDisk } from '../simulation/simulated-disk.ts';
+import {
+	filled,
+	flush,
+	kib,
+	makeVolume,
+	mib,
+	openVolume,
+	page,
+	read,
+	serveInMemory,
+	serveVolume,
+	settlesSoon,
+	write,
+	zero,
+} from './volume-fixture.ts';
 import type { Call } from './watched-disk.ts';
 
 const isLayerData = (call: Call): boolean => /layers\/.*\.data$/.test(call.path);
@@ -56,6 +71,34 @@ test('a 1 MiB record is read in one go, and no byte of the log is read twice', a
 	const bytes = reads.reduce((sum, call) => sum + call.lengthBytes, 0);
 	t.true(bytes >= 5 * mib && bytes < 5 * mib + 32 * kib, `${bytes} bytes`);
 	t.is(volume.statistics().flushedRecords, 5);
+	await volume.close();
+});
+
+test('what lies far apart in the log is read apart: dead versions in between are not', async (t) => {
+	const { volume } = await serveInMemory();
+	await write(volume, 0, filled(page, 1));
+	await write(volume, mib, filled(50 * page, 2));
+	await write(volume, page, filled(page, 3));
+	await write(volume, mib, filled(50 * page, 4));
+	await volume.flushToLayers();
+	t.is(volume.statistics().flushLogReads, 2);
+	t.is((await read(volume, mib + 49 * page, page)).readUInt8(9), 4);
+	await volume.close();
+});
+
+test('one misread of the log by the flusher does no harm', async (t) => {
+	const disk = new SimulatedDisk({ seed: 2, wouldBlockChance: 0, shortChance: 0 });
+	await disk.makeDirectory('/data');
+	await makeVolume(disk, '/data/volume');
+	const volume = await openVolume(disk, '/data/volume');
+	await write(volume, 0, filled(8 * page, 1));
+	let reads = 0;
+	disk.faultRule = ({ kind, path }) =>
+		kind === 'read' && path.endsWith('.wal') && reads++ === 0 ? { kind: 'flippedBit', byteIndex: 3 * page, bit: 1 } : undefined;
+	await volume.flushToLayers();
+	t.is(volume.fault, undefined);
+	t.is(reads, 2);
+	t.true((await read(volume, 0, 8 * page)).equals(filled(8 * page, 1)));
 	await volume.close();
 });
 

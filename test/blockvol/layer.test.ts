@@ -34,7 +34,9 @@ test('a page lies in its slice; contiguous ends with the slice, and a write over
 
 test('slices appear with their first page, their names are durable with the next sync, and they are found again', async (t) => {
 	const { disk, layer, again } = await openLayer();
+	disk.forget();
 	await layer.syncData();
+	t.is(disk.of('syncDirectory').length, 1, 'names that a killed process left may be in the kernel only');
 	t.is(layer.fileOf(9), undefined);
 	await Promise.all([layer.write(9, [filled(page, 1)], 1), layer.write(10, [filled(page, 2)], 1)]);
 	t.is(disk.of('open', '1.2.data').length, 1, 'two writers share the making of a slice');

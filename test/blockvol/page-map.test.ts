@@ -197,6 +197,22 @@ test('a load that meets an update of its block takes the new entries, never the 
 	t.is(reopened.entry(5), 51);
 });
 
+test('a load whose block was changed and dropped from the cache meanwhile reads anew', async (t) => {
+	const disk = new WatchedDisk(new SimulatedDisk({ seed: 1, wouldBlockChance: 0, shortChance: 0 }));
+	const file = await disk.open('/map', 'create');
+	const digest = new RunningDigest({ low: 0, high: 0 });
+	await set(new PageMap(file, 0, layer, 8), digest, { 5: 50 });
+	const map = new PageMap(file, await file.sizeBytes(), layer, 8);
+	const gate = disk.gateAnswer((call) => call.kind === 'read');
+	const load = map.load(5);
+	await gate.reached;
+	await set(map, digest, { 5: 51 });
+	for (let block = 1; block <= 8; block++) await set(map, digest, { [block * entriesPerBlock]: 7 });
+	gate.release();
+	await load;
+	t.is(map.entry(5), 51);
+});
+
 test('a load under way while its block is cleared does not bring the old entries back', async (t) => {
 	const disk = new WatchedDisk(new SimulatedDisk({ seed: 1, wouldBlockChance: 0, shortChance: 0 }));
 	const file = await disk.open('/map', 'create');

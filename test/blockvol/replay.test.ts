@@ -4,7 +4,8 @@ import { headerBytes, pageChecksum, recordBytes, recordType, sealHeader, tableBy
 import { segmentName } from '../../src/blockvol/wal-segment.ts';
 import { SuperblockFile, type Superblock } from '../../src/blockvol/superblock.ts';
 import type { DiskFile } from '../../src/os/disk.ts';
-import { filled, flush, kib, mib, openVolume, page, read, serveVolume, write, zero, type Served } from './volume-fixture.ts';
+import { SimulatedDisk } from '../simulation/simulated-disk.ts';
+import { filled, flush, kib, makeVolume, mib, openVolume, page, read, serveVolume, write, zero, type Served } from './volume-fixture.ts';
 
 const recordUnits = recordBytes(recordType.write, 1) / 64;
 const isData = (call: { path: string }): boolean => call.path.endsWith('.data');
@@ -138,11 +139,34 @@ test('a record of an unknown type, and one beyond the end of the volume, are fau
 });
 
 test('one misread of the log does not end it', async (t) => {
-	const volume = await killed(t, 4);
+	const disk = new SimulatedDisk({ seed: 2, wouldBlockChance: 0, shortChance: 0 });
+	await disk.makeDirectory('/data');
+	await makeVolume(disk, '/data/volume');
+	const volume = await openVolume(disk, '/data/volume');
+	for (let at = 0; at < 4; at++) await write(volume, at * page, filled(page, at + 1));
+	volume.abandon();
+	let reads = 0;
+	disk.faultRule = ({ kind, path }) =>
+		kind === 'read' && path.endsWith('.wal') && reads++ === 0
+			? { kind: 'flippedBit', byteIndex: 2 * recordUnits * 64 + 300, bit: 1 }
+			: undefined;
+	const again = await openVolume(disk, '/data/volume');
+	t.is(again.statistics().replayedRecords, 4);
+	await again.close();
+});
+
+test('what replay took that was not known to be durable is written again, so that the next datasync means it', async (t) => {
+	const volume = await killed(t, 4, { synced: 2 });
 	volume.disk.forget();
 	t.deepEqual(await volume.pages(4), [1, 2, 3, 4]);
-	const reads = volume.disk.of('read', '.wal').length;
-	t.true(reads >= 1);
+	const written = volume.disk.of('write', segmentName(0));
+	const from = Math.min(...written.map(({ positionBytes }) => positionBytes));
+	const to = Math.max(...written.map(({ positionBytes, lengthBytes }) => positionBytes + lengthBytes));
+	t.true(from <= 2 * recordUnits * 64 && to >= 4 * recordUnits * 64, `${from} to ${to}`);
+});
+
+test('a log that cannot be read is a fault', async (t) => {
+	const volume = await killed(t, 4);
 	volume.disk.fail((call) => call.kind === 'read' && call.path.endsWith('.wal'), 'EIO');
 	await t.throwsAsync(openVolume(volume.disk, volume.directory), { name: 'VolumeFault', message: /cannot be read/ });
 });

@@ -3,6 +3,7 @@ import { limits, type Geometry } from '../../src/blockvol/limits.ts';
 import { decodeSuperblock, encodeSuperblock, slotBytes, SuperblockFile, type Superblock } from '../../src/blockvol/superblock.ts';
 import { FileDisk } from '../../src/os/file-disk.ts';
 import { crc32c } from '../../src/wire/crc32c.ts';
+import { SimulatedDisk } from '../simulation/simulated-disk.ts';
 import { temporaryDirectory } from '../temporary.ts';
 import { WatchedDisk } from './watched-disk.ts';
 
@@ -208,6 +209,21 @@ test('a sound slot of a newer format is never passed over for an older one besid
 	const { disk, path } = await fileWith(t, [padded(plain), sealed(newer)]);
 	await t.throwsAsync(SuperblockFile.open(disk, path), { name: 'VolumeFault', message: /version 2/ });
 	t.is(disk.openFiles.get(path), 0);
+});
+
+test('one misread does not send the volume back to its older slot', async (t) => {
+	const disk = new SimulatedDisk({ seed: 1, shortChance: 0 });
+	const made = await disk.open('/superblock', 'create');
+	await made.write(padded(plain), 0);
+	await made.write(padded({ ...plain, sequence: 5 }), slotBytes);
+	await made.close();
+	let reads = 0;
+	disk.faultRule = ({ kind, positionBytes }) =>
+		kind === 'read' && positionBytes === slotBytes && reads++ === 0 ? { kind: 'flippedBit', byteIndex: 20, bit: 1 } : undefined;
+	const file = await SuperblockFile.open(disk, '/superblock');
+	t.is(file.current.sequence, 5);
+	t.is(reads, 2);
+	await file.close();
 });
 
 test('creating over a superblock that is there is refused', async (t) => {

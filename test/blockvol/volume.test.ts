@@ -141,7 +141,9 @@ test('a partial write over an old page that cannot be read is a medium error, an
 	await file.write(Buffer.from([0xff]), 100);
 	await file.close();
 	t.is(await write(volume, 512, filled(512, 2)), 'mediumError');
+	disk.forget();
 	t.is(await outcome((completion) => volume.read(0, Buffer.alloc(page), completion)), 'mediumError');
+	t.is(disk.of('read', '.data').length, 2, 'it is read twice, not for ever');
 	t.is(volume.tryRead(0, Buffer.alloc(page)), undefined);
 	t.is((await read(volume, page, page)).readUInt8(0), 1, 'its neighbour is readable');
 	t.is(await write(volume, 0, filled(page, 3)), 'good', 'a whole page may be written over it');
@@ -189,8 +191,61 @@ test('a read of the log pins its segment: the log goes on and the read ends well
 		t.is(await write(volume, (1 + (at % 8)) * page, filled(page, 9)), 'good');
 		if (at % 10 === 9) await volume.flushToLayers();
 	}
+	t.true((await disk.list('/data/volume/wal')).includes('0000000000000000.wal'), 'the segment was used again under the read');
 	gate.release();
 	t.is((await reading).readUInt8(0), 1);
+	await volume.close();
+});
+
+test('a read of many stretches from the log, the layer and nowhere is good', async (t) => {
+	const { volume } = await serveInMemory();
+	const expected = Buffer.alloc(60 * page);
+	for (let at = 0; at < 60; at += 3) {
+		await write(volume, at * page, filled(page, at + 1));
+		expected.fill(at + 1, at * page, (at + 1) * page);
+	}
+	await volume.flushToLayers();
+	for (let at = 1; at < 60; at += 6) {
+		await write(volume, at * page, filled(page, at + 100));
+		expected.fill(at + 100, at * page, (at + 1) * page);
+	}
+	t.true((await read(volume, 0, 60 * page)).equals(expected));
+	const target = Buffer.alloc(60 * page);
+	t.is(volume.tryRead(0, target), 'good');
+	t.true(target.equals(expected));
+	await volume.close();
+});
+
+test('a partial write that waits for its old page keeps its data, and takes what was written meanwhile', async (t) => {
+	const { disk, volume } = await serveInMemory();
+	await write(volume, 0, filled(page, 1));
+	await volume.flushToLayers();
+	// Nothing is in memory: each old page has to be awaited.
+	disk.fail((call) => call.kind === 'tryRead', 'EIO');
+	const gate = disk.gateAnswer((call) => call.kind === 'read' && call.path.endsWith('.data'));
+	const data = filled(512, 7);
+	const partial = write(volume, 512, data);
+	data.fill(0xee);
+	await gate.reached;
+	t.is(await write(volume, 0, filled(page, 2)), 'good');
+	gate.release();
+	t.is(await partial, 'good');
+	const expected = filled(page, 2).fill(7, 512, 1024);
+	t.true((await read(volume, 0, page)).equals(expected));
+	await volume.close();
+});
+
+test('a trim waits for a direct write under it', async (t) => {
+	const { disk, volume } = await serveInMemory({}, { directBytesMin: 64 * kib });
+	const gate = disk.gate((call) => call.kind.startsWith('write') && call.path.endsWith('.data'));
+	const direct = write(volume, 0, filled(64 * kib, 1));
+	await gate.reached;
+	const trim = zero(volume, 4 * page, page);
+	t.false(await settlesSoon(trim, 20));
+	gate.release();
+	t.deepEqual(await Promise.all([direct, trim]), ['good', 'good']);
+	t.is((await read(volume, 4 * page, page)).readUInt8(0), 0);
+	t.is((await read(volume, 5 * page, page)).readUInt8(0), 1);
 	await volume.close();
 });
 
@@ -257,6 +312,7 @@ test('a direct write whose disk fails faults the volume; a full disk refuses it 
 
 test('an acknowledged flush or FUA write has been synced, direct data before the log', async (t) => {
 	const { disk, volume } = await serveInMemory({}, { directBytesMin: 64 * kib });
+	t.is(await flush(volume), 'good');
 	await write(volume, 0, filled(64 * kib, 1));
 	disk.forget();
 	t.is(await flush(volume), 'good');

@@ -34,6 +34,7 @@ export class WatchedDisk implements Disk {
 	readonly late: Call[] = [];
 	readonly #inner: Disk;
 	readonly #gates: OpenGate[] = [];
+	readonly #answers: OpenGate[] = [];
 	readonly #failures: { match: Match; code: string; times: number }[] = [];
 
 	constructor(inner: Disk) {
@@ -45,6 +46,14 @@ export class WatchedDisk implements Disk {
 		const reached = Promise.withResolvers<Call>();
 		const passed = Promise.withResolvers<void>();
 		this.#gates.push({ match, arrived: reached.resolve, passed: passed.promise });
+		return { reached: reached.promise, release: passed.resolve };
+	}
+
+	/** Holds up the answer of the next read that matches: it has its bytes, and does not say so yet. */
+	gateAnswer(match: Match): Gate {
+		const reached = Promise.withResolvers<Call>();
+		const passed = Promise.withResolvers<void>();
+		this.#answers.push({ match, arrived: reached.resolve, passed: passed.promise });
 		return { reached: reached.promise, release: passed.resolve };
 	}
 
@@ -76,13 +85,12 @@ export class WatchedDisk implements Disk {
 	}
 
 	async pass(call: Call): Promise<void> {
-		const at = this.#gates.findIndex((gate) => gate.match(call));
-		if (at >= 0) {
-			const [gate] = this.#gates.splice(at, 1) as [OpenGate];
-			gate.arrived(call);
-			await gate.passed;
-		}
+		await wait(this.#gates, call);
 		this.note(call);
+	}
+
+	answer(call: Call): Promise<void> {
+		return wait(this.#answers, call);
 	}
 
 	async open(path: string, mode: 'existing' | 'create' | 'readOnly'): Promise<DiskFile> {
@@ -128,6 +136,14 @@ export class WatchedDisk implements Disk {
 	}
 }
 
+async function wait(gates: OpenGate[], call: Call): Promise<void> {
+	const at = gates.findIndex((gate) => gate.match(call));
+	if (at < 0) return;
+	const [gate] = gates.splice(at, 1) as [OpenGate];
+	gate.arrived(call);
+	await gate.passed;
+}
+
 class WatchedFile implements DiskFile {
 	readonly path: string;
 	readonly #disk: WatchedDisk;
@@ -150,8 +166,11 @@ class WatchedFile implements DiskFile {
 	}
 
 	async read(target: Uint8Array, positionBytes: number): Promise<number> {
-		await this.#disk.pass(this.#call('read', positionBytes, target.length));
-		return this.#file.read(target, positionBytes);
+		const call = this.#call('read', positionBytes, target.length);
+		await this.#disk.pass(call);
+		const bytes = await this.#file.read(target, positionBytes);
+		await this.#disk.answer(call);
+		return bytes;
 	}
 
 	writeSync(source: Uint8Array, positionBytes: number): number {

@@ -52,7 +52,7 @@ test.serial('what the kernel refuses is written over by ordinary writes, whose e
 	const path = `${await temporaryDirectory(t)}/file`;
 	closeSync(openSync(path, 'wx+'));
 	const fd = openSync(path, 'r');
-	const { sources, positions, expected } = sourcesOf(5);
+	const { sources, positions, expected } = sourcesOf(requestsMax + 5);
 	const file = new ScriptedFile(expected.length, []);
 	await writeEach(fd, file, sources, positions);
 	t.true(file.bytes.equals(expected));
