@@ -1,10 +1,12 @@
-import { crc32c as nativeCrc32c } from '@node-rs/crc32';
+import { crc32c as packagedCrc32c } from '@node-rs/crc32';
+import { isalCrc32c } from './isal.ts';
 
 /**
  * CRC32C (Castagnoli, reflected polynomial 82F63B78h): RFC 7143 §13.1, and the checksum of everything on our disk.
  * A native call costs about 0.25 µs before its first byte, so short spans go through a slicing-by-8 table.
  */
 const nativeFromBytes = 512;
+const nativeCrc32c = isalCrc32c ?? packagedCrc32c;
 const polynomial = 0x82f63b78;
 
 /** Eight tables of 256 in one array: table k gives the effect of a byte followed by k zero bytes. */

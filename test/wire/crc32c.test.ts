@@ -1,6 +1,8 @@
 import test from 'ava';
 import fc from 'fast-check';
+import { crc32c as packagedCrc32c } from '@node-rs/crc32';
 import { crc32c, crc32cOfRange } from '../../src/wire/crc32c.ts';
+import { isalCrc32c } from '../../src/wire/isal.ts';
 
 test('the examples of RFC 7143 appendix A.4 (byte order of the wire: least significant first)', (t) => {
 	const onWire = (data: Uint8Array) => {
@@ -55,4 +57,16 @@ test('a seed continues at any cut, and a range equals its view', (t) => {
 		{ seed: 7, numRuns: 300 },
 	);
 	t.pass();
+});
+
+test('whichever native code is there: the package and ISA-L, where it is installed, agree for any seed and length', (t) => {
+	const data = Buffer.from(Array.from({ length: 10_000 }, (_, index) => (index * 31) ^ (index >> 3)));
+	const candidates = isalCrc32c === undefined ? [crc32c] : [crc32c, isalCrc32c];
+	if (isalCrc32c === undefined) t.log('ISA-L is not installed: only the package was looked at');
+	for (const length of [0, 1, 511, 512, 513, 4096, 9999]) {
+		for (const seed of [0, 1, 0xdeadbeef, 0xffffffff]) {
+			const part = data.subarray(0, length);
+			for (const candidate of candidates) t.is(candidate(part, seed), packagedCrc32c(part, seed) >>> 0);
+		}
+	}
 });
