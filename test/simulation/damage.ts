@@ -1,5 +1,6 @@
 import type { DiskFile } from '../../src/os/disk.ts';
 import { readFully } from '../../src/os/transfer.ts';
+import { slotBytes } from '../../src/blockvol/superblock.ts';
 import { VolumeFault } from '../../src/blockvol/volume-fault.ts';
 import { SimulationFailure, withinTime } from './failure.ts';
 import { createVolume, Life, observeDamaged } from './life.ts';
@@ -29,21 +30,22 @@ export async function exploreDamage(seed: number, flips: number): Promise<Damage
 	await disk.makeDirectory('/data');
 	const life = new Life(disk, await createVolume(disk, directory, setting), { directory, setting, random: random.branch(), numbers });
 	await life.open();
-	await life.run(drawSteps(random.branch(), setting, 30, { restarts: false }));
+	await life.run(drawSteps(random.branch(), setting, random.pick([4, 30]), { restarts: false }));
 	const isClean = random.chance(0.5);
 	if (isClean) await life.close();
 	const { at } = life.model.moment('killed');
+	life.volume.abandon();
+	disk.freeze();
 	const files = disk.paths().filter((path) => /\.data$|\.map$|\.wal$|\/superblock$/.test(path));
 	for (let flip = 0; flip < flips; flip++) {
 		const damaged = disk.killed(flip);
-		const path = random.pick(files);
+		const path = random.chance(0.2) ? `${directory}/superblock` : random.pick(files);
 		const file = await damaged.open(path, 'readOnly');
 		const data = await file.nextData(random.below(await file.sizeBytes()));
 		if (data === undefined) continue;
-		const isLog = path.endsWith('.wal');
-		const position = isLog
-			? await positionInLog(file, random)
-			: random.between(data.startBytes, Math.min(data.endBytes, data.startBytes + 8192) - 1);
+		// Data that was written directly belongs to the log until the checkpoint has passed its record.
+		const isLog = path.endsWith('.wal') || (path.endsWith('.data') && !isClean && setting.tuning.directBytesMin !== Infinity);
+		const position = await drawPosition(path, file, data, random);
 		damaged.flipBit(path, position, random.below(8));
 		result.runs++;
 		const next = new Life(damaged, life.model, { directory, setting, random: random.branch(), numbers });
@@ -60,7 +62,7 @@ export async function exploreDamage(seed: number, flips: number): Promise<Damage
 				continue;
 			}
 			throw new SimulationFailure(
-				`${error instanceof Error ? error.message : String(error)}\n  seed ${seed}, flip ${flip}: ${path} byte ${position}, ${isClean ? 'after a clean stop' : 'killed'}`,
+				`${error instanceof Error ? error.message : String(error)}\n  seed ${seed}, flip ${flip}: ${path} byte ${position}, ${isClean ? 'after a clean stop' : 'killed'}\n  again: npx node test/simulation/reproduce.ts damage --seed ${seed}`,
 				{
 					cause: error,
 				},
@@ -70,8 +72,10 @@ export async function exploreDamage(seed: number, flips: number): Promise<Damage
 	return result;
 }
 
-/** A byte of a record's header or table, or any byte. */
-async function positionInLog(file: DiskFile, random: Random): Promise<number> {
+/** Bytes that mean something: of a slot of the superblock, of a record's header or table, of the first pages of a stretch of data. */
+async function drawPosition(path: string, file: DiskFile, data: { startBytes: number; endBytes: number }, random: Random): Promise<number> {
+	if (path.endsWith('/superblock')) return random.pick([0, slotBytes]) + random.below(220);
+	if (!path.endsWith('.wal')) return random.between(data.startBytes, Math.min(data.endBytes, data.startBytes + 8192) - 1);
 	const content = Buffer.alloc(await file.sizeBytes());
 	await readFully(file, content, 0);
 	const headers: number[] = [];

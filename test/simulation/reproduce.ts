@@ -1,4 +1,5 @@
 import { parseArgs } from 'node:util';
+import { exploreDamage } from './damage.ts';
 import { exploreFaults } from './faults.ts';
 import { explore } from './power-loss.ts';
 
@@ -22,4 +23,5 @@ const only = path === undefined ? {} : { path };
 
 if (positionals[0] === 'power-loss') console.log(await explore({ seed, steps, depth: Number(values.depth), statesMax, ...only }));
 else if (positionals[0] === 'faults') console.log(await exploreFaults({ seed, steps, statesMax, ...only }));
-else console.error('say power-loss or faults');
+else if (positionals[0] === 'damage') console.log(await exploreDamage(seed, 40));
+else console.error('say power-loss, faults or damage');
