@@ -24,7 +24,7 @@ export interface DamageExplored {
 export async function exploreDamage(seed: number, flips: number): Promise<DamageExplored> {
 	const result: DamageExplored = { runs: 0, refused: 0, unreadableBlocks: 0 };
 	const random = new Random(seedOf(seed, 11));
-	const setting = drawSetting(random.branch());
+	const setting = { ...drawSetting(random.branch()), isTight: false };
 	const numbers = { last: 0 };
 	const disk = new SimulatedDisk({ seed });
 	await disk.makeDirectory('/data');

@@ -25,6 +25,8 @@ export async function createVolume(disk: SimulatedDisk, directory: string, setti
 	return new VolumeModel(setting.sizeBytes, atomicBytes(geometry));
 }
 
+const writes: ReadonlySet<Step['kind']> = new Set(['write', 'zero']);
+
 /** What outcomes are legal; by default only good ones. */
 export type Legal = (outcome: Outcome, step: Step) => boolean;
 
@@ -59,7 +61,8 @@ export class Life {
 		this.#setting = options.setting;
 		this.#random = options.random;
 		this.#numbers = options.numbers;
-		this.#legal = options.legal ?? ((outcome) => outcome === 'good');
+		this.#legal =
+			options.legal ?? ((outcome, step) => outcome === 'good' || (outcome === 'noSpace' && this.#setting.isTight && writes.has(step.kind)));
 	}
 
 	get volume(): Volume {
@@ -112,6 +115,17 @@ export class Life {
 		await this.settle();
 	}
 
+	/** The disk has space again: waits until the volume has noticed. */
+	async recoverSpace(): Promise<void> {
+		this.disk.quotaBytes = Infinity;
+		for (let attempt = 0; this.volume.isFull; attempt++) {
+			if (attempt === 1000) throw new SimulationFailure('the disk has space again, and the volume still says it is full');
+			await new Promise((resolve) => {
+				setTimeout(resolve, 1);
+			});
+		}
+	}
+
 	async settle(): Promise<void> {
 		while (this.#outstanding > 0) await this.#oneLess();
 		this.#throwIfFailed();
@@ -155,6 +169,9 @@ export class Life {
 			}
 			case 'settle':
 				return this.settle();
+			case 'space':
+				this.disk.quotaBytes = this.disk.usedBytes + step.freeBytes;
+				return;
 			case 'reopen':
 				await this.close();
 				return this.open();

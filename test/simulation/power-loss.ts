@@ -94,7 +94,8 @@ class Explorer {
 				// A power loss before the process was killed would have been another crash: what that one left open stays open.
 				const ending: Ending = opening?.ending === 'powerLost' || seed % 4 !== 0 ? 'powerLost' : 'killed';
 				const moment = opening === undefined ? life.model.moment(ending) : { ...opening, ending };
-				const left = seed % 4 === 0 ? disk.killed(seed) : disk.surviving(seed);
+				const space = { quotaBytes: Infinity };
+				const left = seed % 4 === 0 ? disk.killed(seed, space) : disk.surviving(seed, space);
 				crashes.push({ disk: left, moment, step: life.step, operation, path: [...path, number] });
 			};
 		};
@@ -119,6 +120,7 @@ class Explorer {
 	}
 
 	async #end(life: Life): Promise<void> {
+		await life.recoverSpace();
 		await life.judgeRunning();
 		await life.close();
 		life.disk.onOperation = undefined;

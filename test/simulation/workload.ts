@@ -11,6 +11,8 @@ export type Step =
 	| { readonly kind: 'resize'; readonly addedBytes: number }
 	/** Waits until nothing is outstanding. */
 	| { readonly kind: 'settle' }
+	/** From here on the disk has so much space left. */
+	| { readonly kind: 'space'; readonly freeBytes: number }
 	/** A clean stop and a start. */
 	| { readonly kind: 'reopen' }
 	/** `kill -9` in the middle of everything and a start. */
@@ -25,6 +27,8 @@ export interface Setting {
 	/** Where on the device those bytes are; its size is larger by the gaps. */
 	readonly windows: Windows;
 	readonly queueDepth: number;
+	/** The disk runs full now and then. */
+	readonly isTight: boolean;
 	readonly tuning: Partial<Tuning>;
 }
 
@@ -41,6 +45,7 @@ export function drawSetting(random: Random): Setting {
 		segmentBytes,
 		sliceBytes: random.pick([128 * kib, 512 * kib, 8 * 2 ** 40]),
 		queueDepth: random.pick([1, 1, 3, 8, 32]),
+		isTight: random.chance(0.2),
 		tuning: {
 			walSegmentsMax: random.between(3, 8),
 			flushStartBytes: random.pick([16 * kib, 64 * kib, 128 * kib, 512 * kib]),
@@ -68,10 +73,14 @@ export function drawSteps(random: Random, setting: Setting, count: number, kinds
 		else if (dice < 84) steps.push({ kind: 'flush' });
 		else if (dice < 92) steps.push({ kind: 'flushToLayers' });
 		else if (dice < 94) steps.push({ kind: 'resize', addedBytes: 4 * kib * random.between(1, 16) });
-		else if (dice < 97) steps.push({ kind: 'settle' });
+		else if (dice < 97) steps.push(setting.isTight ? drawSpace(random) : { kind: 'settle' });
 		else if (kinds.restarts) steps.push({ kind: random.chance(0.5) ? 'reopen' : 'kill' });
 	}
 	return steps;
+}
+
+function drawSpace(random: Random): Step {
+	return { kind: 'space', freeBytes: random.pick([0, 4 * kib, 64 * kib, 256 * kib, Infinity]) };
 }
 
 function drawRange(random: Random, setting: Setting, lengthBytesMax: number): { offsetBytes: number; lengthBytes: number } {
