@@ -27,6 +27,8 @@ export const limits = {
 export interface Tuning {
 	/** WAL segments, spares included, that a volume may keep (held ones not counted). At least 3. */
 	walSegmentsMax: number;
+	/** So many files of the log stay when a volume has been quiet and everything is flushed. */
+	walSegmentsQuiet: number;
 	/** The flusher starts when this much of the log lies behind the checkpoint. */
 	flushStartBytes: number;
 	/** … or so many pages are dirty: direct writes fill the dirty map and hardly the log. */
@@ -50,11 +52,12 @@ export interface Tuning {
 }
 
 export const defaultTuning: Tuning = {
-	walSegmentsMax: 8,
-	flushStartBytes: 160 * 1024 * 1024,
-	flushStartPages: 64 * 1024,
+	walSegmentsMax: 32,
+	walSegmentsQuiet: 4,
+	flushStartBytes: 512 * 1024 * 1024,
+	flushStartPages: 128 * 1024,
 	flushIdleMs: 2000,
-	dirtyPagesMax: 256 * 1024,
+	dirtyPagesMax: 512 * 1024,
 	zeroRangesMax: 4096,
 	flushBatchBytes: 4 * 1024 * 1024,
 	mapCacheBlocks: 4096,
@@ -68,6 +71,7 @@ export function tuningFault(tuning: Tuning, geometry: Geometry): string | undefi
 	const pagesOfRecord = atomicBytes(geometry) / pageBytes + 1;
 	const lowest: Partial<Tuning> = {
 		walSegmentsMax: 3,
+		walSegmentsQuiet: 2,
 		dirtyPagesMax: pagesOfRecord,
 		zeroRangesMax: 2,
 		flushBatchBytes: pageBytes,

@@ -192,6 +192,14 @@ export class SuperblockFile {
 		return step;
 	}
 
+	/**
+	 * The same in both slots: for what an older slot must not take back should the newer one be damaged (a clean stamp that is withdrawn, a size, a hold).
+	 */
+	async updateBoth(changes: Partial<Omit<Superblock, 'sequence'>>): Promise<void> {
+		await this.update(changes);
+		await this.update({});
+	}
+
 	/** After the updates that are under way. */
 	async close(): Promise<void> {
 		await this.#line;

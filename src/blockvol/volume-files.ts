@@ -5,7 +5,7 @@ import { Layer } from './layer.ts';
 import { defaultSegmentBytes, defaultSliceBytes, geometryFault, pageBytes, unitBytes, type Geometry, type Tuning } from './limits.ts';
 import { RunningDigest } from './map-digest.ts';
 import type { Replayed } from './replay.ts';
-import { SuperblockFile, type Superblock } from './superblock.ts';
+import { SuperblockFile, type MapDigest, type Superblock } from './superblock.ts';
 import { VolumeFault, VolumeUsageError } from './volume-fault.ts';
 import { segmentFilesMin } from './wal-segments.ts';
 import { createZeroFilled, segmentName } from './wal-segment.ts';
@@ -65,11 +65,17 @@ export function nothingToReplay(superblock: Superblock): Replayed {
 	return { generation: new Generation(), tailLSN: superblock.checkpointLSN, epoch: superblock.epoch, records: 0 };
 }
 
-export async function compareDigest(layer: Layer, superblock: Superblock): Promise<void> {
+/** The set hash of everything that a layer's map holds. */
+export async function digestOf(layer: Layer, sizeBytes: number): Promise<MapDigest | undefined> {
 	const digest = new RunningDigest({ low: 0, high: 0 });
-	await layer.map.forEachEntry(0, superblock.geometry.sizeBytes / pageBytes, (page, entry) => digest.toggle(page, entry));
+	await layer.map.forEachEntry(0, sizeBytes / pageBytes, (page, entry) => digest.toggle(page, entry));
+	return digest.value;
+}
+
+export async function compareDigest(layer: Layer, superblock: Superblock): Promise<void> {
+	const found = await digestOf(layer, superblock.geometry.sizeBytes);
 	const { mapDigest } = superblock;
-	if (digest.value?.low === mapDigest?.low && digest.value?.high === mapDigest?.high) return;
+	if (found?.low === mapDigest?.low && found?.high === mapDigest?.high) return;
 	throw new VolumeFault('the page map is not the one that the clean stop stamped');
 }
 

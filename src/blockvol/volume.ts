@@ -11,8 +11,18 @@ import { PageIndex } from './page-index.ts';
 import { QuietTimer } from './quiet-timer.ts';
 import { Reader } from './reader.ts';
 import { replay, type Replayed } from './replay.ts';
+import { RunningCount } from './running-count.ts';
 import { SuperblockFile, type Hold } from './superblock.ts';
-import { build, compareDigest, createVolumeFiles, nothingToReplay, openLayer, volumePaths, type WantedGeometry } from './volume-files.ts';
+import {
+	build,
+	compareDigest,
+	createVolumeFiles,
+	digestOf,
+	nothingToReplay,
+	openLayer,
+	volumePaths,
+	type WantedGeometry,
+} from './volume-files.ts';
 import type { VolumeStatistics } from './volume-statistics.ts';
 import { VolumeFault, VolumeUsageError } from './volume-fault.ts';
 import { Wal } from './wal.ts';
@@ -46,8 +56,7 @@ export class Volume implements BlockDevice {
 	#isFull = false;
 	#isClosing = false;
 	#closed: Promise<void> | undefined;
-	#running = 0;
-	#whenIdle: (() => void) | undefined;
+	readonly #running = new RunningCount();
 	#checkpointLSN: number;
 	readonly #quiet: QuietTimer;
 	/** At the start, too: what replay found in the layer may be in the kernel only. */
@@ -83,7 +92,7 @@ export class Volume implements BlockDevice {
 				const digest = new RunningDigest(current.clean ? current.mapDigest : undefined);
 				if (options.forceCheck === true && digest.known) await compareDigest(layer, current);
 				// Durable before the first record: what stands behind the tail is of an older epoch, and stays so.
-				await superblock.update({ epoch: replayed.epoch + 1, tailLSN: replayed.tailLSN, clean: false, build: build() });
+				await superblock.updateBoth({ epoch: replayed.epoch + 1, tailLSN: replayed.tailLSN, clean: false, build: build() });
 				const volume = new Volume(disk, paths.wal, superblock, layer, digest, replayed, tuning, options.log);
 				try {
 					await volume.#wal.segments.adopt(replayed.tailLSN);
@@ -127,7 +136,7 @@ export class Volume implements BlockDevice {
 		this.#log = log;
 		this.#replayedRecords = replayed.records;
 		this.#index = new PageIndex(layer, replayed.generation);
-		this.#quiet = new QuietTimer(tuning.flushIdleMs, () => this.#flusher.kick());
+		this.#quiet = new QuietTimer(tuning.flushIdleMs, () => void this.#becomeQuiet());
 		const start = { stamp: { walGeneration, epoch }, tailLSN: replayed.tailLSN, checkpointLSN, holds: [...holds] };
 		this.#wal = new Wal(disk, walDirectory, geometry.segmentBytes, tuning, start, {
 			batchWritten: (batch) => this.#batchWritten(batch),
@@ -175,17 +184,21 @@ export class Volume implements BlockDevice {
 		if (this.#isClosing) return 'closed';
 		if (!this.#isInside(offsetBytes, target.length)) return 'outOfRange';
 		const outcome = this.#reader.tryRead(offsetBytes, target);
-		if (outcome !== undefined) this.#countRead(target.length);
+		if (outcome !== undefined) {
+			this.#counts.readCommands++;
+			this.#counts.readBytes += target.length;
+		}
 		return outcome;
 	}
 
 	read(offsetBytes: number, target: Uint8Array, completion: Completion): void {
 		if (this.#isClosing) return later(completion, 'closed');
 		if (!this.#isInside(offsetBytes, target.length)) return later(completion, 'outOfRange');
-		this.#countRead(target.length);
-		this.#running++;
+		this.#counts.readCommands++;
+		this.#counts.readBytes += target.length;
+		this.#running.begin();
 		void this.#reader.read(offsetBytes, target).then((outcome) => {
-			this.#ended();
+			this.#running.end();
 			completion.complete(outcome);
 		});
 	}
@@ -204,11 +217,11 @@ export class Volume implements BlockDevice {
 
 	flush(completion: Completion): void {
 		this.#counts.flushCommands++;
-		const refusal = this.#isClosing ? 'closed' : this.#fault === undefined ? undefined : 'faulted';
+		const refusal = this.#refusalOf(true);
 		if (refusal !== undefined) return later(completion, refusal);
-		this.#running++;
+		this.#running.begin();
 		const end = (outcome: Outcome): void => {
-			this.#ended();
+			this.#running.end();
 			completion.complete(outcome);
 		};
 		queueMicrotask(() => this.#wal.sync({ synced: () => end('good'), syncFailed: () => end('faulted') }));
@@ -217,11 +230,11 @@ export class Volume implements BlockDevice {
 	async allocation(offsetBytes: number, extentsMax: number): Promise<Allocation> {
 		if (this.#isClosing) return { outcome: 'closed', extents: [] };
 		if (!this.#isInside(offsetBytes, this.blockSize)) return { outcome: 'outOfRange', extents: [] };
-		this.#running++;
+		this.#running.begin();
 		try {
 			return await allocationFrom(this.#index, offsetBytes, this.#sizeBytes, extentsMax);
 		} finally {
-			this.#ended();
+			this.#running.end();
 		}
 	}
 
@@ -297,11 +310,7 @@ export class Volume implements BlockDevice {
 		this.#isClosing = true;
 		this.#quiet.stop();
 		this.#writer.refuse();
-		if (this.#running > 0) {
-			await new Promise<void>((resolve) => {
-				this.#whenIdle = resolve;
-			});
-		}
+		await this.#running.idle();
 		await this.#resizing.catch(() => undefined);
 		while (this.#fault === undefined && !this.#isFull && !this.#index.active.isEmpty) await this.#flusher.flush();
 		await this.#flusher.flush();
@@ -333,7 +342,7 @@ export class Volume implements BlockDevice {
 	/** A superblock that cannot be written faults the volume: what is on the disk is unknown from then on. */
 	async #mustWrite(changes: Parameters<SuperblockFile['update']>[0]): Promise<void> {
 		try {
-			await this.#superblock.update(changes);
+			await this.#superblock.updateBoth(changes);
 		} catch (error) {
 			this.#fail('the superblock could not be written', error);
 			throw new VolumeFault(this.#fault ?? 'the superblock could not be written', { cause: error });
@@ -342,14 +351,12 @@ export class Volume implements BlockDevice {
 
 	async #stamp(): Promise<void> {
 		const { layer } = this.#index;
-		if (!this.#digest.known) {
+		let mapDigest = this.#digest.value;
+		if (mapDigest === undefined) {
 			// An unclean start made it unknown: count anew what the map holds.
-			const fresh = new RunningDigest({ low: 0, high: 0 });
-			await layer.map.forEachEntry(0, this.#sizeBytes / pageBytes, (page, entry) => fresh.toggle(page, entry));
-			await this.#superblock.update({ checkpointLSN: this.#wal.tailLSN, clean: true, mapDigest: fresh.value });
-			return;
+			mapDigest = await digestOf(layer, this.#sizeBytes);
 		}
-		await this.#superblock.update({ checkpointLSN: this.#wal.tailLSN, clean: true, mapDigest: this.#digest.value });
+		await this.#superblock.update({ checkpointLSN: this.#wal.tailLSN, clean: true, mapDigest });
 	}
 
 	async #resize(sizeBytes: number): Promise<void> {
@@ -385,7 +392,7 @@ export class Volume implements BlockDevice {
 		const command = this.#writer.take();
 		// The limit is above what all sessions together may have; a caller beyond it is told to come back like one that meets a full disk.
 		if (command === undefined) return later(completion, 'noSpace');
-		this.#running++;
+		this.#running.begin();
 		command.isZero = isZero;
 		command.offsetBytes = offsetBytes;
 		command.lengthBytes = lengthBytes;
@@ -402,7 +409,7 @@ export class Volume implements BlockDevice {
 		}
 		const { completion, outcome } = command;
 		this.#writer.give(command);
-		this.#ended();
+		this.#running.end();
 		completion?.complete(outcome);
 	}
 
@@ -441,6 +448,12 @@ export class Volume implements BlockDevice {
 		if (this.#writer.waiting === 0) return;
 		if (this.#index.active.isEmpty && !this.#flusher.isRunning) this.#outOfSpace();
 		else this.#flusher.kick();
+	}
+
+	/** A burst has passed: flush it, and give back the log's files that it took. */
+	async #becomeQuiet(): Promise<void> {
+		await this.#flusher.flush();
+		if (this.#index.active.isEmpty && !this.#isClosing) this.#wal.segments.trim(this.#tuning.walSegmentsQuiet);
 	}
 
 	#outOfSpace(): void {
@@ -483,15 +496,5 @@ export class Volume implements BlockDevice {
 
 	#isInside(offsetBytes: number, lengthBytes: number): boolean {
 		return offsetBytes >= 0 && offsetBytes + lengthBytes <= this.#sizeBytes;
-	}
-
-	#countRead(bytes: number): void {
-		this.#counts.readCommands++;
-		this.#counts.readBytes += bytes;
-	}
-
-	#ended(): void {
-		this.#running--;
-		if (this.#running === 0) this.#whenIdle?.();
 	}
 }

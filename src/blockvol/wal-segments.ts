@@ -249,7 +249,10 @@ export class WalSegments {
 
 	async #makeSpare(): Promise<void> {
 		// A removal goes by name: the name may be the one that this spare gets.
-		await this.#removing;
+		for (let seen: Promise<void> | undefined; seen !== this.#removing;) {
+			seen = this.#removing;
+			await seen;
+		}
 		const sequence = this.#nextSequence;
 		const path = `${this.#directory}/${segmentName(sequence * this.#segmentUnits)}`;
 		// One that has the name already must be the one: a rename would put another in its place.

@@ -97,7 +97,7 @@ export class Writer {
 		const step = this.#line.length === 0 ? this.#advance(command) : 'noRoom';
 		if (step === 'full') {
 			// Never before the call has returned.
-			queueMicrotask(() => refuseFull(command));
+			queueMicrotask(() => this.#refuseFull(command));
 		} else if (step === 'noRoom') {
 			this.#own(command);
 			this.#line.push(command);
@@ -114,7 +114,7 @@ export class Writer {
 			const step = this.#advance(first);
 			if (step === 'noRoom') break;
 			this.#line.shift();
-			if (step === 'full') refuseFull(first);
+			if (step === 'full') this.#refuseFull(first);
 			else this.#keepWaiting(first);
 		}
 		this.#isServing = false;
@@ -373,16 +373,17 @@ export class Writer {
 		);
 	}
 
+	/** Parts of it may have been written; what is refused is the rest. */
+	#refuseFull(command: WriteCommand): void {
+		if (command.directChecksums !== undefined) this.#endDirect(command);
+		command.outcome = 'noSpace';
+		command.endIfDone();
+	}
+
 	#overlapsDirect(first: number, end: number): boolean {
 		for (const span of this.#direct) if (span.first < end && span.end > first) return true;
 		return false;
 	}
-}
-
-/** Parts of it may have been written; what is refused is the rest. */
-function refuseFull(command: WriteCommand): void {
-	command.outcome = 'noSpace';
-	command.endIfDone();
 }
 
 const headerUnits = 1;
