@@ -2,7 +2,7 @@ import type { DiskFile } from '../../src/os/disk.ts';
 import { readFully } from '../../src/os/transfer.ts';
 import { slotBytes } from '../../src/blockvol/superblock.ts';
 import { VolumeFault } from '../../src/blockvol/volume-fault.ts';
-import { SimulationFailure, withinTime } from './failure.ts';
+import { messageOf, SimulationFailure, withinTime } from './failure.ts';
 import { createVolume, Life, observeDamaged } from './life.ts';
 import { unreadable } from './model.ts';
 import { Random, seedOf } from './random.ts';
@@ -62,7 +62,7 @@ export async function exploreDamage(seed: number, flips: number): Promise<Damage
 				continue;
 			}
 			throw new SimulationFailure(
-				`${error instanceof Error ? error.message : String(error)}\n  seed ${seed}, flip ${flip}: ${path} byte ${position}, ${isClean ? 'after a clean stop' : 'killed'}\n  again: npx node test/simulation/reproduce.ts damage --seed ${seed}`,
+				`${messageOf(error)}\n  seed ${seed}, flip ${flip}: ${path} byte ${position}, ${isClean ? 'after a clean stop' : 'killed'}\n  again: npx node test/simulation/reproduce.ts damage --seed ${seed}`,
 				{
 					cause: error,
 				},

@@ -15,3 +15,7 @@ export async function withinTime<T>(work: Promise<T>, what: string, timeoutMs = 
 		clearTimeout(timer);
 	}
 }
+
+export function messageOf(error: unknown): string {
+	return error instanceof Error ? error.message : String(error);
+}

@@ -1,7 +1,7 @@
 import { checkVolume } from '../../src/blockvol/check.ts';
 import type { Outcome } from '../../src/blockvol/block-device.ts';
 import { VolumeFault } from '../../src/blockvol/volume-fault.ts';
-import { SimulationFailure, withinTime } from './failure.ts';
+import { messageOf, SimulationFailure, withinTime } from './failure.ts';
 import { createVolume, Life } from './life.ts';
 import type { Ending, VolumeModel } from './model.ts';
 import type { Fault, Operation } from './operation.ts';
@@ -33,6 +33,8 @@ interface Illness {
 	readonly fault: Fault;
 	/** Every later operation of that kind on the same file fails too, until the disk is healed. */
 	readonly stays: boolean;
+	/** After it every tenth read returns something wrong, until the disk is healed. */
+	readonly lies?: boolean;
 	/** The engine must not notice. */
 	readonly harmless: boolean;
 }
@@ -88,12 +90,13 @@ class FaultRun {
 			this.#isLegal(outcome, step),
 		);
 		const healthy = this.#life(disk, well, await createVolume(disk, well, this.#setting), random.branch());
+		const lies = random.branch();
 		let count = 0;
 		disk.faultRule = (operation) => {
 			if (!operation.path.startsWith(ill)) return undefined;
 			operations.push(operation);
 			const isStruck = count++ === at || (this.#illness?.stays === true && this.#isAgain(operation));
-			if (!isStruck) return undefined;
+			if (!isStruck) return this.#struck !== undefined && this.#illness?.lies === true ? drawLie(operation, lies) : undefined;
 			this.#struck ??= operation;
 			return this.#illness?.fault;
 		};
@@ -231,6 +234,7 @@ function illnesses(operation: Operation): Illness[] {
 				error('EIO', true),
 				short(7),
 				{ name: 'misdirected', fault: { kind: 'misdirected', byBytes: 4096 }, stays: false, harmless: false },
+				{ name: 'lies from now on', fault: { kind: 'misdirected', byBytes: -4096 }, stays: false, lies: true, harmless: false },
 				{ name: 'flipped bit', fault: { kind: 'flippedBit', byteIndex: seedOf(operation.number), bit: 3 }, stays: false, harmless: false },
 			];
 		case 'write':
@@ -243,6 +247,12 @@ function illnesses(operation: Operation): Illness[] {
 		default:
 			return [error('EIO', false), error('EIO', true)];
 	}
+}
+
+function drawLie(operation: Operation, random: Random): Fault | undefined {
+	if ((operation.kind !== 'read' && operation.kind !== 'tryRead') || !random.chance(0.1)) return undefined;
+	if (random.chance(0.5)) return { kind: 'misdirected', byBytes: random.pick([-4096, -512, 512, 4096, 65536]) };
+	return { kind: 'flippedBit', byteIndex: random.next(), bit: random.below(8) };
 }
 
 async function guarded(exploration: FaultExploration, path: readonly number[], what: string, work: () => Promise<void>): Promise<void> {
@@ -259,8 +269,4 @@ async function guarded(exploration: FaultExploration, path: readonly number[], w
 			},
 		);
 	}
-}
-
-function messageOf(error: unknown): string {
-	return error instanceof Error ? error.message : String(error);
 }

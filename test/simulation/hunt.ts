@@ -1,5 +1,6 @@
 import { agreeOnSequences } from './agreement.ts';
 import { exploreDamage } from './damage.ts';
+import { messageOf } from './failure.ts';
 import { exploreFaults } from './faults.ts';
 import { explore } from './power-loss.ts';
 
@@ -21,7 +22,7 @@ for (let seed = 1; seed <= rounds; seed++) {
 		try {
 			await lane.round(seed);
 		} catch (error) {
-			console.log(JSON.stringify({ test: lane.test, round: seed, why: error instanceof Error ? error.message : String(error) }));
+			console.log(JSON.stringify({ test: lane.test, round: seed, why: messageOf(error) }));
 			process.exit(1);
 		}
 	}

@@ -62,11 +62,11 @@ export class VolumeModel {
 	readonly #commands: Command[] = [];
 	readonly #flushes: Flush[] = [];
 	readonly #resizes: Resize[] = [];
-	readonly #atomicBytes: number;
+	readonly atomicBytes: number;
 
 	constructor(sizeBytes: number, atomicBytes: number, base?: Int32Array) {
 		this.blocks = sizeBytes / sectorBytes;
-		this.#atomicBytes = atomicBytes;
+		this.atomicBytes = atomicBytes;
 		this.#base = base ?? new Int32Array(this.blocks);
 		this.#resizes.push({ sizeBytes, submittedAt: initially, completedAt: initially });
 	}
@@ -84,7 +84,7 @@ export class VolumeModel {
 			fua,
 			submittedAt: ++this.#clock,
 			completedAt: Infinity,
-			atomic: writeNumber !== 0 && lengthBytes <= this.#atomicBytes,
+			atomic: writeNumber !== 0 && lengthBytes <= this.atomicBytes,
 		};
 		this.#commands.push(command);
 		for (let block = command.firstBlock; block < command.firstBlock + command.blocks; block++) (this.#history[block] ??= []).push(command);
@@ -161,7 +161,7 @@ export class VolumeModel {
 	 * `kill -9` all that was unsynced still is, and of what was under way is settled whether it is there.
 	 */
 	next(observed: Int32Array, at: number, ending: Ending): VolumeModel {
-		const next = new VolumeModel(observed.length * sectorBytes, this.#atomicBytes, ending === 'killed' ? this.#base : observed);
+		const next = new VolumeModel(observed.length * sectorBytes, this.atomicBytes, ending === 'killed' ? this.#base : observed);
 		if (ending === 'powerLost') return next;
 		next.#clock = at + 1;
 		const seen = this.#seen(observed, at);

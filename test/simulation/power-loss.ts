@@ -1,5 +1,5 @@
 import { checkVolume } from '../../src/blockvol/check.ts';
-import { SimulationFailure, withinTime } from './failure.ts';
+import { messageOf, SimulationFailure, withinTime } from './failure.ts';
 import { createVolume, Life, type Numbers } from './life.ts';
 import type { Ending, Moment } from './model.ts';
 import type { Operation } from './operation.ts';
@@ -141,7 +141,7 @@ class Explorer {
 					? `step ${life.step}, no crash yet`
 					: `crash (${crash.moment.ending}) at step ${crash.step}, before operation ${crash.operation.number} (${crash.operation.kind} ${crash.operation.path} at ${crash.operation.positionBytes}, ${crash.operation.lengthBytes} bytes)`;
 			const path = crash === undefined ? '' : ` --path ${crash.path.join('/')}`;
-			const text = error instanceof Error ? error.message : String(error);
+			const text = messageOf(error);
 			throw new SimulationFailure(
 				`${text}\n  seed ${seed}, ${where}, step ${life.step} of the life after it\n  again: npx node test/simulation/reproduce.ts power-loss --seed ${seed} --steps ${steps} --depth ${depth}${path}`,
 				{ cause: error },
