@@ -70,7 +70,9 @@ export class FlushBatch {
 			const segment = wal.segments.segmentOf(run.location);
 			await readFully(segment.file, this.#buffer.subarray(run.bufferAt, run.bufferAt + run.bytes), wal.segments.positionOf(run.location));
 		}
-		for (let at = 0; at < this.#entries.length; at++) await this.#verify(at, frozen, wal);
+		for (let at = 0; at < this.#entries.length; at++) {
+			if (!this.#matches(at, frozen)) await this.#readAgain(at, frozen, wal);
+		}
 		const writes = await this.#write(frozen, layer);
 		return { reads: this.#runs.length, writes };
 	}
@@ -92,14 +94,16 @@ export class FlushBatch {
 		return this.#buffer.subarray(from, from + pageBytes);
 	}
 
+	#matches(at: number, frozen: Generation): boolean {
+		return pageChecksum(this.#page(at)) === frozen.checksumOf(this.#entries[at] as number);
+	}
+
 	/** A page that does not match is read once more: a misread here would become permanent. */
-	async #verify(at: number, frozen: Generation, wal: Wal): Promise<void> {
+	async #readAgain(at: number, frozen: Generation, wal: Wal): Promise<void> {
 		const entry = this.#entries[at] as number;
-		const page = this.#page(at);
-		if (pageChecksum(page) === frozen.checksumOf(entry)) return;
 		const location = frozen.locationOf(entry);
-		await readFully(wal.segments.segmentOf(location).file, page, wal.segments.positionOf(location));
-		if (pageChecksum(page) === frozen.checksumOf(entry)) return;
+		await readFully(wal.segments.segmentOf(location).file, this.#page(at), wal.segments.positionOf(location));
+		if (this.#matches(at, frozen)) return;
 		throw new VolumeFault(`page ${frozen.pageOf(entry)} is damaged in the write-ahead log (LSN ${location})`);
 	}
 

@@ -27,7 +27,7 @@ export const limits = {
 export interface Tuning {
 	/** WAL segments, spares included, that a volume may keep (held ones not counted). At least 3. */
 	walSegmentsMax: number;
-	/** So many files of the log stay when a volume has been quiet and everything is flushed. */
+	/** So many files of the log a volume that is written has when it is quiet: more are removed, missing ones are made, so that the next burst need not wait for zeros. */
 	walSegmentsQuiet: number;
 	/** The flusher starts when this much of the log lies behind the checkpoint. */
 	flushStartBytes: number;
@@ -53,8 +53,8 @@ export interface Tuning {
 
 export const defaultTuning: Tuning = {
 	walSegmentsMax: 32,
-	walSegmentsQuiet: 4,
-	flushStartBytes: 512 * 1024 * 1024,
+	walSegmentsQuiet: 8,
+	flushStartBytes: 256 * 1024 * 1024,
 	flushStartPages: 128 * 1024,
 	flushIdleMs: 2000,
 	dirtyPagesMax: 512 * 1024,

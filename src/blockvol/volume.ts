@@ -450,10 +450,10 @@ export class Volume implements BlockDevice {
 		else this.#flusher.kick();
 	}
 
-	/** A burst has passed: flush it, and give back the log's files that it took. */
+	/** A burst has passed: flush it, and have as much log at hand as the next one is given. */
 	async #becomeQuiet(): Promise<void> {
 		await this.#flusher.flush();
-		if (this.#index.active.isEmpty && !this.#isClosing) this.#wal.segments.trim(this.#tuning.walSegmentsQuiet);
+		if (this.#index.active.isEmpty && !this.#isClosing && this.#fault === undefined) this.#wal.segments.keep(this.#tuning.walSegmentsQuiet);
 	}
 
 	#outOfSpace(): void {

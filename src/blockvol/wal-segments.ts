@@ -183,6 +183,39 @@ export class WalSegments {
 		this.prepareSpare();
 	}
 
+	/** Brings the number of files to what a quiet volume has. */
+	keep(files: number): void {
+		this.trim(files);
+		this.stock(files);
+	}
+
+	/** Makes free files until there are so many of all; stops early when a spare is needed, the log closes or the file system is full. */
+	stock(files: number): void {
+		if (this.#preparing !== undefined || this.#stopped || this.files >= files) return;
+		const newest = Math.max(this.#nextSequence, ...this.#free.map(({ path }) => this.#sequenceOf(path)), ...this.#spares.keys());
+		const path = this.#pathOf(newest + 1);
+		this.#preparing = createZeroFilled(this.#disk, path, this.#segmentBytes)
+			.then((file) => {
+				this.#free.push({ path, file });
+			})
+			.catch((error: unknown) => {
+				if (errorCode(error) !== 'ENOSPC') this.#owner.segmentsFailed('a segment of the write-ahead log could not be made ready', error);
+			})
+			.finally(() => {
+				this.#preparing = undefined;
+				if (this.#spares.size === 0) this.prepareSpare();
+				else if (this.#free.some((free) => free.path === path)) this.stock(files);
+			});
+	}
+
+	#pathOf(sequence: number): string {
+		return `${this.#directory}/${segmentName(sequence * this.#segmentUnits)}`;
+	}
+
+	#sequenceOf(path: string): number {
+		return firstLSNOf(path.slice(path.lastIndexOf('/') + 1)) / this.#segmentUnits;
+	}
+
 	/** Removes free files until so many are left of all, held ones not counted. */
 	trim(filesMax: number): void {
 		while (this.#needed() + this.#spares.size + this.#making + this.#free.length > filesMax) {
@@ -254,7 +287,7 @@ export class WalSegments {
 			await seen;
 		}
 		const sequence = this.#nextSequence;
-		const path = `${this.#directory}/${segmentName(sequence * this.#segmentUnits)}`;
+		const path = this.#pathOf(sequence);
 		// One that has the name already must be the one: a rename would put another in its place.
 		const [free] = this.#free.splice(
 			Math.max(

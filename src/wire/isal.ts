@@ -7,7 +7,7 @@ import koffi from 'koffi';
 export const isalCrc32c: ((data: Uint8Array, seed: number) => number) | undefined = load();
 
 function load(): ((data: Uint8Array, seed: number) => number) | undefined {
-	let library: koffi.IKoffiLib;
+	let library: ReturnType<typeof koffi.load>;
 	try {
 		library = koffi.load('libisal.so.2');
 	} catch {

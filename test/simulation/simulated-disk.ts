@@ -283,7 +283,8 @@ export class SimulatedDisk implements Disk {
 	/** Takes space, all of it or as much as is left. Returns the bytes of the range that fit. */
 	admit(inode: SimulatedInode, positionBytes: number, lengthBytes: number): number {
 		if (this.quotaBytes === Infinity) return lengthBytes;
-		const free = this.quotaBytes - this.usedBytes;
+		// A disk that is over its quota (the quota came later) still takes what needs no space.
+		const free = Math.max(0, this.quotaBytes - this.usedBytes);
 		let fits = lengthBytes;
 		while (fits > 0 && inode.content.missingBytes(positionBytes, fits) > free) {
 			const end = Math.floor((positionBytes + fits - 1) / 4096) * 4096;
