@@ -15,6 +15,7 @@ import { IscsiListener } from './iscsi/listener.ts';
 import type { TargetRegistry } from './iscsi/registry.ts';
 import { errorCode } from './os/disk.ts';
 import { FileDisk } from './os/file-disk.ts';
+import { busyPoll } from './wire/busy-poll.ts';
 import type { Logger } from './os/logger.ts';
 import { MemoryBudget } from './os/memory-budget.ts';
 
@@ -42,6 +43,8 @@ export interface ApplianceOptions {
 	readonly adminTlsKeyFile?: string | undefined;
 	/** Verifies every volume on disk before it is served, clean stop or not. */
 	readonly forceCheck?: boolean;
+	/** How long the event loop stays awake after each arrival, microseconds; 0 is off. */
+	readonly busyPollUs?: number;
 	readonly budgetBytes?: number;
 	readonly drainMs?: number;
 }
@@ -161,6 +164,7 @@ export class Appliance {
 
 		const targets = new Targets(configuration, volumes, options.demo === true);
 		const budget = new MemoryBudget(options.budgetBytes ?? budgetBytesDefault);
+		busyPoll.configure(options.busyPollUs ?? 0);
 		const portal = this.#parts.portal({ registry: targets, budget, log: options.log });
 		await this.#listenIscsi(portal);
 		const operations = new ApplianceOperations({

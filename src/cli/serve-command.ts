@@ -19,6 +19,8 @@ export interface ServeSettings {
 	readonly adminTlsCertFile: string | undefined;
 	readonly adminTlsKeyFile: string | undefined;
 	readonly forceCheck: boolean;
+	/** Microseconds; 0 is off. */
+	readonly busyPollUs: number;
 	readonly log: Logger;
 }
 
@@ -49,6 +51,7 @@ interface ServeFlags {
 	adminTlsCert?: string;
 	adminTlsKey?: string;
 	forceCheck?: boolean;
+	busyPoll: string;
 	logLevel: string;
 }
 
@@ -67,6 +70,11 @@ export function serveCommand(makeServer: MakeServer): Command {
 		.option('--admin-token-file <path>', 'token that --admin asks for')
 		.option('--admin-tls-cert <path>', 'certificate of --admin, PEM')
 		.option('--admin-tls-key <path>', 'key of --admin, PEM')
+		.option(
+			'--busy-poll <us>',
+			`stay awake so many microseconds after each request, 0 to ${busyPollUsMax}: lower latency for a busy core`,
+			'0',
+		)
 		.option('--force-check', 'verify every volume on disk before it is served')
 		.addOption(
 			new Option('--log-level <level>', 'least severe messages logged to stderr')
@@ -99,6 +107,7 @@ async function serve(flags: ServeFlags, makeServer: MakeServer): Promise<void> {
 		adminTlsCertFile: flags.adminTlsCert,
 		adminTlsKeyFile: flags.adminTlsKey,
 		forceCheck: flags.forceCheck === true,
+		busyPollUs: busyPollUs(flags.busyPoll),
 		log,
 	});
 	const asked = stopAsked(log);
@@ -112,6 +121,15 @@ async function serve(flags: ServeFlags, makeServer: MakeServer): Promise<void> {
 	log.info({}, 'stopped');
 	if (unclosed.length > 0)
 		throw new UsageError(`Not closed properly: ${unclosed.join(', ')}; the next start recovers them.`, 'unavailable');
+}
+
+/** The longest that --busy-poll takes: above it the process would hardly ever sleep. */
+const busyPollUsMax = 1000;
+
+function busyPollUs(text: string): number {
+	const us = /^\d{1,4}$/.test(text) ? Number(text) : NaN;
+	if (us >= 0 && us <= busyPollUsMax) return us;
+	throw new UsageError(`--busy-poll takes microseconds from 0 to ${busyPollUsMax}, not ${text}.`);
 }
 
 /** Resolves at the first SIGTERM or SIGINT. The second ends the process at once, as the signal itself would. */

@@ -1,4 +1,5 @@
 import net from 'node:net';
+import { busyPoll } from './busy-poll.ts';
 import { Transmitter, type Outlet, type TransmitterOwner } from './transmitter.ts';
 
 const receiveBufferBytes = 512 * 1024;
@@ -131,6 +132,7 @@ export class WireSocket implements Outlet {
 	#arrived(length: number): boolean {
 		this.heard = true;
 		this.bytesReceived += length;
+		busyPoll.arrived();
 		if (this.#ending || this.#closed) return true;
 		if (this.#paused) {
 			// A read that was under way when we paused.
