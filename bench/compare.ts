@@ -95,15 +95,14 @@ async function runAll(): Promise<void> {
 }
 
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(130));
-let failure: unknown = undefined;
 try {
 	await runAll();
 } catch (error) {
-	failure = error;
 	await running[0]?.kill().catch(() => undefined);
+	throw error;
+} finally {
+	await rm(folder, { recursive: true, force: true });
 }
-await rm(folder, { recursive: true, force: true });
-if (failure !== undefined) throw failure;
 
 const table = markdown(cells);
 console.log(`\n${table}`);

@@ -165,9 +165,9 @@ export class SuperblockFile {
 		try {
 			const found = await Promise.all([readSlot(file, 0), readSlot(file, 1)]);
 			const valid = found.filter((slot) => typeof slot !== 'string');
+			const faults = found.filter((slot) => typeof slot === 'string');
 			const newest = valid.sort((a, b) => b.sequence - a.sequence)[0];
-			if (newest === undefined)
-				throw new VolumeFault(`the superblock is corrupt (slot 0: ${String(found[0])}; slot 1: ${String(found[1])})`);
+			if (newest === undefined) throw new VolumeFault(`the superblock is corrupt (slot 0: ${faults[0]}; slot 1: ${faults[1]})`);
 			return new SuperblockFile(file, newest);
 		} catch (error) {
 			await file.close();

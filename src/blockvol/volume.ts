@@ -5,7 +5,7 @@ import { allocationFrom } from './allocation.ts';
 import { later, writeBytesMax, type Allocation, type BlockDevice, type Completion, type Outcome } from './block-device.ts';
 import { Flusher } from './flusher.ts';
 import type { Layer } from './layer.ts';
-import { atomicBytes, defaultTuning, pageBytes, sizeBytesFault, tuningFault, unitBytes, type Tuning } from './limits.ts';
+import { atomicBytes, defaultTuning, sizeBytesFault, tuningFault, unitBytes, type Tuning } from './limits.ts';
 import { RunningDigest } from './map-digest.ts';
 import { PageIndex } from './page-index.ts';
 import { QuietTimer } from './quiet-timer.ts';
@@ -350,11 +350,10 @@ export class Volume implements BlockDevice {
 	}
 
 	async #stamp(): Promise<void> {
-		const { layer } = this.#index;
 		let mapDigest = this.#digest.value;
 		if (mapDigest === undefined) {
 			// An unclean start made it unknown: count anew what the map holds.
-			mapDigest = await digestOf(layer, this.#sizeBytes);
+			mapDigest = await digestOf(this.#index.layer, this.#sizeBytes);
 		}
 		await this.#superblock.update({ checkpointLSN: this.#wal.tailLSN, clean: true, mapDigest });
 	}

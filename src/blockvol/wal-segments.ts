@@ -269,7 +269,7 @@ export class WalSegments {
 
 	#oldestNeeded(): number {
 		let oldest = this.#checkpointLSN;
-		for (const hold of [...this.holds]) {
+		for (const hold of this.holds.slice()) {
 			if ((this.#checkpointLSN - hold.fromLSN) * unitBytes > hold.budgetBytes) {
 				this.holds.splice(this.holds.indexOf(hold), 1);
 				this.#owner.holdBroken(hold);

@@ -96,7 +96,8 @@ export class MemoryDevice implements BlockDevice {
 	async allocation(offsetBytes: number, extentsMax: number): Promise<Allocation> {
 		const outcome = this.#begin('read', offsetBytes, this.blockSize, false);
 		const extents: Allocation['extents'] = [];
-		for (let at = offsetBytes; outcome === 'good' && at < this.#sizeBytes;) {
+		if (outcome !== 'good') return { outcome, extents };
+		for (let at = offsetBytes; at < this.#sizeBytes;) {
 			const isMapped = this.#pages.has(Math.floor(at / pageBytes));
 			const lengthBytes = pageBytes - (at % pageBytes);
 			const last = extents.at(-1);
