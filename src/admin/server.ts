@@ -1,5 +1,5 @@
 import swagger from '@fastify/swagger';
-import fastify, { type FastifyInstance } from 'fastify';
+import fastify, { type FastifyInstance, type FastifyReply } from 'fastify';
 import { jsonSchemaTransform, serializerCompiler, validatorCompiler } from 'fastify-type-provider-zod';
 import type { Server } from 'node:http';
 import type { Logger } from '../os/logger.ts';
@@ -29,7 +29,12 @@ export class AdminServer {
 	}
 
 	static async create(options: AdminServerOptions): Promise<AdminServer> {
-		const app = fastify({ logger: false, bodyLimit: bodyBytesMax, routerOptions: { maxParamLength: 1024 } });
+		// Addresses that cannot be read are refused before the error handler below is reached.
+		const answerError = (error: Error, _request: unknown, reply: FastifyReply): void => {
+			const { status, body } = errorAnswer(error);
+			reply.code(status).send(body);
+		};
+		const app = fastify({ logger: false, bodyLimit: bodyBytesMax, routerOptions: { maxParamLength: 1024 }, frameworkErrors: answerError });
 		app.setValidatorCompiler(validatorCompiler);
 		app.setSerializerCompiler(serializerCompiler);
 		app.removeContentTypeParser('text/plain');

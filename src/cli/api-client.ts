@@ -119,14 +119,20 @@ export class ApiClient {
 				},
 			);
 		}
-		return new ApiError(`The connection to ${this.#place} failed (${code === '' ? error.message : code}).`, 0, { cause: error });
+		return new ApiError(
+			`The connection to ${this.#place} failed (${code === '' ? error.message : code}): is it the address of blockport's administration?`,
+			0,
+			{ cause: error },
+		);
 	}
 }
 
 function parseHost(host: string): URL {
-	const text = /^https?:\/\//.test(host) ? host : `http://${host}`;
-	if (!URL.canParse(text)) throw new UsageError(`--host takes a URL such as http://127.0.0.1:9260, not ${JSON.stringify(host)}.`);
-	return new URL(text);
+	const text = /^[a-z][a-z\d+.-]*:\/\//i.test(host) ? host : `http://${host}`;
+	const url = URL.canParse(text) ? new URL(text) : undefined;
+	if (url === undefined || !/^https?:$/.test(url.protocol) || url.pathname !== '/')
+		throw new UsageError(`--host takes a URL such as http://127.0.0.1:9260, not ${JSON.stringify(host)}.`);
+	return url;
 }
 
 function readToken(path: string | undefined): string | undefined {

@@ -182,6 +182,18 @@ test('a name of 223 bytes, all of them escaped, fits into a path', async (t) => 
 	t.deepEqual(operations.calls, [['allow', 'é'.repeat(111), ':'.repeat(223)]]);
 });
 
+test('an address that cannot be read, or is too long: an error like every other', async (t) => {
+	const { call } = await serve(t);
+	for (const [name, status] of [
+		['%zz', 400],
+		['a'.repeat(3000), 414],
+	] as const) {
+		const refused = await call('GET', `/v1/volumes/${name}`);
+		t.is(refused.status, status);
+		t.like(refused.body, { error: { code: 'invalid' } });
+	}
+});
+
 test('a body that is not what the route takes: 400, one sentence, nothing done', async (t) => {
 	const { operations, call } = await serve(t);
 	for (const body of [

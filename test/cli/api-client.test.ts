@@ -66,7 +66,8 @@ test('nobody there, a hang-up and what is no HTTP are one sentence each', async 
 });
 
 test('a host that is no URL and a token file that cannot be read are usage errors', (t) => {
-	t.throws(() => new ApiClient({ dataDir: '.', host: 'http://' }), { instanceOf: UsageError, message: /--host takes a URL/ });
+	for (const host of ['http://', 'ftp://x', '127.0.0.1:99999', 'http://127.0.0.1:9260/elsewhere'])
+		t.throws(() => new ApiClient({ dataDir: '.', host }), { instanceOf: UsageError, message: /--host takes a URL/ }, host);
 	t.throws(() => new ApiClient({ dataDir: '.', host: 'localhost', tokenFile: '/nowhere/token' }), {
 		instanceOf: UsageError,
 		message: /ENOENT/,
