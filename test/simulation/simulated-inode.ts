@@ -134,10 +134,25 @@ export class SimulatedInode {
 		if (change.kind === 'truncate' || (change.kind === 'write' && change.positionBytes + change.data.length > this.#durable.sizeBytes)) {
 			this.#limboSizeBytes = this.#visible.sizeBytes;
 		}
-		for (const sector of sectorsOf(change, this.#visible.sizeBytes)) {
+		for (const sector of this.#sectorsOf(change)) {
 			const data = new Uint8Array(sectorBytes);
 			this.#visible.read(data, sector * sectorBytes);
 			this.#limbo.set(sector, data);
+		}
+	}
+
+	/** The sectors in which a change may differ from what is durable: of a hole only those that held something. */
+	*#sectorsOf(change: Change): Generator<number> {
+		if (change.kind === 'truncate') return;
+		if (change.kind === 'write') {
+			yield* sectorsBetween(change.positionBytes, change.positionBytes + change.data.length);
+			return;
+		}
+		const end = change.positionBytes + change.lengthBytes;
+		let data = this.#durable.nextData(change.positionBytes);
+		while (data !== undefined && data.startBytes < end) {
+			yield* sectorsBetween(data.startBytes, Math.min(data.endBytes, end));
+			data = this.#durable.nextData(data.endBytes);
 		}
 	}
 
@@ -145,8 +160,9 @@ export class SimulatedInode {
 	#leaveLimbo(change: Change): void {
 		if (change.kind === 'truncate' || this.#durable.sizeBytes >= (this.#limboSizeBytes ?? Infinity)) this.#limboSizeBytes = undefined;
 		if (this.#limbo.size === 0) return;
-		if (change.kind === 'write') for (const sector of sectorsOf(change, 0)) this.#limbo.delete(sector);
-		else {
+		if (change.kind === 'write') {
+			for (const sector of sectorsBetween(change.positionBytes, change.positionBytes + change.data.length)) this.#limbo.delete(sector);
+		} else {
 			const start = change.kind === 'punch' ? change.positionBytes : change.sizeBytes;
 			const end = change.kind === 'punch' ? start + change.lengthBytes : Infinity;
 			for (const sector of this.#limbo.keys()) {
@@ -203,9 +219,6 @@ function drawSize(sizes: readonly number[], temper: Temper, random: Random, file
 	return random.pick(sizes);
 }
 
-function* sectorsOf(change: Change, sizeBytes: number): Generator<number> {
-	if (change.kind === 'truncate') return;
-	const length = change.kind === 'write' ? change.data.length : Math.min(change.lengthBytes, Math.max(0, sizeBytes - change.positionBytes));
-	const end = Math.ceil((change.positionBytes + length) / sectorBytes);
-	for (let sector = Math.floor(change.positionBytes / sectorBytes); sector < end; sector++) yield sector;
+function* sectorsBetween(startBytes: number, endBytes: number): Generator<number> {
+	for (let sector = Math.floor(startBytes / sectorBytes); sector * sectorBytes < endBytes; sector++) yield sector;
 }
