@@ -12,6 +12,8 @@ export class Chunk implements Completion {
 	capacity = 0;
 	/** Whether the memory came from the session's share for solicited data. */
 	solicited = false;
+	/** Whether it counts in the share for unsolicited data, too. */
+	unsolicited = false;
 	receivedBytes = 0;
 	/** Taken from the pool when the first bytes must be kept. */
 	buffer: Buffer | undefined;
@@ -38,6 +40,7 @@ export function acquireChunk(task: IscsiTask, start: number, size: number, capac
 	chunk.size = size;
 	chunk.capacity = capacity;
 	chunk.solicited = solicited;
+	chunk.unsolicited = false;
 	return chunk;
 }
 

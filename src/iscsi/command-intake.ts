@@ -1,3 +1,4 @@
+import { copiedBytesMax } from '../blockvol/block-device.ts';
 import type { BudgetWaiter } from '../os/memory-budget.ts';
 import { status } from '../scsi/task.ts';
 import { acquireChunk } from './chunk.ts';
@@ -15,6 +16,8 @@ export class CommandIntake implements BudgetWaiter {
 	#waiting: IscsiTask | undefined;
 	#waitingBytes = 0;
 	#waitingSize = 0;
+	#waitingFor: 'share' | 'budget' = 'budget';
+	#isShared = false;
 
 	constructor(connection: Connection) {
 		this.#connection = connection;
@@ -75,12 +78,16 @@ export class CommandIntake implements BudgetWaiter {
 	/**
 	 * Memory for the data that comes unasked; `bytes` of it. If there is none the connection is not read until there is, but only if it holds no memory that
 	 * further reading would free: otherwise all connections could wait for each other, and TASK SET FULL says it instead.
+	 *
+	 * A short write whose data comes with its command holds memory for one PDU of the connection; anything else counts in a share of its own.
 	 */
 	admit(task: IscsiTask, bytes: number): void {
 		const { plan, statistics } = this.#connection;
 		const size = firstChunkBytes(task, bytes, plan.chunkBytes);
-		if (plan.budget.tryTake(size)) this.#admitted(task, size, size);
-		else if (size > bytes && plan.budget.tryTake(bytes)) this.#admitted(task, size, bytes);
+		const isShared = task.unsolicitedOpen || size > copiedBytesMax;
+		// Of the share only what comes unasked: the rest of the chunk stands in line with what R2Ts solicit.
+		if (!isShared && this.#tryTake(size, isShared)) this.#admitted(task, size, size, isShared);
+		else if ((isShared || size > bytes) && this.#tryTake(bytes, isShared)) this.#admitted(task, size, bytes, isShared);
 		else if (this.#holdsIncomplete()) {
 			statistics.taskSetFull++;
 			task.scsi.status = status.taskSetFull;
@@ -89,27 +96,48 @@ export class CommandIntake implements BudgetWaiter {
 			this.#waiting = task;
 			this.#waitingBytes = bytes;
 			this.#waitingSize = size;
-			if (plan.budget.take(bytes, this)) this.granted();
+			this.#waitingFor = isShared ? 'share' : 'budget';
+			this.#isShared = isShared;
+			if ((isShared ? plan.unsolicited : plan.budget).take(bytes, this)) this.granted();
 		}
 	}
 
 	granted(): void {
+		if (this.#waitingFor === 'share') {
+			this.#waitingFor = 'budget';
+			if (!this.#connection.plan.budget.take(this.#waitingBytes, this)) return;
+		}
 		const task = this.#waiting!;
 		this.#waiting = undefined;
-		this.#admitted(task, this.#waitingSize, this.#waitingBytes);
+		this.#admitted(task, this.#waitingSize, this.#waitingBytes, this.#isShared);
 		this.#connection.resume();
 	}
 
 	/** The task ends, or all do. */
 	forget(task: IscsiTask): void {
 		if (this.#waiting !== task) return;
-		this.#connection.plan.budget.forget(this);
+		const { plan } = this.#connection;
+		if (this.#waitingFor === 'share') plan.unsolicited.forget(this);
+		else {
+			plan.budget.forget(this);
+			if (this.#isShared) plan.unsolicited.give(this.#waitingBytes);
+		}
 		this.#waiting = undefined;
 		this.#connection.resume();
 	}
 
-	#admitted(task: IscsiTask, size: number, capacity: number): void {
-		task.chunks.push(acquireChunk(task, 0, size, capacity, false));
+	#tryTake(bytes: number, isShared: boolean): boolean {
+		const { plan } = this.#connection;
+		if (isShared && !plan.unsolicited.tryTake(bytes)) return false;
+		if (plan.budget.tryTake(bytes)) return true;
+		if (isShared) plan.unsolicited.give(bytes);
+		return false;
+	}
+
+	#admitted(task: IscsiTask, size: number, capacity: number, isShared: boolean): void {
+		const chunk = acquireChunk(task, 0, size, capacity, false);
+		chunk.unsolicited = isShared;
+		task.chunks.push(chunk);
 	}
 
 	#holdsIncomplete(): boolean {

@@ -59,6 +59,7 @@ export function memoryGranted(task: IscsiTask, bytes: number): void {
 		giveMemory(task, last);
 		last.capacity = last.size;
 		last.solicited = true;
+		last.unsolicited = false;
 	} else {
 		task.chunks.push(acquireChunk(task, last === undefined ? task.handedBytes : last.end, bytes, bytes, true));
 	}
@@ -261,4 +262,5 @@ function drop(task: IscsiTask, chunk: Chunk): void {
 function giveMemory(task: IscsiTask, chunk: Chunk): void {
 	if (chunk.solicited) task.connection!.session!.grants.give(chunk.capacity);
 	else task.connection!.plan.budget.give(chunk.capacity);
+	if (chunk.unsolicited) task.connection!.plan.unsolicited.give(chunk.capacity);
 }

@@ -32,6 +32,8 @@ export const limits = {
 	readBytesAside: 4 * 1024 * 1024,
 	/** Share of the memory budget that R2Ts may solicit, over all sessions: the rest is for data that comes unasked. */
 	solicitedShare: 1 / 2,
+	/** Share for unsolicited data that is not here with its command: who announces data and keeps it back cannot have the rest. */
+	unsolicitedShare: 3 / 8,
 	/** What one session may have solicited, whatever the budget. */
 	solicitedBytesPerSession: 16 * 1024 * 1024,
 	/** From accept to full feature phase. */
@@ -41,4 +43,6 @@ export const limits = {
 	pingAnswerSeconds: 15,
 	/** A connection that holds memory for data that does not come, or does not read what we send, ends after this. */
 	stalledSeconds: 30,
+	/** The same while somebody waits for memory. */
+	stalledContendedSeconds: 5,
 } as const;

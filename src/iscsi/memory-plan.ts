@@ -8,16 +8,24 @@ const budgetBytesMin = 4 * 1024 * 1024;
 /**
  * How the iSCSI transport shares the process's memory budget.
  *
- * Data that R2Ts solicit may take limits.solicitedShare of it; what comes unasked, and reads that miss the page cache, may take all. So a connection
+ * Data that R2Ts solicit may take limits.solicitedShare of it, unsolicited data that does not come with its command limits.unsolicitedShare; short writes whose data
+ * comes with the command, and reads that miss the page cache, may take all: they go on whatever the others keep back. So a connection
  * that is not read because its unsolicited data has no memory never waits for memory that only further reading could free:
  * whoever holds memory waits for the device alone, or for data on a connection that is being read (see CommandIntake.admit).
  */
 export class MemoryPlan {
 	readonly budget: MemoryBudget;
 	readonly share: MemoryBudget;
+	/** Of the budget, what unsolicited data may hold that is not here with its command. */
+	readonly unsolicited: MemoryBudget;
 	/** One piece of a long write; a write up to this length reaches the device whole. */
 	readonly chunkBytes: number;
 	readonly sessionBytes: number;
+
+	/** Somebody waits for memory. */
+	get isContended(): boolean {
+		return this.budget.waiting > 0 || this.share.waiting > 0 || this.unsolicited.waiting > 0;
+	}
 
 	/** A budget below 4 MiB is a fault of the caller. */
 	constructor(budget: MemoryBudget) {
@@ -25,6 +33,7 @@ export class MemoryPlan {
 			throw new RangeError(`a memory budget of ${budget.limitBytes} bytes is below ${budgetBytesMin}`);
 		this.budget = budget;
 		this.share = new MemoryBudget(Math.floor(budget.limitBytes * limits.solicitedShare));
+		this.unsolicited = new MemoryBudget(Math.floor(budget.limitBytes * limits.unsolicitedShare));
 		this.chunkBytes = writeBytesMax;
 		this.sessionBytes = Math.max(this.chunkBytes, Math.min(limits.solicitedBytesPerSession, this.share.limitBytes / 2));
 	}

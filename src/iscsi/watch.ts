@@ -45,12 +45,14 @@ export class Watch {
 	#dataStalled(): boolean {
 		const connection = this.#connection;
 		if (connection.stopped) return false;
+		const { plan } = connection;
+		const secondsMax = plan.isContended ? limits.stalledContendedSeconds : limits.stalledSeconds;
 		let stalled = false;
 		for (const task of connection.session!.tasks.all()) {
 			for (const chunk of task.chunks) {
 				chunk.idleSeconds = chunk.receivedBytes === chunk.receivedBefore ? chunk.idleSeconds + 1 : 0;
 				chunk.receivedBefore = chunk.receivedBytes;
-				stalled ||= chunk.idleSeconds >= limits.stalledSeconds;
+				stalled ||= chunk.idleSeconds >= secondsMax;
 			}
 		}
 		return stalled;

@@ -298,3 +298,34 @@ test('§11.9: asked to log out, an initiator reads an asynchronous message with 
 	t.is(pdu.AsyncMessage.parameter3.get(bhs, 0), 7);
 	t.is(pdu.AsyncMessage.initiatorTaskTag.get(bhs, 0), pdu.noTag);
 });
+
+test('sessions that announce unsolicited data and keep it back do not stop the short writes of another', async (t) => {
+	const world = new World({ deviceBytes: 16 * 1024 * 1024 });
+	const hostile = await Promise.all(
+		Array.from({ length: 8 }, (_, index) => world.connect().open({}, { initiator: `iqn.2026-11.test:hostile${index}` })),
+	);
+	for (const peer of hostile) {
+		for (let tag = 1; tag <= 100; tag++) {
+			if (peer.connection.stopped || peer.destroyed !== undefined) break;
+			peer.send(peer.command({ cdb: write10(0, 2048), tag, write: 1024 * 1024, final: false, data: Buffer.alloc(4096, 1) }));
+		}
+	}
+	t.true(world.budget.usedBytes <= world.budget.limitBytes * limits.unsolicitedShare);
+	const honest = await world.connect().open();
+	honest.send(honest.command({ cdb: write10(8, 8), tag: 1, write: 4096, data: Buffer.alloc(4096, 7) }));
+	t.is((await honest.answer()).opcode, pdu.opcode.scsiResponse);
+	t.is(world.device.medium[8 * 512], 7);
+});
+
+test('who keeps memory while another waits for it has limits.stalledContendedSeconds', async (t) => {
+	const world = new World({ deviceBytes: 16 * 1024 * 1024, budgetBytes: 4 * 1024 * 1024 });
+	const holder = await world.connect().open({}, { initiator: 'iqn.2026-11.test:holder' });
+	for (let tag = 1; tag <= 6; tag++)
+		holder.send(holder.command({ cdb: write10(0, 2048), tag, write: 1024 * 1024, final: false, data: Buffer.alloc(4096, 1) }));
+	const waiter = await world.connect().open({}, { initiator: 'iqn.2026-11.test:waiter' });
+	waiter.send(waiter.command({ cdb: write10(0, 2048), tag: 1, write: 1024 * 1024, final: false, data: Buffer.alloc(4096, 2) }));
+	t.true(waiter.connection.stopped);
+	for (let second = 0; second <= limits.stalledContendedSeconds; second++) holder.connection.tick(true);
+	t.is(holder.destroyed, 'stalled');
+	t.false(waiter.connection.stopped);
+});
