@@ -3,7 +3,7 @@ export const headRoomBytes = 64;
 const tailRoomBytes = 64;
 const smallestShift = 12;
 const largestShift = 20;
-const retainedBytesMax = 64 * 1024 * 1024;
+const heldBytesMax = 64 * 1024 * 1024;
 
 /** The largest payload that acquire() grants. */
 export const pooledPayloadBytesMax = 1 << largestShift;
@@ -16,6 +16,7 @@ class BufferPool {
 	readonly #free: Buffer[][] = Array.from({ length: largestShift - smallestShift + 1 }, () => []);
 	readonly #leastFree: number[] = Array.from({ length: largestShift - smallestShift + 1 }, () => 0);
 	#retainedBytes = 0;
+	#usedBytes = 0;
 
 	get retainedBytes(): number {
 		return this.#retainedBytes;
@@ -26,8 +27,10 @@ class BufferPool {
 		const kind = classOf(payloadBytes);
 		const free = this.#free[kind];
 		if (free === undefined) throw new RangeError(`no pooled buffer holds ${payloadBytes} bytes`);
+		const lengthBytes = (1 << (kind + smallestShift)) + headRoomBytes + tailRoomBytes;
+		this.#usedBytes += lengthBytes;
 		const buffer = free.pop();
-		if (buffer === undefined) return Buffer.allocUnsafeSlow((1 << (kind + smallestShift)) + headRoomBytes + tailRoomBytes);
+		if (buffer === undefined) return Buffer.allocUnsafeSlow(lengthBytes);
 		this.#retainedBytes -= buffer.length;
 		if (free.length < this.#leastFree[kind]!) this.#leastFree[kind] = free.length;
 		return buffer;
@@ -35,7 +38,9 @@ class BufferPool {
 
 	/** Takes back a buffer that acquire() gave. The caller keeps no view of it. */
 	release(buffer: Buffer): void {
-		if (this.#retainedBytes + buffer.length > retainedBytesMax) return;
+		this.#usedBytes -= buffer.length;
+		// Used and kept together: a load that changes its sizes does not hold its memory twice.
+		if (this.#usedBytes + this.#retainedBytes + buffer.length > heldBytesMax) return;
 		this.#free[classOf(buffer.length - headRoomBytes - tailRoomBytes)]!.push(buffer);
 		this.#retainedBytes += buffer.length;
 	}
