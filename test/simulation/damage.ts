@@ -1,6 +1,6 @@
 import type { DiskFile } from '../../src/os/disk.ts';
 import { readFully } from '../../src/os/transfer.ts';
-import { slotBytes } from '../../src/blockvol/superblock.ts';
+import { slotBytes, SuperblockFile } from '../../src/blockvol/superblock.ts';
 import { VolumeFault } from '../../src/blockvol/volume-fault.ts';
 import { messageOf, SimulationFailure, withinTime } from './failure.ts';
 import { createVolume, Life, observeDamaged } from './life.ts';
@@ -30,22 +30,28 @@ export async function exploreDamage(seed: number, flips: number): Promise<Damage
 	await disk.makeDirectory('/data');
 	const life = new Life(disk, await createVolume(disk, directory, setting), { directory, setting, random: random.branch(), numbers });
 	await life.open();
-	await life.run(drawSteps(random.branch(), setting, random.pick([4, 30]), { restarts: false }));
-	const isClean = random.chance(0.5);
+	await withinTime(
+		life.run(drawSteps(random.branch(), setting, random.pick([4, 30]), { restarts: false })),
+		`seed ${seed}, before any damage`,
+	);
+	const isClean = random.chance(0.25);
 	if (isClean) await life.close();
 	const { at } = life.model.moment('killed');
 	life.volume.abandon();
 	disk.freeze();
 	const files = disk.paths().filter((path) => /\.data$|\.map$|\.wal$|\/superblock$/.test(path));
+	const checkpointLSN = await checkpointOf(disk.killed(0));
+	// Segments that recovery reads, if it reads any.
+	const liveLog = files.filter((path) => Number(/(\d+)\.wal$/.exec(path)?.[1]) + setting.segmentBytes / 64 > checkpointLSN);
 	for (let flip = 0; flip < flips; flip++) {
 		const damaged = disk.killed(flip);
-		const path = random.chance(0.2) ? `${directory}/superblock` : random.pick(files);
+		const path = random.chance(0.2) ? `${directory}/superblock` : random.pick(random.chance(0.4) ? liveLog : files);
 		const file = await damaged.open(path, 'readOnly');
 		const data = await file.nextData(random.below(await file.sizeBytes()));
 		if (data === undefined) continue;
 		// Data that was written directly belongs to the log until the checkpoint has passed its record.
 		const isLog = path.endsWith('.wal') || (path.endsWith('.data') && !isClean && setting.tuning.directBytesMin !== Infinity);
-		const position = await drawPosition(path, file, data, random);
+		const position = await drawPosition(path, file, data, checkpointLSN, random);
 		damaged.flipBit(path, position, random.below(8));
 		result.runs++;
 		const next = new Life(damaged, life.model, { directory, setting, random: random.branch(), numbers });
@@ -73,13 +79,30 @@ export async function exploreDamage(seed: number, flips: number): Promise<Damage
 }
 
 /** Bytes that mean something: of a slot of the superblock, of a record's header or table, of the first pages of a stretch of data. */
-async function drawPosition(path: string, file: DiskFile, data: { startBytes: number; endBytes: number }, random: Random): Promise<number> {
+async function drawPosition(
+	path: string,
+	file: DiskFile,
+	data: { startBytes: number; endBytes: number },
+	checkpointLSN: number,
+	random: Random,
+): Promise<number> {
 	if (path.endsWith('/superblock')) return random.pick([0, slotBytes]) + random.below(220);
 	if (!path.endsWith('.wal')) return random.between(data.startBytes, Math.min(data.endBytes, data.startBytes + 8192) - 1);
 	const content = Buffer.alloc(await file.sizeBytes());
 	await readFully(file, content, 0);
 	const headers: number[] = [];
-	for (let at = 0; at < content.length; at += 64) if (content.toString('latin1', at + 4, at + 8) === 'BVWR') headers.push(at);
+	for (let at = 0; at < content.length; at += 64) {
+		const isHeader = content.toString('latin1', at + 4, at + 8) === 'BVWR';
+		// What the checkpoint has passed is never read again.
+		if (isHeader && content.readUIntLE(at + 16, 6) >= checkpointLSN) headers.push(at);
+	}
 	if (headers.length === 0 || random.chance(0.2)) return random.below(content.length);
-	return random.pick(headers) + random.below(128);
+	// Epoch, type, first page and count are what no other comparison would find wrong.
+	return random.pick(headers) + (random.chance(0.6) ? random.between(24, 42) : random.below(128));
+}
+
+async function checkpointOf(disk: SimulatedDisk): Promise<number> {
+	const superblock = await SuperblockFile.open(disk, `${directory}/superblock`, 'readOnly');
+	await superblock.close();
+	return superblock.current.checkpointLSN;
 }

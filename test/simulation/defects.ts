@@ -57,8 +57,8 @@ export const defects: readonly Defect[] = [
 	{
 		title: 'no CRC check of what the flusher reads from the log',
 		file: 'src/blockvol/flush-batch.ts',
-		search: '		if (pageChecksum(page) === frozen.checksumOf(entry)) return;\n		const location',
-		replace: '		if (page.length > 0) return;\n		const location',
+		search: 'return pageChecksum(this.#page(at)) === frozen.checksumOf(this.#entries[at] as number);',
+		replace: 'return pageChecksum(this.#page(at)) >= 0 || frozen.checksumOf(this.#entries[at] as number) < 0;',
 	},
 	{
 		title: 'replay across a gap',
@@ -130,7 +130,7 @@ export const defects: readonly Defect[] = [
 		title: 'FUA is ignored',
 		file: 'src/blockvol/volume.ts',
 		search: "if (command.fua && command.outcome === 'good' && !command.isDurable) {",
-		replace: "if (command.fua && command.outcome !== 'good' && !command.isDurable) {",
+		replace: "if (command.fua && command.outcome === 'good' && !command.isDurable && this.sizeBytes < 0) {",
 	},
 	{
 		title: 'a write is answered before its bytes are in the kernel',

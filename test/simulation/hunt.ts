@@ -12,7 +12,7 @@ const lanes: readonly { test: string; round: (seed: number) => Promise<unknown> 
 	{ test: 'simulation-power-loss.test.ts', round: (seed) => explore({ seed, steps: 40, depth: 3, statesMax: 150 }) },
 	{ test: 'simulation-model.test.ts', round: (seed) => agreeOnSequences(10, seed) },
 	{ test: 'simulation-faults.test.ts', round: (seed) => exploreFaults({ seed, steps: 24, statesMax: 25 }) },
-	{ test: 'simulation-damage.test.ts', round: (seed) => exploreDamage(seed, 40) },
+	{ test: 'simulation-damage.test.ts', round: (seed) => exploreDamage(seed, 200) },
 ];
 
 const rounds = 10;

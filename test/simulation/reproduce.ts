@@ -23,5 +23,5 @@ const only = path === undefined ? {} : { path };
 
 if (positionals[0] === 'power-loss') console.log(await explore({ seed, steps, depth: Number(values.depth), statesMax, ...only }));
 else if (positionals[0] === 'faults') console.log(await exploreFaults({ seed, steps, statesMax, ...only }));
-else if (positionals[0] === 'damage') console.log(await exploreDamage(seed, 40));
+else if (positionals[0] === 'damage') console.log(await exploreDamage(seed, 100));
 else console.error('say power-loss, faults or damage');
