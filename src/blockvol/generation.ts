@@ -27,6 +27,8 @@ export class Generation {
 	#places = new Uint8Array(slotsMin / 2);
 	#length = 0;
 	#live = 0;
+	/** Entries whose bytes are in the layer. */
+	directPages = 0;
 	zeros = new ZeroRanges();
 
 	/** Entries, dead ones included: what the limit counts. */
@@ -55,6 +57,7 @@ export class Generation {
 	put(page: number, location: number, checksum: number, place: number): void {
 		if (this.#length === this.#pages.length) this.#grow();
 		const index = this.#length++;
+		if ((place & placeLayer) !== 0) this.directPages++;
 		this.#pages[index] = page;
 		this.#locations[index] = location;
 		this.#checksums[index] = checksum;
@@ -94,6 +97,7 @@ export class Generation {
 		this.#slots.fill(empty);
 		this.#length = 0;
 		this.#live = 0;
+		this.directPages = 0;
 		this.zeros = new ZeroRanges();
 	}
 

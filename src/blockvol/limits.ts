@@ -31,8 +31,8 @@ export interface Tuning {
 	walSegmentsQuiet: number;
 	/** The flusher starts when this much of the log lies behind the checkpoint. */
 	flushStartBytes: number;
-	/** … or so many pages are dirty: direct writes fill the dirty map and hardly the log. */
-	flushStartPages: number;
+	/** … or so many pages were written directly: they fill the dirty map and hardly the log. */
+	flushStartDirectPages: number;
 	/** … or when nothing was written for this long and something is dirty. 0: never. */
 	flushIdleMs: number;
 	/** Dirty pages in one generation; at the limit writers wait for the flusher. */
@@ -53,9 +53,9 @@ export interface Tuning {
 
 export const defaultTuning: Tuning = {
 	walSegmentsMax: 32,
-	walSegmentsQuiet: 8,
-	flushStartBytes: 256 * 1024 * 1024,
-	flushStartPages: 64 * 1024,
+	walSegmentsQuiet: 12,
+	flushStartBytes: 512 * 1024 * 1024,
+	flushStartDirectPages: 64 * 1024,
 	flushIdleMs: 2000,
 	dirtyPagesMax: 512 * 1024,
 	zeroRangesMax: 4096,
@@ -80,7 +80,7 @@ export function tuningFault(tuning: Tuning, geometry: Geometry): string | undefi
 		noSpaceRetryMs: 1,
 		flushIdleMs: 0,
 		flushStartBytes: 0,
-		flushStartPages: 1,
+		flushStartDirectPages: 1,
 		inlineAppendBytesMax: 0,
 	};
 	for (const [name, least] of Object.entries(lowest)) {

@@ -422,7 +422,7 @@ export class Volume implements BlockDevice {
 		this.#quiet.stir();
 		for (let index = 0; index < batch.records; index++) batch.record(index).owner?.recordInstalled();
 		const behindBytes = (this.#wal.installedLSN - this.#checkpointLSN) * unitBytes;
-		const isDue = behindBytes >= this.#tuning.flushStartBytes || active.length >= this.#tuning.flushStartPages;
+		const isDue = behindBytes >= this.#tuning.flushStartBytes || active.directPages >= this.#tuning.flushStartDirectPages;
 		if (isDue && !this.#flusher.isRunning && !this.#isFull) this.#flusher.kick();
 	}
 
