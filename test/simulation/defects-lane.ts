@@ -33,9 +33,13 @@ await Promise.all(
 	}),
 );
 
+// What fails without a defect would count every defect as caught.
+const baseline = await hunt(root);
+if (baseline.isCaught) console.log(`RED     without any defect\n        ${baseline.caughtBy}: ${baseline.why}`);
+
 const missed = verdicts.filter(({ isCaught }) => !isCaught);
 console.log(`${verdicts.length - missed.length} of ${verdicts.length} defects caught`);
-process.exitCode = missed.length === 0 ? 0 : 1;
+process.exitCode = missed.length === 0 && !baseline.isCaught ? 0 : 1;
 
 async function judge(defect: Defect): Promise<Verdict> {
 	const copy = await mkdtemp(join(tmpdir(), 'blockport-defect-'));
