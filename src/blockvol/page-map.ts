@@ -214,6 +214,12 @@ export class PageMap {
 			return cached;
 		}
 		if (mayFail && !this.#cache.hasRoom(blockIndex)) return -1;
+		// What is in memory, or was never written, needs no wait.
+		const loaded = this.#tryLoad(blockIndex);
+		if (loaded >= 0) {
+			this.#cache.pin(loaded);
+			return loaded;
+		}
 		return this.#loadBlock(blockIndex, true);
 	}
 
