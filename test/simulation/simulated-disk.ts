@@ -1,12 +1,12 @@
-import { dirname, basename } from 'node:path';
 import type { Disk, DiskFile, DiskLock } from '../../src/os/disk.ts';
 import { drawTemper } from './fate.ts';
 import { changingKinds, type Fault, type FaultRule, kernelError, type Operation, type OperationKind, PowerLost } from './operation.ts';
 import { Pump, type Queued } from './pump.ts';
 import { Random, seedOf } from './random.ts';
-import { type EntryChange, type Node, type PowerLoss, SimulatedDirectory } from './simulated-directory.ts';
+import type { Node, PowerLoss } from './simulated-directory.ts';
 import { SimulatedFile } from './simulated-file.ts';
 import { type Change, partOf, SimulatedInode } from './simulated-inode.ts';
+import { SimulatedNames } from './simulated-names.ts';
 
 export interface SimulatedDiskOptions {
 	seed: number;
@@ -43,10 +43,9 @@ export class SimulatedDisk implements Disk {
 	readonly violations: string[] = [];
 	readonly #seed: number;
 	readonly #pump: Pump<Call>;
-	#root = new SimulatedDirectory(0);
+	#names = new SimulatedNames();
 	#operations = 0;
 	#sequence = 0;
-	#lastNode = 0;
 	#lossAt = Infinity;
 	#lost = false;
 	#onLost: (() => void) | undefined;
@@ -74,7 +73,7 @@ export class SimulatedDisk implements Disk {
 
 	get usedBytes(): number {
 		let used = 0;
-		for (const inode of inodesUnder(this.#root)) used += inode.content.allocatedBytes;
+		for (const inode of this.#names.inodes()) used += inode.content.allocatedBytes;
 		return used;
 	}
 
@@ -102,14 +101,14 @@ export class SimulatedDisk implements Disk {
 		const survivor = this.#successor(seed, options);
 		const random = new Random(seedOf(seed, 0x10d));
 		const ages = { oldest: this.#sequence, youngest: 0 };
-		this.#root.noteAges(ages);
+		this.#names.root.noteAges(ages);
 		const inFlight = new Map<SimulatedInode, Change[]>();
 		for (const { inode, change } of this.#underWay()) {
 			if (inode === undefined || change === undefined) continue;
 			inFlight.set(inode, [...(inFlight.get(inode) ?? []), change]);
 		}
 		const loss: PowerLoss = { temper: drawTemper(random), random, ages, inFlight, survives: new Map() };
-		survivor.#root = this.#root.survivor(loss, new Map());
+		survivor.#names = this.#names.survivor(loss);
 		return survivor;
 	}
 
@@ -118,7 +117,7 @@ export class SimulatedDisk implements Disk {
 		const successor = this.#successor(seed, options);
 		const random = new Random(seedOf(seed, 0x911));
 		const copies = new Map<Node, Node>();
-		successor.#root = this.#root.copy(copies, new Map());
+		successor.#names = this.#names.copy(copies);
 		for (const { inode, change } of this.#underWay()) {
 			const copy = inode === undefined ? undefined : copies.get(inode);
 			if (!(copy instanceof SimulatedInode) || change === undefined) continue;
@@ -130,92 +129,50 @@ export class SimulatedDisk implements Disk {
 
 	/** Damages a file at rest. */
 	flipBit(path: string, positionBytes: number, bit: number): void {
-		this.#inodeAt(path).flipBit(positionBytes, bit);
+		this.#names.inodeAt(path).flipBit(positionBytes, bit);
 	}
 
 	/** Every path on the disk, files and directories. */
 	paths(): string[] {
-		const paths: string[] = [];
-		const walk = (directory: SimulatedDirectory, prefix: string): void => {
-			for (const name of directory.names.toSorted()) {
-				paths.push(`${prefix}/${name}`);
-				const node = directory.get(name);
-				if (node instanceof SimulatedDirectory) walk(node, `${prefix}/${name}`);
-			}
-		};
-		walk(this.#root, '');
-		return paths;
+		return this.#names.paths();
 	}
 
 	open(path: string, mode: 'existing' | 'create' | 'readOnly'): Promise<DiskFile> {
 		return this.submit('open', path, () => {
-			if (mode !== 'create') return new SimulatedFile(this, path, this.#inodeAt(path), mode === 'readOnly');
-			return new SimulatedFile(this, path, this.#makeFile(path, false), false);
+			if (mode !== 'create') return new SimulatedFile(this, path, this.#names.inodeAt(path), mode === 'readOnly');
+			return new SimulatedFile(this, path, this.#names.makeFile(path, false, this.nextSequence()), false);
 		});
 	}
 
 	list(path: string): Promise<string[]> {
-		return this.submit('list', path, () => this.#directoryAt(path).names);
+		return this.submit('list', path, () => this.#names.directoryAt(path).names);
 	}
 
 	makeDirectory(path: string): Promise<void> {
-		return this.submit('makeDirectory', path, () => {
-			let directory = this.#root;
-			for (const name of partsOf(path)) {
-				const found = directory.get(name);
-				if (found instanceof SimulatedInode) throw kernelError('ENOTDIR', path);
-				const next = found ?? new SimulatedDirectory(++this.#lastNode);
-				if (found === undefined) this.#change([{ directory, name, node: next }]);
-				directory = next;
-			}
-		});
+		return this.submit('makeDirectory', path, () => this.#names.makeDirectory(path, () => this.nextSequence()));
 	}
 
 	rename(from: string, to: string): Promise<void> {
-		return this.submit('rename', from, () => {
-			const source = this.#directoryAt(dirname(from));
-			const target = this.#directoryAt(dirname(to));
-			const node = source.get(basename(from));
-			if (node === undefined) throw kernelError('ENOENT', from);
-			const replaced = target.get(basename(to));
-			if (replaced === node) return;
-			if (replaced instanceof SimulatedDirectory && (!(node instanceof SimulatedDirectory) || replaced.names.length > 0)) {
-				throw kernelError('ENOTEMPTY', to);
-			}
-			this.#change([
-				{ directory: source, name: basename(from), node: undefined },
-				{ directory: target, name: basename(to), node },
-			]);
-		});
+		return this.submit('rename', from, () => this.#names.rename(from, to, this.nextSequence()));
 	}
 
 	remove(path: string): Promise<void> {
-		return this.submit('remove', path, () => {
-			this.#inodeAt(path);
-			this.#change([{ directory: this.#directoryAt(dirname(path)), name: basename(path), node: undefined }]);
-		});
+		return this.submit('remove', path, () => this.#names.remove(path, this.nextSequence()));
 	}
 
 	removeDirectory(path: string): Promise<void> {
-		return this.submit('removeDirectory', path, () => {
-			if (this.#directoryAt(path).names.length > 0) throw kernelError('ENOTEMPTY', path);
-			this.#change([{ directory: this.#directoryAt(dirname(path)), name: basename(path), node: undefined }]);
-		});
+		return this.submit('removeDirectory', path, () => this.#names.removeDirectory(path, this.nextSequence()));
 	}
 
 	syncDirectory(path: string): Promise<void> {
 		// Only what was there when the call was made is promised. After a failure names stay unsynced: a journal that cannot commit does not forget them silently.
 		const upTo = this.#sequence;
-		return this.submit('syncDirectory', path, () => {
-			const directory = this.#directoryAt(path);
-			for (const change of directory.syncable(upTo)) change.durable = true;
-			for (const other of directoriesUnder(this.#root)) other.settle();
-		});
+		return this.submit('syncDirectory', path, () => this.#names.sync(path, upTo));
 	}
 
 	lock(path: string): Promise<DiskLock | undefined> {
 		return this.submit('lock', path, () => {
-			const inode = this.#makeFile(path, true);
+			const inode = this.#names.makeFile(path, true, this.nextSequence());
 			if (this.#locked.has(inode)) return undefined;
 			this.#locked.add(inode);
 			const file = new SimulatedFile(this, path, inode, false);
@@ -322,45 +279,7 @@ export class SimulatedDisk implements Disk {
 			...options,
 		});
 		successor.#sequence = this.#sequence;
-		successor.#lastNode = this.#lastNode;
 		return successor;
-	}
-
-	#change(edits: readonly { directory: SimulatedDirectory; name: string; node: Node | undefined }[]): void {
-		const change: EntryChange = {
-			sequence: this.nextSequence(),
-			edits: edits.map(({ directory, name, node }) => ({ directory: directory.number, name, node })),
-			durable: false,
-		};
-		for (const directory of new Set(edits.map((edit) => edit.directory))) directory.apply(change);
-	}
-
-	#makeFile(path: string, mayExist: boolean): SimulatedInode {
-		const directory = this.#directoryAt(dirname(path));
-		const found = directory.get(basename(path));
-		if (found instanceof SimulatedInode && mayExist) return found;
-		if (found !== undefined) throw kernelError('EEXIST', path);
-		const inode = new SimulatedInode(++this.#lastNode);
-		this.#change([{ directory, name: basename(path), node: inode }]);
-		return inode;
-	}
-
-	#directoryAt(path: string): SimulatedDirectory {
-		let directory = this.#root;
-		for (const name of partsOf(path)) {
-			const next = directory.get(name);
-			if (next === undefined) throw kernelError('ENOENT', path);
-			if (next instanceof SimulatedInode) throw kernelError('ENOTDIR', path);
-			directory = next;
-		}
-		return directory;
-	}
-
-	#inodeAt(path: string): SimulatedInode {
-		const node = this.#directoryAt(dirname(path)).get(basename(path));
-		if (node === undefined) throw kernelError('ENOENT', path);
-		if (node instanceof SimulatedDirectory) throw kernelError('EISDIR', path);
-		return node;
 	}
 }
 
@@ -373,20 +292,4 @@ export function isChanging(operation: Operation): boolean {
 
 function nothing(): void {
 	// A synchronous call takes effect where it is made.
-}
-
-function partsOf(path: string): string[] {
-	return path.split('/').filter((part) => part !== '' && part !== '.');
-}
-
-function* directoriesUnder(directory: SimulatedDirectory): Generator<SimulatedDirectory> {
-	yield directory;
-	for (const node of directory.nodes) if (node instanceof SimulatedDirectory) yield* directoriesUnder(node);
-}
-
-function* inodesUnder(directory: SimulatedDirectory): Generator<SimulatedInode> {
-	for (const node of directory.nodes) {
-		if (node instanceof SimulatedDirectory) yield* inodesUnder(node);
-		else yield node;
-	}
 }
