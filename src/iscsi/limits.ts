@@ -31,7 +31,7 @@ export const limits = {
 	/** Reads of one connection that wait for the medium, and their data until it has left. */
 	readBytesAside: 4 * 1024 * 1024,
 	/** Share of the memory budget that R2Ts may solicit, over all sessions: the rest is for data that comes unasked. */
-	solicitedShare: 5 / 16,
+	solicitedShare: 1 / 4,
 	/** Share for unsolicited data that is not here with its command: who announces data and keeps it back cannot have the rest. */
 	unsolicitedShare: 1 / 4,
 	/** What one session may have solicited, whatever the budget. */
