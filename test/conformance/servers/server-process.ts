@@ -73,7 +73,7 @@ export class ServerProcess {
 	}
 
 	/** Sends a signal and waits for the end. */
-	async end(signal: 'SIGKILL' | 'SIGTERM', timeoutMs = 180_000): Promise<string> {
+	async end(signal: 'SIGKILL' | 'SIGTERM', timeoutMs = 60_000): Promise<string> {
 		if (!this.#isGone) this.#child.kill(signal);
 		const timer = setTimeout(() => this.#child.kill('SIGKILL'), timeoutMs);
 		const how = await this.exited;
