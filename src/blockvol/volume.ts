@@ -4,25 +4,16 @@ import type { AppendBatch } from './append-batch.ts';
 import { allocationFrom } from './allocation.ts';
 import { later, writeBytesMax, type Allocation, type BlockDevice, type Completion, type Outcome } from './block-device.ts';
 import { Flusher } from './flusher.ts';
-import type { Layer } from './layer.ts';
-import { atomicBytes, defaultTuning, sizeBytesFault, tuningFault, unitBytes, type Tuning } from './limits.ts';
-import { RunningDigest } from './map-digest.ts';
+import { atomicBytes, defaultTuning, sizeBytesFault, unitBytes, type Tuning } from './limits.ts';
+import type { RunningDigest } from './map-digest.ts';
 import { PageIndex } from './page-index.ts';
 import { QuietTimer } from './quiet-timer.ts';
 import { Reader } from './reader.ts';
-import { replay, type Replayed } from './replay.ts';
+import type { Replayed } from './replay.ts';
 import { RunningCount } from './running-count.ts';
-import { SuperblockFile, type Hold } from './superblock.ts';
-import {
-	build,
-	compareDigest,
-	createVolumeFiles,
-	digestOf,
-	nothingToReplay,
-	openLayer,
-	volumePaths,
-	type WantedGeometry,
-} from './volume-files.ts';
+import type { Hold, SuperblockFile } from './superblock.ts';
+import { build, createVolumeFiles, digestOf, volumePaths, type WantedGeometry } from './volume-files.ts';
+import { closeVolume, openVolume, unreadable, type VolumeParts } from './volume-opening.ts';
 import type { VolumeStatistics } from './volume-statistics.ts';
 import { VolumeFault, VolumeUsageError } from './volume-fault.ts';
 import { Wal } from './wal.ts';
@@ -78,53 +69,24 @@ export class Volume implements BlockDevice {
 		directory: string,
 		options: { log: Logger; forceCheck?: boolean; tuning?: Partial<Tuning> },
 	): Promise<Volume> {
-		const paths = volumePaths(directory);
 		const tuning = { ...defaultTuning, ...options.tuning };
+		const parts = await openVolume(disk, directory, tuning, options.forceCheck === true);
+		const volume = new Volume(disk, directory, parts, tuning, options.log);
+		volume.#begin(parts.replayed);
 		try {
-			const superblock = await SuperblockFile.open(disk, paths.superblock);
-			let layer: Layer | undefined;
-			try {
-				const { current } = superblock;
-				const impossible = tuningFault(tuning, current.geometry);
-				if (impossible !== undefined) throw new VolumeUsageError(impossible);
-				layer = await openLayer(disk, paths.layers, current, tuning);
-				const replayed = current.clean ? nothingToReplay(current) : await replay(disk, paths.wal, current, layer, 'existing');
-				const digest = new RunningDigest(current.clean ? current.mapDigest : undefined);
-				if (options.forceCheck === true && digest.known) await compareDigest(layer, current);
-				// Durable before the first record: what stands behind the tail is of an older epoch, and stays so.
-				await superblock.updateBoth({ epoch: replayed.epoch + 1, tailLSN: replayed.tailLSN, clean: false, build: build() });
-				const volume = new Volume(disk, paths.wal, superblock, layer, digest, replayed, tuning, options.log);
-				try {
-					await volume.#wal.segments.adopt(replayed.tailLSN);
-				} catch (error) {
-					await volume.#wal.close();
-					throw error;
-				}
-				volume.#wal.segments.prepareSpare();
-				if (replayed.records > 0) volume.#quiet.stir();
-				return volume;
-			} catch (error) {
-				await layer?.close();
-				await superblock.close();
-				throw error;
-			}
+			await volume.#wal.segments.adopt(parts.replayed.tailLSN, parts.wasClean);
 		} catch (error) {
-			if (errorCode(error) === '') throw error;
-			throw new VolumeFault(`the volume cannot be read (${errorCode(error)})`, { cause: error });
+			await volume.#wal.close();
+			await closeVolume(parts);
+			throw unreadable(error);
 		}
+		volume.#wal.segments.prepareSpare();
+		if (parts.replayed.records > 0) volume.#quiet.stir();
+		return volume;
 	}
 
-	private constructor(
-		disk: Disk,
-		walDirectory: string,
-		superblock: SuperblockFile,
-		layer: Layer,
-		digest: RunningDigest,
-		replayed: Replayed,
-		tuning: Tuning,
-		log: Logger,
-	) {
-		const { geometry, checkpointLSN, walGeneration, epoch, holds } = superblock.current;
+	private constructor(disk: Disk, directory: string, { superblock, layer, digest, replayed }: VolumeParts, tuning: Tuning, log: Logger) {
+		const { geometry, checkpointLSN, walGeneration, holds } = superblock.current;
 		this.uuid = geometry.uuid;
 		this.blockSize = geometry.blockSize;
 		this.atomicBytesMax = atomicBytes(geometry);
@@ -137,8 +99,8 @@ export class Volume implements BlockDevice {
 		this.#replayedRecords = replayed.records;
 		this.#index = new PageIndex(layer, replayed.generation);
 		this.#quiet = new QuietTimer(tuning.flushIdleMs, () => void this.#becomeQuiet());
-		const start = { stamp: { walGeneration, epoch }, tailLSN: replayed.tailLSN, checkpointLSN, holds: [...holds] };
-		this.#wal = new Wal(disk, walDirectory, geometry.segmentBytes, tuning, start, {
+		const start = { stamp: { walGeneration, epoch: replayed.epoch + 1 }, tailLSN: replayed.tailLSN, checkpointLSN, holds: [...holds] };
+		this.#wal = new Wal(disk, volumePaths(directory).wal, geometry.segmentBytes, tuning, start, {
 			batchWritten: (batch) => this.#batchWritten(batch),
 			walFailed: (reason, cause) => this.#fail(reason, cause),
 			walOutOfSpace: () => this.#walOutOfSpace(),
@@ -321,8 +283,7 @@ export class Volume implements BlockDevice {
 		}
 		this.#flusher.stop();
 		await this.#wal.close();
-		await this.#index.layer.close();
-		await this.#superblock.close();
+		await closeVolume({ layer: this.#index.layer, superblock: this.#superblock });
 	}
 
 	/** Forgets everything at once, as the death of the process would; for tests of recovery. Files stay open. */
@@ -332,6 +293,17 @@ export class Volume implements BlockDevice {
 		this.#quiet.stop();
 		this.#flusher.stop();
 		this.#wal.stop();
+	}
+
+	/**
+	 * Withdraws the stamp and raises the epoch: what stands behind the tail is of an older one, and stays so. The log writes nothing before that is durable; reads, and
+	 * whoever waits for the volume to be there, need not wait for the disk.
+	 */
+	#begin({ epoch, tailLSN }: Replayed): void {
+		this.#superblock.updateBoth({ epoch: epoch + 1, tailLSN, clean: false, build: build() }).then(
+			() => this.#wal.begun(),
+			(error: unknown) => this.#fail('the superblock could not be written', error),
+		);
 	}
 
 	#mustServe(): void {

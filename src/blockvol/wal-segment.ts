@@ -24,16 +24,21 @@ const zeros = Buffer.alloc(1024 * 1024);
 export async function createZeroFilled(disk: Disk, path: string, lengthBytes: number): Promise<DiskFile> {
 	const file = await disk.open(path, 'create');
 	try {
-		for (let position = 0; position < lengthBytes; position += zeros.length) {
-			await writeFully(file, zeros.subarray(0, Math.min(zeros.length, lengthBytes - position)), position);
-		}
-		await file.datasync();
+		await fillWithZeros(file, 0, lengthBytes);
 	} catch (error) {
 		await file.close();
 		await disk.remove(path);
 		throw error;
 	}
 	return file;
+}
+
+/** Writes zeros from a position to the end, durably. */
+export async function fillWithZeros(file: DiskFile, fromBytes: number, endBytes: number): Promise<void> {
+	for (let position = fromBytes; position < endBytes; position += zeros.length) {
+		await writeFully(file, zeros.subarray(0, Math.min(zeros.length, endBytes - position)), position);
+	}
+	await file.datasync();
 }
 
 /** 16 digits sort as text. */

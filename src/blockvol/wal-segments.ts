@@ -2,7 +2,7 @@ import { errorCode, type Disk, type DiskFile } from '../os/disk.ts';
 import { limits, unitBytes } from './limits.ts';
 import type { Hold } from './superblock.ts';
 import { VolumeUsageError } from './volume-fault.ts';
-import { createZeroFilled, firstLSNOf, segmentName, WalSegment } from './wal-segment.ts';
+import { createZeroFilled, fillWithZeros, firstLSNOf, segmentName, WalSegment } from './wal-segment.ts';
 
 export interface SegmentsOwner {
 	roomMade(): void;
@@ -67,11 +67,12 @@ export class WalSegments {
 
 	/**
 	 * Takes over the files that are in the directory. Those from the oldest needed LSN to the tail are live; others with the right length are free, the rest is
-	 * removed: a segment whose making a crash cut short.
+	 * removed: a segment whose making a crash cut short. A live one that is short is made whole: it was put to use after an fdatasync of its zeros had failed, and a
+	 * loss of power left it only what was synced since.
 	 */
-	async adopt(tailLSN: number): Promise<void> {
+	async adopt(tailLSN: number, wasClosed: boolean): Promise<void> {
 		// A process that was killed may have left names that are in the kernel only.
-		await this.#disk.syncDirectory(this.#directory);
+		if (!wasClosed) await this.#disk.syncDirectory(this.#directory);
 		const oldest = Math.floor(this.#oldestNeeded() / this.#segmentUnits);
 		const newest = Math.floor(tailLSN / this.#segmentUnits);
 		for (const name of await this.#disk.list(this.#directory)) {
@@ -81,8 +82,11 @@ export class WalSegments {
 			if (firstLSN < 0) continue;
 			const sequence = firstLSN / this.#segmentUnits;
 			const file = await this.#disk.open(path, 'existing');
-			const isWhole = Number.isInteger(sequence) && (await file.sizeBytes()) === this.#segmentBytes;
-			if (isWhole && sequence >= oldest && sequence <= newest) {
+			const sizeBytes = await file.sizeBytes();
+			const isWhole = Number.isInteger(sequence) && sizeBytes === this.#segmentBytes;
+			const hasRecords = firstLSN < tailLSN && Number.isInteger(sequence);
+			if ((isWhole || hasRecords) && sequence >= oldest && sequence <= newest) {
+				if (!isWhole) await fillWithZeros(file, sizeBytes, this.#segmentBytes);
 				const segment = new WalSegment(sequence, path, file);
 				// Its bytes may be in the kernel only.
 				segment.unsynced = true;

@@ -53,6 +53,7 @@ export class Wal {
 	readonly #segmentUnits: number;
 	#filling = new AppendBatch();
 	#writing = new AppendBatch();
+	#hasBegun = false;
 	#isWriting = false;
 	#isScheduled = false;
 	#isSyncing = false;
@@ -88,6 +89,12 @@ export class Wal {
 			segmentsFailed: (reason, cause) => this.#fail(reason, cause),
 			holdBroken: (hold) => owner.holdBroken(hold),
 		});
+	}
+
+	/** From now on records may be written: the superblock says which are of this opening. */
+	begun(): void {
+		this.#hasBegun = true;
+		this.#writeBatch();
 	}
 
 	get tailLSN(): number {
@@ -242,7 +249,7 @@ export class Wal {
 	}
 
 	#writeBatch(): void {
-		if (this.#isWriting || this.#failed || this.#filling.isEmpty) return;
+		if (!this.#hasBegun || this.#isWriting || this.#failed || this.#filling.isEmpty) return;
 		const batch = this.#filling;
 		this.#filling = this.#writing;
 		this.#writing = batch;

@@ -52,6 +52,8 @@ export class Writer {
 	readonly #keepUnits: number;
 	readonly #owner: WriterOwner;
 	readonly #line: WriteCommand[] = [];
+	/** Direct writes whose data is in the layer and whose record is due. They never wait for the line, in which there may be some that wait for them. */
+	readonly #due: WriteCommand[] = [];
 	readonly #direct: DirectSpan[] = [];
 	readonly #pool: WriteCommand[] = [];
 	readonly #ended = (command: WriteCommand): void => this.#owner.commandEnded(command);
@@ -78,7 +80,7 @@ export class Writer {
 	}
 
 	get waiting(): number {
-		return this.#line.length;
+		return this.#line.length + this.#due.length;
 	}
 
 	take(): WriteCommand | undefined {
@@ -94,7 +96,7 @@ export class Writer {
 	}
 
 	submit(command: WriteCommand): void {
-		const step = this.#line.length === 0 ? this.#advance(command) : 'noRoom';
+		const step = this.waiting === 0 ? this.#advance(command) : 'noRoom';
 		if (step === 'full') {
 			// Never before the call has returned.
 			queueMicrotask(() => this.#refuseFull(command));
@@ -106,24 +108,32 @@ export class Writer {
 		}
 	}
 
-	/** There may be room: whoever waits tries again, in order. */
+	/** There may be room: whoever waits tries again, in order, those first whose record others may wait for. */
 	serve(): void {
 		if (this.#isServing) return;
 		this.#isServing = true;
-		for (let first = this.#line[0]; first !== undefined; first = this.#line[0]) {
-			const step = this.#advance(first);
-			if (step === 'noRoom') break;
-			this.#line.shift();
-			if (step === 'full') this.#refuseFull(first);
-			else this.#keepWaiting(first);
-		}
+		while (this.#serveFirst(this.#due) || (this.#due.length === 0 && this.#serveFirst(this.#line)));
 		this.#isServing = false;
+	}
+
+	/** False if nobody waits there, or who does has to go on waiting. */
+	#serveFirst(waiting: WriteCommand[]): boolean {
+		const command = waiting[0];
+		if (command === undefined) return false;
+		const isDue = command.directChecksums !== undefined;
+		const step = this.#advance(command);
+		if (step === 'noRoom' && isDue === (command.directChecksums !== undefined)) return false;
+		waiting.shift();
+		if (step === 'full') this.#refuseFull(command);
+		else if (step === 'noRoom') this.#line.unshift(command);
+		else this.#keepWaiting(command);
+		return true;
 	}
 
 	/** Ends those in line that the volume refuses now. */
 	refuse(): void {
-		const line = this.#line.splice(0);
-		for (const command of line) if (!this.#isRefused(command)) this.#line.push(command);
+		for (const waiting of [this.#due, this.#line])
+			for (const command of waiting.splice(0)) if (!this.#isRefused(command)) waiting.push(command);
 	}
 
 	/** True if the volume refuses the command: it ends with what is under way of it. */
@@ -274,7 +284,10 @@ export class Writer {
 	#comeBack(command: WriteCommand, outcome: Outcome): void {
 		command.isWaiting = false;
 		if (command.outcome === 'good') command.outcome = outcome;
-		if (!this.#isRefused(command)) this.#line.unshift(command);
+		if (!this.#isRefused(command)) {
+			if (command.directChecksums === undefined) this.#line.unshift(command);
+			else this.#due.push(command);
+		}
 		this.serve();
 	}
 

@@ -5,6 +5,7 @@ import { writeBytesMax } from '../../src/blockvol/block-device.ts';
 import { Volume } from '../../src/blockvol/volume.ts';
 import { silent } from '../../src/os/logger.ts';
 import { SimulatedDisk } from '../simulation/simulated-disk.ts';
+import type { Call } from './watched-disk.ts';
 import {
 	filled,
 	flush,
@@ -267,6 +268,78 @@ test('direct writes: overlapping commands wait for them, others do not; readers 
 	expected.fill(2, 64 * kib, 64 * kib + 512).fill(0, 96 * kib, 96 * kib + page);
 	t.true(seen.equals(expected));
 	await volume.close();
+});
+
+test('direct writes that overlap each other, when there is no room for their records, never wait for each other in a circle', async (t) => {
+	const { disk, volume } = await serveInMemory({}, { directBytesMin: 64 * kib, dirtyPagesMax: 66 });
+	const isData = ({ kind, path }: Call): boolean => kind.startsWith('write') && path.endsWith('.data');
+	// Of two parts; the other one writes where the second will.
+	const firstData = disk.gate(isData);
+	const long = write(volume, 0, filled(512 * kib, 1));
+	await firstData.reached;
+	const secondData = disk.gate(isData);
+	const overlapping = write(volume, 256 * kib, filled(256 * kib, 2));
+	await secondData.reached;
+	const log = disk.gate((call) => call.kind.startsWith('write') && call.path.endsWith('.wal'));
+	const others: Promise<Outcome>[] = [];
+	while (volume.statistics().waitingCommands === 0) {
+		others.push(write(volume, 4 * mib + others.length * 32 * kib, filled(32 * kib, 3)));
+		await new Promise(setImmediate);
+	}
+	for (const gate of [secondData, firstData]) {
+		gate.release();
+		await settlesSoon(long, 20);
+	}
+	t.is(volume.statistics().waitingCommands, 3, 'both have written their data, and no record fits');
+	log.release();
+	t.true(await settlesSoon(Promise.all([long, overlapping, ...others])));
+	t.deepEqual([await long, await overlapping], ['good', 'good']);
+	t.true((await read(volume, 0, 256 * kib)).equals(filled(256 * kib, 1)));
+	const seen = await read(volume, 256 * kib, 256 * kib);
+	t.true(seen.equals(filled(256 * kib, seen.readUInt8(0))));
+	await volume.close();
+});
+
+for (const end of ['a clean stop', 'a kill'] as const) {
+	test(`opening after ${end} does not wait for the superblock: reads are served, and no record goes to the log before both slots are durable`, async (t) => {
+		const served = await serveInMemory();
+		const { disk, directory } = served;
+		await write(served.volume, 0, filled(page, 1), true);
+		if (end === 'a kill') served.volume.abandon();
+		else await served.volume.close();
+		const isSync = ({ kind, path }: Call): boolean => kind === 'datasync' && path.endsWith('superblock');
+		const gates = [disk.gate(isSync), disk.gate(isSync)];
+		const volume = await openVolume(disk, directory);
+		t.is((await read(volume, 0, page)).readUInt8(0), 1);
+		disk.forget();
+		const written = write(volume, page, filled(page, 2));
+		for (const gate of gates) {
+			await gate.reached;
+			t.false(await settlesSoon(written, 20));
+			t.is(disk.calls.filter(({ kind, path }) => kind.startsWith('write') && path.endsWith('.wal')).length, 0);
+			gate.release();
+		}
+		t.is(await written, 'good');
+		await volume.close();
+	});
+}
+
+test('a superblock that cannot be written at opening faults the volume: reads go on, no write is taken', async (t) => {
+	const served = await serveInMemory();
+	const { disk, directory } = served;
+	await write(served.volume, 0, filled(page, 1));
+	await served.volume.close();
+	disk.fail(({ kind, path }) => kind === 'datasync' && path.endsWith('superblock'), 'EIO');
+	const volume = await openVolume(disk, directory);
+	t.is(await write(volume, 0, filled(page, 2)), 'faulted');
+	t.is(volume.fault, 'the superblock could not be written (EIO)');
+	t.is((await read(volume, 0, page)).readUInt8(0), 1);
+	await volume.close();
+	disk.heal();
+	const again = await openVolume(disk, directory);
+	t.is((await read(again, 0, page)).readUInt8(0), 1);
+	t.is(await write(again, 0, filled(page, 2)), 'good');
+	await again.close();
 });
 
 test('pages that the layer holds, or that are dirty or zeroed, are never written directly', async (t) => {

@@ -38,7 +38,7 @@ async function make(
 		segmentsFailed: (reason) => events.push(`failed: ${reason}`),
 		holdBroken: (hold) => events.push(`broken: ${hold.name}`),
 	});
-	if (options.adopt !== false) await segments.adopt(options.tailLSN ?? start.checkpointLSN);
+	if (options.adopt !== false) await segments.adopt(options.tailLSN ?? start.checkpointLSN, false);
 	const names = async (): Promise<string[]> => (await inner.list('/wal')).toSorted();
 	return {
 		disk,
@@ -203,7 +203,7 @@ test('adopt: from the oldest needed to the tail live and to be synced, whole one
 	await torn.close();
 	const foreign = await made.inner.open('/wal/0000000000000005.wal', 'create');
 	await foreign.close();
-	await made.segments.adopt(4 * units + 7);
+	await made.segments.adopt(4 * units + 7, false);
 	t.is(made.segments.liveCount, 2);
 	t.true(made.segments.at(3)?.unsynced);
 	t.true(made.segments.at(4)?.unsynced);
@@ -214,6 +214,25 @@ test('adopt: from the oldest needed to the tail live and to be synced, whole one
 	made.disk.forget();
 	t.is(made.segments.activate(5)?.sequence, 5);
 	t.is(made.disk.of('rename', name(5)).length, 0, 'the one that has the name stays it');
+	await made.segments.close();
+});
+
+test('adopt: a short segment with records is made whole, durably; one at the tail has none and is removed', async (t) => {
+	const made = await make([3, 5], { checkpointLSN: 3 * units + 1, tailLSN: 5 * units, adopt: false, filesMax: 4 });
+	const short = await made.inner.open(`/wal/${name(4)}`, 'create');
+	const records = Buffer.alloc(100, 7);
+	await short.write(records, 0);
+	const halfMade = await made.inner.open(`/wal/${name(5)}`, 'existing');
+	await halfMade.truncate(4096);
+	await made.segments.adopt(5 * units, false);
+	t.is(await short.sizeBytes(), segmentBytes);
+	const bytes = Buffer.alloc(segmentBytes, 1);
+	await short.read(bytes, 0);
+	t.deepEqual(bytes, Buffer.concat([records, Buffer.alloc(segmentBytes - 100)]));
+	t.is(made.disk.of('datasync', name(4)).length, 1);
+	t.is(made.segments.at(4)?.sequence, 4);
+	t.is(made.segments.at(5), undefined);
+	t.deepEqual(await made.names(), [3, 4].map(name));
 	await made.segments.close();
 });
 

@@ -38,7 +38,8 @@ class Log {
 		await disk.makeDirectory('/wal');
 		for (const sequence of [0, 1]) await (await createZeroFilled(disk, `/wal/${segmentName(sequence * units)}`, segmentBytes)).close();
 		const log = new Log(disk, { ...defaultTuning, walSegmentsMax: 3, inlineAppendBytesMax: 0, ...tuning });
-		await log.wal.segments.adopt(0);
+		await log.wal.segments.adopt(0, false);
+		log.wal.begun();
 		await log.synced();
 		disk.forget();
 		return log;
