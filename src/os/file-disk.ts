@@ -2,6 +2,7 @@ import * as fs from 'node:fs';
 import * as fsp from 'node:fs/promises';
 import type { Disk, DiskFile, DiskLock } from './disk.ts';
 import { writeEach } from './kernel-aio.ts';
+import { allocateScattered, isExt4 } from './scattered.ts';
 import { nextDataRange, punchHole, readFromCache, tryLock } from './syscalls.ts';
 
 /** Disk over the kernel's file systems. */
@@ -78,6 +79,7 @@ class KernelLock implements DiskLock {
 
 class KernelFile implements DiskFile {
 	readonly path: string;
+	#isExt4: Promise<boolean> | undefined;
 	#openFd: number;
 
 	constructor(path: string, fd: number) {
@@ -119,8 +121,10 @@ class KernelFile implements DiskFile {
 		return transfer((done) => fs.writev(this.#fd, sources, positionBytes, done));
 	}
 
-	writeEach(sources: readonly Uint8Array[], positionsBytes: readonly number[]): Promise<void> {
-		return writeEach(this.#fd, this, sources, positionsBytes);
+	async writeEach(sources: readonly Uint8Array[], positionsBytes: readonly number[]): Promise<void> {
+		this.#isExt4 ??= isExt4(this.#fd);
+		if (await this.#isExt4) await allocateScattered(this.#fd, sources, positionsBytes);
+		await writeEach(this.#fd, this, sources, positionsBytes);
 	}
 
 	datasync(): Promise<void> {

@@ -1,5 +1,6 @@
 import { constants } from 'node:os';
 import koffi from 'koffi';
+import { errorCode } from './disk.ts';
 
 /**
  * System calls that Node does not offer, through koffi. Each returns what the call returned, or throws an Error with the kernel's `code`.
@@ -58,6 +59,17 @@ export async function punchHole(fd: number, positionBytes: number, lengthBytes: 
 	await onPool('fallocate', (done) => {
 		fallocate.async(fd, FALLOC_FL_PUNCH_HOLE + FALLOC_FL_KEEP_SIZE, positionBytes, lengthBytes, done);
 	});
+}
+
+/** fallocate(KEEP_SIZE): the range has space afterwards, and its bytes stay. A file system that cannot is no error. */
+export async function allocate(fd: number, positionBytes: number, lengthBytes: number): Promise<void> {
+	try {
+		await onPool('fallocate', (done) => {
+			fallocate.async(fd, FALLOC_FL_KEEP_SIZE, positionBytes, lengthBytes, done);
+		});
+	} catch (error) {
+		if (errorCode(error) !== 'EOPNOTSUPP') throw error;
+	}
 }
 
 /** SEEK_DATA and SEEK_HOLE: the next range with data at or after a position, undefined if there is none. */

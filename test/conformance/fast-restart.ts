@@ -22,6 +22,8 @@ const loadBytes = 200 * 1024 * 1024;
 const pageBytes = 4096;
 const blocksPerPage = 8;
 const depth = 64;
+/** How long a stop may take is not judged here: it carries all that is dirty, the rounds before included, into a fresh sparse file. */
+const stopMsMax = 240_000;
 
 /** Random page writes over the whole volume, as fast as they go. Resolves to the pages written last, with what they hold. */
 async function writePages(server: Blockport, random: Random): Promise<Map<number, Buffer>> {
@@ -133,7 +135,7 @@ await inFolder('restart', async (folder, started) => {
 			const pages = await writePages(server, random);
 			const writtenMs = performance.now();
 			if (end === 'kill -9') await server.kill();
-			else await server.stop();
+			else expect((await server.stop(stopMsMax)) === 'exit code 0', 'the stop was not clean');
 			writing.push(writtenMs - startMs);
 			stopping.push(performance.now() - writtenMs);
 			away.push((await backAfterMs(server, pages)) - bareMs);

@@ -60,8 +60,8 @@ export class Blockport implements TargetServer {
 		await this.process.end('SIGKILL');
 	}
 
-	async stop(): Promise<string> {
-		return await this.process.end('SIGTERM');
+	async stop(timeoutMs?: number): Promise<string> {
+		return await this.process.end('SIGTERM', timeoutMs);
 	}
 
 	/** Runs a CLI command against this data directory; resolves to its output. */
