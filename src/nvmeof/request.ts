@@ -1,0 +1,123 @@
+import type { BlockDevice, Completion, Outcome } from '../blockvol/block-device.ts';
+import { status } from './status.ts';
+
+/** Submission queue entry and completion queue entry (NVMe Base 2.0, Common Command Format, Completion Queue Entry). */
+export const sqeBytes = 64;
+export const cqeBytes = 16;
+
+/**
+ * What the transport does next with a request that QueueLogic.start() or QueueLogic.parameters() has looked at:
+ * - finished: status, result and dataToHost are set; complete it
+ * - read: send lengthBytes of request.device from offsetBytes (tryRead and read, piece by piece); on a bad outcome call QueueLogic.fail()
+ * - write: take lengthBytes from the host and hand them to request.device.write in pieces; on a bad outcome call QueueLogic.fail()
+ * - parameters: take lengthBytes from the host whole (bounded by limits.parameterBytesMax), then call QueueLogic.parameters(); the buffer is the logic's until the
+ *   request is finished
+ * - pending: the logic calls request.owner when it is done
+ *
+ * For read, write and parameters the transport first compares lengthBytes with the length of SGL 1: another length ends the request with Data SGL Length Invalid.
+ * Of a `finished` request with dataToHost as much is sent as SGL 1 has room for.
+ */
+export type NextStep = 'finished' | 'read' | 'write' | 'parameters' | 'pending';
+
+/** The transport's side of a request: told when a `pending` one is done. */
+export interface RequestOwner {
+	requestFinished(request: Request): void;
+}
+
+/**
+ * One command of a queue on its way through the controller. The transport pools and reuses these objects: reset() before each use, and nobody keeps one after its
+ * completion.
+ */
+export class Request implements Completion {
+	/** The command as the host sent it. */
+	readonly sqe: Buffer = Buffer.alloc(sqeBytes);
+	/** Set by the logic for read and write: what and where on the medium. For parameters only the length. */
+	device: BlockDevice | undefined = undefined;
+	offsetBytes = 0;
+	lengthBytes = 0;
+	/** Force unit access of a write. */
+	fua = false;
+	/** One of status.ts: status code type in bits 8 to 10, status code in bits 0 to 7. Meaningful once finished. */
+	status: number = status.success;
+	/** Do Not Retry. */
+	dnr = false;
+	/** Dwords 0 and 1 of the completion. */
+	result0 = 0;
+	result1 = 0;
+	/** Data of a finished request that is no medium's; undefined if there is none. */
+	dataToHost: Buffer | undefined = undefined;
+	/** Told when a pending request is done. */
+	owner: RequestOwner | undefined = undefined;
+	/** Set by the transport when a `pending` request is to end early: the logic stops at its next piece and calls the owner. */
+	aborted = false;
+	/** Of the logic: called by a device on completion of a pending step. */
+	onOutcome: ((request: Request, outcome: Outcome) => void) | undefined = undefined;
+
+	reset(): void {
+		this.device = undefined;
+		this.offsetBytes = 0;
+		this.lengthBytes = 0;
+		this.fua = false;
+		this.status = status.success;
+		this.dnr = false;
+		this.result0 = 0;
+		this.result1 = 0;
+		this.dataToHost = undefined;
+		this.aborted = false;
+		this.onOutcome = undefined;
+	}
+
+	complete(outcome: Outcome): void {
+		this.onOutcome?.(this, outcome);
+	}
+
+	/** Ends it with a status; for `return request.end(…)`. */
+	end(code: number, dnr = true): 'finished' {
+		this.status = code;
+		this.dnr = dnr && code !== status.success;
+		this.dataToHost = undefined;
+		return 'finished';
+	}
+}
+
+/**
+ * The controller's side of one transport connection, which is one queue: it knows commands and no bytes of the transport. Made when the connection is initialised;
+ * its first command must be Connect.
+ */
+export interface QueueLogic {
+	/** Entries of the queue that Connect asked for; before it, 1. The transport ends a connection that has more requests outstanding. */
+	readonly depth: number;
+	/** Submission queue flow control is off (Connect, CATTR): SQHD in completions means nothing. */
+	readonly flowControlDisabled: boolean;
+	/** Looks at a new command: request.sqe and request.owner are set, everything else as after reset(). Runs to its end before anything else does. */
+	start(request: Request): NextStep;
+	/** The data of a request whose step was `parameters`. */
+	parameters(request: Request, data: Buffer): NextStep;
+	/** Sets the status for an outcome of the device other than good. */
+	fail(request: Request, outcome: Outcome): void;
+	/** The connection is gone; what is outstanding is ended by the transport. Called once. */
+	closed(): void;
+}
+
+/** The transport's side of a queue, for the controller. */
+export interface QueueLink {
+	/** host:port of the host. */
+	readonly remote: string;
+	/** Address and port that the host reached us by; the address without brackets. */
+	readonly localAddress: string;
+	readonly localPort: number;
+	/** Closes behind what was said. */
+	end(reason: string): void;
+	/** Closes at once. */
+	destroy(reason: string): void;
+	/**
+	 * Abort of the request with that command identifier: it completes with Command Abort Requested as soon as the device has nothing of it any more. False when there is none
+	 * such, or when it cannot be stopped.
+	 */
+	abort(commandIdentifier: number): boolean;
+}
+
+/** Where a connection gets its logic; subsystems and discovery are behind it. */
+export interface Fabric {
+	open(link: QueueLink): QueueLogic;
+}
