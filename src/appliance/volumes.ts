@@ -140,7 +140,7 @@ export class Volumes {
 			const code = kernelCode(error);
 			if (!(error instanceof VolumeFault) && code === '') throw error;
 			const reason = error instanceof VolumeFault ? error.message : `The volume cannot be opened (${code}).`;
-			this.#log.error({ volume: row.name, uuid: row.uuid, err: error }, 'a volume cannot be opened');
+			this.#log.error({ volume: row.name, uuid: row.uuid, err: error }, `volume ${row.name} cannot be opened: ${reason}`);
 			slot.failed(reason);
 		}
 	}

@@ -167,7 +167,8 @@ export class SuperblockFile {
 			const valid = found.filter((slot) => typeof slot !== 'string');
 			const faults = found.filter((slot) => typeof slot === 'string');
 			const newest = valid.sort((a, b) => b.sequence - a.sequence)[0];
-			if (newest === undefined) throw new VolumeFault(`the superblock is corrupt (slot 0: ${faults[0]}; slot 1: ${faults[1]})`);
+			if (newest === undefined)
+				throw new VolumeFault(`the superblock is corrupt (slot 0: ${faults[0]}; slot 1: ${faults[1]}): restore the volume from a backup`);
 			return new SuperblockFile(file, newest);
 		} catch (error) {
 			await file.close();

@@ -430,7 +430,10 @@ export class Volume implements BlockDevice {
 	#outOfSpace(): void {
 		if (!this.#isFull) {
 			this.#isFull = true;
-			this.#log.error({ volume: this.uuid }, 'the file system is full: writes are refused until space comes back');
+			this.#log.error(
+				{ volume: this.uuid },
+				'the file system is full: writes are refused until somebody frees space; then they go on by themselves',
+			);
 		}
 		this.#writer.refuse();
 		// What stood behind the refused writes may have room: zeros, which make more. Those that have none are refused, too.

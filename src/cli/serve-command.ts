@@ -1,3 +1,4 @@
+import { loggedError } from './logged-error.ts';
 import { flushCompileCache } from 'node:module';
 import { Command, Option } from 'commander';
 import type { DestinationStream, Logger } from 'pino';
@@ -94,7 +95,7 @@ async function serve(flags: ServeFlags, makeServer: MakeServer): Promise<void> {
 	// Here and not at the top: client commands log nothing.
 	const { destination, pino } = await import('pino');
 	const stream = destination({ dest: 2, sync: false, maxLength: logBufferBytesMax });
-	const log = pino({ level: flags.logLevel, base: null }, stream);
+	const log = pino({ level: flags.logLevel, base: null, serializers: { err: loggedError } }, stream);
 	process.once('exit', () => flushLog(stream));
 	const server = await makeServer({
 		dataDirectory: flags.dataDir,

@@ -76,7 +76,8 @@ export function volumeCommand(checkVolume: CheckVolume): Command {
 				await show(flags.json, { volume: name, findings }, () =>
 					findings.length === 0 ? `volume ${name} is sound` : findings.map((finding) => finding.message).join('\n'),
 				);
-				if (findings.length > 0) throw new ApiError(`Volume ${name} has ${findings.length} findings.`, 0);
+				if (findings.length > 0)
+					throw new ApiError(`Volume ${name} is not sound: ${findings.length === 1 ? 'one finding' : `${findings.length} findings`}.`, 0);
 			}),
 	);
 	return volume;
