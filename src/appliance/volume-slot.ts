@@ -1,4 +1,12 @@
-import { type Allocation, type BlockDevice, type Completion, type Outcome, copiedBytesMax } from '../blockvol/block-device.ts';
+import {
+	type Allocation,
+	type BlockDevice,
+	type CompareCompletion,
+	type Completion,
+	type Outcome,
+	atomicBytesMax,
+	copiedBytesMax,
+} from '../blockvol/block-device.ts';
 
 /** What the appliance needs of an open volume. */
 export interface OpenVolume extends BlockDevice {
@@ -45,6 +53,11 @@ export class VolumeSlot implements BlockDevice {
 
 	get sizeBytes(): number {
 		return this.#volume?.sizeBytes ?? this.#configuredBytes;
+	}
+
+	/** Before the volume is there: what every volume of the usual geometry has. */
+	get atomicBytesMax(): number {
+		return this.#volume?.atomicBytesMax ?? atomicBytesMax;
 	}
 
 	get fault(): string | undefined {
@@ -102,6 +115,15 @@ export class VolumeSlot implements BlockDevice {
 		// The caller may reuse a short buffer when write() returns: the contract of BlockDevice.
 		const kept = data.length <= copiedBytesMax ? Uint8Array.from(data) : data;
 		this.#wait(completion, (volume) => volume.write(offsetBytes, kept, fua, completion));
+	}
+
+	compareAndWrite(offsetBytes: number, expected: Uint8Array, data: Uint8Array, fua: boolean, completion: CompareCompletion): void {
+		if (this.#volume !== undefined) {
+			this.#volume.compareAndWrite(offsetBytes, expected, data, fua, completion);
+			return;
+		}
+		const [keptExpected, keptData] = [Uint8Array.from(expected), Uint8Array.from(data)];
+		this.#wait(completion, (volume) => volume.compareAndWrite(offsetBytes, keptExpected, keptData, fua, completion));
 	}
 
 	zero(offsetBytes: number, lengthBytes: number, fua: boolean, completion: Completion): void {

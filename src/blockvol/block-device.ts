@@ -8,6 +8,8 @@ export interface BlockDevice {
 	/** Lower-case UUID of the volume; identities (NAA, NGUID, serial number) derive from it. */
 	readonly uuid: string;
 	readonly blockSize: 512 | 4096;
+	/** A write of up to this length is whole or absent after a crash. */
+	readonly atomicBytesMax: number;
 	/** May grow while the volume is open; then every listener of onResize is told. */
 	readonly sizeBytes: number;
 	/** Why the volume refuses writes, in words for a person; undefined when it is healthy. */
@@ -26,6 +28,11 @@ export interface BlockDevice {
 	 * At most writeBytesMax a call.
 	 */
 	write(offsetBytes: number, data: Uint8Array, fua: boolean, completion: Completion): void;
+	/**
+	 * Writes only if the range holds `expected`, as one step among all commands of all protocols: outcome `miscompare` if it does not, and nothing changes. Both buffers are
+	 * copied before the call returns; at most copiedBytesMax and atomicBytesMax.
+	 */
+	compareAndWrite(offsetBytes: number, expected: Uint8Array, data: Uint8Array, fua: boolean, completion: CompareCompletion): void;
 	/** Makes a range read as zeros and gives its space back. Any length. */
 	zero(offsetBytes: number, lengthBytes: number, fua: boolean, completion: Completion): void;
 	/** Complete: everything that had completed when flush was called is on stable storage. */
@@ -49,16 +56,22 @@ export interface Completion {
 	complete(outcome: Outcome): void;
 }
 
+export interface CompareCompletion extends Completion {
+	/** Set before complete('miscompare'): the first byte that differs, counted from the start of the range. */
+	miscompareOffset: number;
+}
+
 /**
  * What became of a command. One table maps it to SCSI sense, one to NVMe status.
  * - good
  * - outOfRange: beyond the last block
  * - noSpace: the file system below is full; of a command up to atomicBytesMax nothing was written; reads go on, and zero as long as the log has room
+ * - miscompare: compareAndWrite found something else than was expected
  * - mediumError: a page whose checksum does not match, or EIO on a read
  * - faulted: the volume refuses writes and flushes since an earlier failure; BlockDevice.fault says which
  * - closed: the volume is being shut down
  */
-export type Outcome = 'good' | 'outOfRange' | 'noSpace' | 'mediumError' | 'faulted' | 'closed';
+export type Outcome = 'good' | 'outOfRange' | 'noSpace' | 'miscompare' | 'mediumError' | 'faulted' | 'closed';
 
 /** write() copies data up to this length before it returns. */
 export const copiedBytesMax = 64 * 1024;

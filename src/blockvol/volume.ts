@@ -2,7 +2,16 @@ import { errorCode, type Disk } from '../os/disk.ts';
 import type { Logger } from '../os/logger.ts';
 import type { AppendBatch } from './append-batch.ts';
 import { allocationFrom } from './allocation.ts';
-import { later, writeBytesMax, type Allocation, type BlockDevice, type Completion, type Outcome } from './block-device.ts';
+import {
+	copiedBytesMax,
+	later,
+	writeBytesMax,
+	type Allocation,
+	type CompareCompletion,
+	type BlockDevice,
+	type Completion,
+	type Outcome,
+} from './block-device.ts';
 import { Flusher } from './flusher.ts';
 import { atomicBytes, defaultTuning, sizeBytesFault, unitBytes, type Tuning } from './limits.ts';
 import type { RunningDigest } from './map-digest.ts';
@@ -170,6 +179,14 @@ export class Volume implements BlockDevice {
 		this.#counts.writeCommands++;
 		this.#counts.writeBytes += data.length;
 		this.#submit(false, offsetBytes, data.length, data, fua, completion);
+	}
+
+	compareAndWrite(offsetBytes: number, expected: Uint8Array, data: Uint8Array, fua: boolean, completion: CompareCompletion): void {
+		if (data.length > Math.min(copiedBytesMax, this.atomicBytesMax) || data.length !== expected.length)
+			throw new RangeError(`a compareAndWrite of ${expected.length} and ${data.length} bytes`);
+		this.#counts.writeCommands++;
+		this.#counts.writeBytes += data.length;
+		this.#submit(false, offsetBytes, data.length, data, fua, completion, expected);
 	}
 
 	zero(offsetBytes: number, lengthBytes: number, fua: boolean, completion: Completion): void {
@@ -350,7 +367,8 @@ export class Volume implements BlockDevice {
 		lengthBytes: number,
 		data: Uint8Array | undefined,
 		fua: boolean,
-		completion: Completion,
+		completion: Completion | CompareCompletion,
+		expected?: Uint8Array,
 	): void {
 		const refusal = this.#refusalOf(isZero);
 		if (refusal !== undefined) return later(completion, refusal);
@@ -370,6 +388,10 @@ export class Volume implements BlockDevice {
 		if (data !== undefined) command.data = data;
 		command.fua = fua;
 		command.completion = completion;
+		if (expected !== undefined && 'miscompareOffset' in completion) {
+			command.expected = expected;
+			command.comparing = completion;
+		}
 		this.#writer.submit(command);
 	}
 

@@ -1,5 +1,5 @@
 import type { RecordOwner } from './append-batch.ts';
-import type { Completion, Outcome } from './block-device.ts';
+import type { CompareCompletion, Completion, Outcome } from './block-device.ts';
 import type { SyncWaiter } from './wal.ts';
 
 /** A page that a partial write needs and that had to be awaited. */
@@ -17,6 +17,9 @@ export class WriteCommand implements RecordOwner, SyncWaiter {
 	lengthBytes = 0;
 	/** Of a write. */
 	data: Uint8Array = none;
+	/** Of a compareAndWrite: what must be there, as long as `data`, and who is told what differs. */
+	expected: Uint8Array | undefined = undefined;
+	comparing: CompareCompletion | undefined = undefined;
 	/** `data` is a copy of the command's own. */
 	isOwner = false;
 	fua = false;
@@ -30,7 +33,7 @@ export class WriteCommand implements RecordOwner, SyncWaiter {
 	outcome: Outcome = 'good';
 	/** With fua: the group commit that covers it has ended. */
 	isDurable = false;
-	/** At most the first and the last page of the part that is next. */
+	/** At most the first and the last page of the part that is next, or all that are to be compared. */
 	readonly awaited: AwaitedPage[] = [];
 	/** Checksums of the part whose data is in the layer and whose record comes next. */
 	directChecksums: Uint32Array | undefined = undefined;
@@ -72,6 +75,8 @@ export class WriteCommand implements RecordOwner, SyncWaiter {
 
 	reset(): void {
 		this.data = none;
+		this.expected = undefined;
+		this.comparing = undefined;
 		this.isOwner = false;
 		this.isDurable = false;
 		this.completion = undefined;

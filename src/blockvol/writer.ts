@@ -26,7 +26,7 @@ export interface WriterOwner {
 }
 
 /** What became of an attempt to append the next part of a command. `full`: only the flusher could make room, and the file system is full. */
-type Step = 'appended' | 'noRoom' | 'waiting' | 'full';
+type Step = 'appended' | 'noRoom' | 'waiting' | 'full' | 'miscompare';
 
 /** A direct write that has no record yet. A command has one at a time. */
 interface DirectSpan {
@@ -97,9 +97,9 @@ export class Writer {
 
 	submit(command: WriteCommand): void {
 		const step = this.waiting === 0 ? this.#advance(command) : 'noRoom';
-		if (step === 'full') {
+		if (step === 'full' || step === 'miscompare') {
 			// Never before the call has returned.
-			queueMicrotask(() => this.#refuseFull(command));
+			queueMicrotask(() => this.#endWith(command, step));
 		} else if (step === 'noRoom') {
 			this.#own(command);
 			this.#line.push(command);
@@ -124,7 +124,7 @@ export class Writer {
 		const step = this.#advance(command);
 		if (step === 'noRoom' && isDue === (command.directChecksums !== undefined)) return false;
 		waiting.shift();
-		if (step === 'full') this.#refuseFull(command);
+		if (step === 'full' || step === 'miscompare') this.#endWith(command, step);
 		else if (step === 'noRoom') this.#line.unshift(command);
 		else this.#keepWaiting(command);
 		return true;
@@ -163,6 +163,10 @@ export class Writer {
 		const end = Math.ceil((position + length) / pageBytes);
 		if (this.#direct.length > 0 && command.directChecksums === undefined && this.#overlapsDirect(first, end)) return 'noRoom';
 		if (command.directChecksums !== undefined) return this.#appendDirect(command, first, end, command.directChecksums);
+		if (command.expected !== undefined) {
+			const step = this.#compare(command, command.expected, first, end);
+			if (step !== undefined) return step;
+		}
 		if (this.#mayGoDirect(command, position, length)) {
 			const step = this.#startDirect(command, first, end, length);
 			if (step !== undefined) return step;
@@ -175,6 +179,24 @@ export class Writer {
 		if (isZero) return Math.min(left, (first + 1) * pageBytes - position);
 		if (left <= this.#atomicBytes) return left;
 		return Math.floor((position + this.#atomicBytes) / pageBytes) * pageBytes - position;
+	}
+
+	/** Undefined when the pages hold what is expected. Nothing can come in between: the record is appended in the same turn, or all is compared again. */
+	#compare(command: WriteCommand, expected: Uint8Array, first: number, end: number): Step | undefined {
+		if (this.#wal.hasPending(first, end)) return 'noRoom';
+		const { offsetBytes } = command;
+		for (let page = first; page < end; page++) {
+			const bytes = this.#oldPage(command, page, comparedPage);
+			if (bytes === null) return 'waiting';
+			const from = Math.max(offsetBytes, page * pageBytes);
+			const to = Math.min(offsetBytes + expected.length, (page + 1) * pageBytes);
+			for (let at = from; at < to; at++) {
+				if (bytes[at - page * pageBytes] === expected[at - offsetBytes]) continue;
+				if (command.comparing !== undefined) command.comparing.miscompareOffset = at - offsetBytes;
+				return 'miscompare';
+			}
+		}
+		return undefined;
 	}
 
 	#zero(command: WriteCommand, first: number, pages: number): Step {
@@ -275,7 +297,7 @@ export class Writer {
 			if (errorCode(error) === '') throw error;
 			outcome = 'mediumError';
 		}
-		if (command.awaited.length === 2) command.awaited.shift();
+		if (command.awaited.length === awaitedMax) command.awaited.shift();
 		command.awaited.push({ page, version, bytes });
 		this.#comeBack(command, outcome);
 	}
@@ -295,6 +317,7 @@ export class Writer {
 	#own(command: WriteCommand): void {
 		if (command.isOwner || command.data.length > copiedBytesMax) return;
 		command.data = Uint8Array.prototype.slice.call(command.data);
+		if (command.expected !== undefined) command.expected = Uint8Array.prototype.slice.call(command.expected);
 		command.isOwner = true;
 	}
 
@@ -303,7 +326,13 @@ export class Writer {
 	}
 
 	#mayGoDirect(command: WriteCommand, position: number, length: number): boolean {
-		return !command.isZero && length >= this.#tuning.directBytesMin && position % pageBytes === 0 && length % pageBytes === 0;
+		return (
+			!command.isZero &&
+			command.expected === undefined &&
+			length >= this.#tuning.directBytesMin &&
+			position % pageBytes === 0 &&
+			length % pageBytes === 0
+		);
 	}
 
 	/**
@@ -386,10 +415,10 @@ export class Writer {
 		);
 	}
 
-	/** Parts of it may have been written; what is refused is the rest. */
-	#refuseFull(command: WriteCommand): void {
+	/** Parts of one that finds no space may have been written; what is refused is the rest. */
+	#endWith(command: WriteCommand, step: 'full' | 'miscompare'): void {
 		if (command.directChecksums !== undefined) this.#endDirect(command);
-		command.outcome = 'noSpace';
+		command.outcome = step === 'full' ? 'noSpace' : step;
 		command.endIfDone();
 	}
 
@@ -400,6 +429,9 @@ export class Writer {
 }
 
 const headerUnits = 1;
+/** Pages that a compareAndWrite touches at most. */
+const awaitedMax = copiedBytesMax / pageBytes + 1;
+const comparedPage = Buffer.allocUnsafeSlow(pageBytes);
 const headPage = Buffer.allocUnsafeSlow(pageBytes);
 const tailPage = Buffer.allocUnsafeSlow(pageBytes);
 

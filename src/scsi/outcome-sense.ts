@@ -15,6 +15,7 @@ export type Access = 'none' | 'read' | 'write';
 const table: Record<Exclude<Outcome, 'good'>, Record<Access, Sense | undefined>> = {
 	outOfRange: forAll({ key: senseKey.illegalRequest, code: additionalSense.logicalBlockAddressOutOfRange }),
 	noSpace: forAll({ key: senseKey.dataProtect, code: additionalSense.spaceAllocationFailedWriteProtect }),
+	miscompare: forAll({ key: senseKey.miscompare, code: additionalSense.miscompareDuringVerifyOperation }),
 	mediumError: {
 		none: { key: senseKey.mediumError, code: additionalSense.writeError },
 		read: { key: senseKey.mediumError, code: additionalSense.unrecoveredReadError },

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import type { ApplianceParts, IscsiPortal } from '../../src/appliance.ts';
 import type { VolumeEngine } from '../../src/appliance/volumes.ts';
 import type { OpenVolume, VolumeIdentity } from '../../src/appliance/volume-slot.ts';
-import type { Allocation, Completion, Outcome } from '../../src/blockvol/block-device.ts';
+import type { Allocation, CompareCompletion, Completion, Outcome } from '../../src/blockvol/block-device.ts';
 import { VolumeFault, VolumeUsageError } from '../../src/blockvol/volume-fault.ts';
 import type { Endpoint } from '../../src/config/endpoint.ts';
 import type { SessionSummary } from '../../src/iscsi/listener.ts';
@@ -16,6 +16,7 @@ import { FileDisk } from '../../src/os/file-disk.ts';
 export class StandInVolume implements OpenVolume {
 	readonly uuid: string;
 	readonly blockSize: 512 | 4096;
+	readonly atomicBytesMax = 512 * 1024;
 	sizeBytes: number;
 	fault: string | undefined = undefined;
 	closed = false;
@@ -39,6 +40,11 @@ export class StandInVolume implements OpenVolume {
 
 	write(offsetBytes: number, data: Uint8Array, fua: boolean, completion: Completion): void {
 		this.#end(`write ${offsetBytes} ${Buffer.from(data.subarray(0, 4)).toString()} ${fua}`, completion);
+	}
+
+	compareAndWrite(offsetBytes: number, expected: Uint8Array, data: Uint8Array, fua: boolean, completion: CompareCompletion): void {
+		const [old, fresh] = [expected, data].map((bytes) => Buffer.from(bytes.subarray(0, 4)).toString());
+		this.#end(`compareAndWrite ${offsetBytes} ${old} ${fresh} ${fua}`, completion);
 	}
 
 	zero(offsetBytes: number, lengthBytes: number, fua: boolean, completion: Completion): void {

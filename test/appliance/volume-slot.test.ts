@@ -23,10 +23,15 @@ test('commands wait while the volume is opened, and run in their order once it i
 	slot.read(512, Buffer.alloc(512), notes[1]!);
 	slot.zero(1024, 512, false, notes[2]!);
 	slot.flush(notes[3]!);
+	const compared = Object.assign(new Note(), { miscompareOffset: 0 });
+	const [expected, fresh] = [Buffer.from('old1'), Buffer.from('new1')];
+	slot.compareAndWrite(2048, expected, fresh, false, compared);
+	expected.fill(0);
+	fresh.fill(0);
 	t.is(slot.state, 'opening');
 	const volume = new StandInVolume(identity);
 	slot.opened(volume);
-	t.deepEqual(volume.calls, ['write 0 abcd true', 'read 512', 'zero 1024 512 false', 'flush']);
+	t.deepEqual(volume.calls, ['write 0 abcd true', 'read 512', 'zero 1024 512 false', 'flush', 'compareAndWrite 2048 old1 new1 false']);
 	await Promise.resolve();
 	t.deepEqual(
 		notes.map((note) => note.outcome),

@@ -3,6 +3,7 @@ import {
 	writeBytesMax,
 	type Allocation,
 	type BlockDevice,
+	type CompareCompletion,
 	type Completion,
 	type Outcome,
 } from '../../src/blockvol/block-device.ts';
@@ -20,6 +21,7 @@ export interface FlatDeviceOptions {
 export class FlatDevice implements BlockDevice {
 	readonly uuid: string;
 	readonly blockSize: 512 | 4096;
+	readonly atomicBytesMax = writeBytesMax;
 	readonly medium: Buffer;
 	fault: string | undefined = undefined;
 	/** tryRead always has to wait. */
@@ -71,6 +73,18 @@ export class FlatDevice implements BlockDevice {
 			if (outcome === 'good' && (!copied || source !== data)) this.medium.set(source, offsetBytes);
 			completion.complete(outcome);
 		});
+	}
+
+	compareAndWrite(offsetBytes: number, expected: Uint8Array, data: Uint8Array, _fua: boolean, completion: CompareCompletion): void {
+		const there = this.medium.subarray(offsetBytes, offsetBytes + expected.length);
+		const different = there.findIndex((byte, index) => byte !== expected[index]);
+		let outcome = this.#check('compareAndWrite', offsetBytes, data.length);
+		if (outcome === 'good' && different >= 0) {
+			outcome = 'miscompare';
+			completion.miscompareOffset = different;
+		}
+		if (outcome === 'good') this.medium.set(data, offsetBytes);
+		this.#later(() => completion.complete(outcome));
 	}
 
 	zero(offsetBytes: number, lengthBytes: number, _fua: boolean, completion: Completion): void {

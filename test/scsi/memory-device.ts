@@ -1,8 +1,8 @@
-import type { Allocation, BlockDevice, Completion, Outcome } from '../../src/blockvol/block-device.ts';
+import type { Allocation, BlockDevice, CompareCompletion, Completion, Outcome } from '../../src/blockvol/block-device.ts';
 
 const pageBytes = 4096;
 
-export type Operation = 'tryRead' | 'read' | 'write' | 'zero' | 'flush';
+export type Operation = 'tryRead' | 'read' | 'write' | 'compareAndWrite' | 'zero' | 'flush';
 
 export interface Call {
 	operation: Operation;
@@ -23,6 +23,7 @@ export interface MemoryDeviceOptions {
 export class MemoryDevice implements BlockDevice {
 	readonly uuid: string;
 	readonly blockSize: 512 | 4096;
+	readonly atomicBytesMax = 1024 * 1024;
 	readonly calls: Call[] = [];
 	fault: string | undefined = undefined;
 	/** The outcome of a call; undefined lets it go its way. Nothing happens on the medium when the outcome is not good. */
@@ -81,6 +82,17 @@ export class MemoryDevice implements BlockDevice {
 	write(offsetBytes: number, data: Uint8Array, fua: boolean, completion: Completion): void {
 		const outcome = this.#begin('write', offsetBytes, data.length, fua);
 		this.#later(completion, outcome, () => this.poke(offsetBytes, data));
+	}
+
+	compareAndWrite(offsetBytes: number, expected: Uint8Array, data: Uint8Array, fua: boolean, completion: CompareCompletion): void {
+		let outcome = this.#begin('compareAndWrite', offsetBytes, data.length, fua);
+		const different = this.bytes(offsetBytes, expected.length).findIndex((byte, index) => byte !== expected[index]);
+		if (outcome === 'good' && different >= 0) {
+			outcome = 'miscompare';
+			completion.miscompareOffset = different;
+		}
+		const kept = Buffer.from(data);
+		this.#later(completion, outcome, () => this.poke(offsetBytes, kept));
 	}
 
 	zero(offsetBytes: number, lengthBytes: number, fua: boolean, completion: Completion): void {
