@@ -98,6 +98,50 @@ export function u32be(offset: number): Field<number> {
 	);
 }
 
+export function u16le(offset: number): Field<number> {
+	return whole(
+		offset,
+		2,
+		(buffer, base) => buffer[base + offset]! | (buffer[base + offset + 1]! << 8),
+		(buffer, base, value) => {
+			buffer[base + offset] = value;
+			buffer[base + offset + 1] = value >>> 8;
+		},
+	);
+}
+
+export function u32le(offset: number): Field<number> {
+	return whole(
+		offset,
+		4,
+		(buffer, base) => {
+			const at = base + offset;
+			return (buffer[at]! | (buffer[at + 1]! << 8) | (buffer[at + 2]! << 16) | (buffer[at + 3]! << 24)) >>> 0;
+		},
+		(buffer, base, value) => {
+			const at = base + offset;
+			buffer[at] = value;
+			buffer[at + 1] = value >>> 8;
+			buffer[at + 2] = value >>> 16;
+			buffer[at + 3] = value >>> 24;
+		},
+	);
+}
+
+export function u64le(offset: number): Field<bigint> {
+	const low = u32le(offset);
+	const high = u32le(offset + 4);
+	return whole(
+		offset,
+		8,
+		(buffer, base) => (BigInt(high.get(buffer, base)) << 32n) | BigInt(low.get(buffer, base)),
+		(buffer, base, value) => {
+			low.set(buffer, base, Number(value & 0xffffffffn));
+			high.set(buffer, base, Number((value >> 32n) & 0xffffffffn));
+		},
+	);
+}
+
 /** 64 bits as a bigint: it lives on the wire only, convert it once and check its range. */
 export function u64be(offset: number): Field<bigint> {
 	const high = u32be(offset);

@@ -1,5 +1,5 @@
 import test from 'ava';
-import { bits, bytes, layout, reserved, u16be, u24be, u32be, u64be, u8 } from '../../src/wire/layout.ts';
+import { bits, bytes, layout, reserved, u16be, u16le, u24be, u32be, u32le, u64be, u64le, u8 } from '../../src/wire/layout.ts';
 
 test('each field reads back what was set, at an offset, and touches nothing else', (t) => {
 	const table = layout('T', 26, {
@@ -35,6 +35,18 @@ test('each field reads back what was set, at an offset, and touches nothing else
 	t.is(table.wide.get(buffer, base), 0xfedcba9876543210n);
 	t.is(Buffer.from(table.run.get(buffer, base)).toString('hex'), '010203040506');
 	t.is(table.sizeBytes, 26);
+});
+
+test('little-endian fields: the lowest byte stands first, the highest bit is no sign', (t) => {
+	const table = layout('L', 14, { word: u16le(0), long: u32le(2), wide: u64le(6) });
+	const buffer = Buffer.alloc(20, 0xa5);
+	table.word.set(buffer, 3, 0xfedc);
+	table.long.set(buffer, 3, 0xfedcba98);
+	table.wide.set(buffer, 3, 0xfedcba9876543210n);
+	t.is(buffer.toString('hex'), 'a5a5a5dcfe98badcfe1032547698badcfea5a5a5');
+	t.is(table.word.get(buffer, 3), 0xfedc);
+	t.is(table.long.get(buffer, 3), 0xfedcba98);
+	t.is(table.wide.get(buffer, 3), 0xfedcba9876543210n);
 });
 
 test('a hole, an overlap, a wrong total, a row out of order and an empty row are refused at load', (t) => {
