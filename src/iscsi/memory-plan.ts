@@ -1,5 +1,6 @@
 import { writeBytesMax } from '../blockvol/block-device.ts';
-import { MemoryBudget, type BudgetWaiter } from '../os/memory-budget.ts';
+import { GrantLine } from '../os/grant-line.ts';
+import { MemoryBudget } from '../os/memory-budget.ts';
 import { limits } from './limits.ts';
 import type { IscsiTask } from './task.ts';
 
@@ -37,76 +38,9 @@ export class MemoryPlan {
 		this.chunkBytes = writeBytesMax;
 		this.sessionBytes = Math.max(this.chunkBytes, Math.min(limits.solicitedBytesPerSession, this.share.limitBytes / 2));
 	}
-}
 
-/**
- * The line of one session's tasks for memory to solicit data with. One request of the session at a time stands in the line of all sessions, so sessions
- * take turns and none overtakes.
- *
- *   idle ── request ─→ share ── granted ─→ budget ── granted ─→ the first task has it ─→ idle
- */
-export class SessionGrants implements BudgetWaiter {
-	readonly #plan: MemoryPlan;
-	readonly #line: IscsiTask[] = [];
-	#waitingFor: 'nothing' | 'share' | 'budget' = 'nothing';
-	#heldBytes = 0;
-
-	constructor(plan: MemoryPlan) {
-		this.#plan = plan;
-	}
-
-	/** task.granted() follows, perhaps before this returns. */
-	request(task: IscsiTask): void {
-		this.#line.push(task);
-		this.#serve();
-	}
-
-	forget(task: IscsiTask): void {
-		const index = this.#line.indexOf(task);
-		if (index < 0) return;
-		this.#line.splice(index, 1);
-		if (index > 0) return;
-		if (this.#waitingFor === 'share') this.#plan.share.forget(this);
-		if (this.#waitingFor === 'budget') {
-			this.#plan.budget.forget(this);
-			this.#plan.share.give(task.wantedGrantBytes);
-		}
-		this.#waitingFor = 'nothing';
-		this.#serve();
-	}
-
-	give(bytes: number): void {
-		this.#heldBytes -= bytes;
-		this.#plan.budget.give(bytes);
-		this.#plan.share.give(bytes);
-		this.#serve();
-	}
-
-	granted(): void {
-		const bytes = this.#line[0]!.wantedGrantBytes;
-		if (this.#waitingFor === 'share' && !this.#takeFromBudget(bytes)) return;
-		this.#pass(bytes);
-		this.#serve();
-	}
-
-	#serve(): void {
-		while (this.#waitingFor === 'nothing' && this.#line.length > 0) {
-			const bytes = this.#line[0]!.wantedGrantBytes;
-			if (this.#heldBytes > 0 && this.#heldBytes + bytes > this.#plan.sessionBytes) return;
-			this.#waitingFor = 'share';
-			if (!this.#plan.share.take(bytes, this) || !this.#takeFromBudget(bytes)) return;
-			this.#pass(bytes);
-		}
-	}
-
-	#takeFromBudget(bytes: number): boolean {
-		this.#waitingFor = 'budget';
-		return this.#plan.budget.take(bytes, this);
-	}
-
-	#pass(bytes: number): void {
-		this.#waitingFor = 'nothing';
-		this.#heldBytes += bytes;
-		this.#line.shift()!.memoryGranted(bytes);
+	/** The line of a new session's tasks for memory to solicit data with. */
+	grantLine(): GrantLine<IscsiTask> {
+		return new GrantLine(this.budget, this.share, this.sessionBytes);
 	}
 }

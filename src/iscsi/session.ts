@@ -1,9 +1,11 @@
+import type { GrantLine } from '../os/grant-line.ts';
 import { Nexus } from '../scsi/nexus.ts';
 import type { ScsiTarget } from '../scsi/target-device.ts';
 import { CommandWindow } from './command-window.ts';
 import type { Connection } from './connection.ts';
-import { type MemoryPlan, SessionGrants } from './memory-plan.ts';
+import type { MemoryPlan } from './memory-plan.ts';
 import type { Parameters } from './parameters.ts';
+import type { IscsiTask } from './task.ts';
 import { TaskTable } from './task-table.ts';
 
 /** Who a session is. */
@@ -29,7 +31,7 @@ export class Session implements SessionIdentity {
 	readonly since: Date;
 	readonly window: CommandWindow;
 	readonly tasks = new TaskTable();
-	readonly grants: SessionGrants;
+	readonly grants: GrantLine<IscsiTask>;
 	/** At most MaxConnections, which is 1. */
 	readonly connections: Connection[] = [];
 	/** As negotiated by the leading connection. */
@@ -50,7 +52,7 @@ export class Session implements SessionIdentity {
 		this.nexus = new Nexus(identity.initiatorName, identity.isid);
 		this.parameters = parameters;
 		this.window = new CommandWindow(firstCmdSN);
-		this.grants = new SessionGrants(plan);
+		this.grants = plan.grantLine();
 		this.since = since;
 	}
 
