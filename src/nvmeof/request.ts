@@ -9,7 +9,8 @@ export const cqeBytes = 16;
  * What the transport does next with a request that QueueLogic.start() or QueueLogic.parameters() has looked at:
  * - finished: status, result and dataToHost are set; complete it
  * - read: send lengthBytes of request.device from offsetBytes (tryRead and read, piece by piece); on a bad outcome call QueueLogic.fail()
- * - write: take lengthBytes from the host and hand them to request.device.write in pieces; on a bad outcome call QueueLogic.fail()
+ * - write: take lengthBytes from the host and hand them to request.device.write in pieces; on a bad outcome call QueueLogic.fail(). What is no longer than
+ *   limits.atomicBytes goes there in one piece: AWUN and AWUPF promise it
  * - parameters: take lengthBytes from the host whole (bounded by limits.parameterBytesMax), then call QueueLogic.parameters(); the buffer is the logic's until the
  *   request is finished
  * - pending: the logic calls request.owner when it is done
@@ -19,7 +20,7 @@ export const cqeBytes = 16;
  */
 export type NextStep = 'finished' | 'read' | 'write' | 'parameters' | 'pending';
 
-/** The transport's side of a request: told when a `pending` one is done. */
+/** The transport's side of a request: told when a `pending` one is done, once, never before start() or parameters() has returned. */
 export interface RequestOwner {
 	requestFinished(request: Request): void;
 }
@@ -95,6 +96,11 @@ export interface QueueLogic {
 	parameters(request: Request, data: Buffer): NextStep;
 	/** Sets the status for an outcome of the device other than good. */
 	fail(request: Request, outcome: Outcome): void;
+	/**
+	 * The transport has ended a request by itself, whose step was not `finished` (abort, Data SGL Length Invalid, a transfer error): its status is set, its completion has not left yet. Not
+	 * called for what closed() ends.
+	 */
+	ended(request: Request): void;
 	/** The connection is gone; what is outstanding is ended by the transport. Called once. */
 	closed(): void;
 }
@@ -111,10 +117,11 @@ export interface QueueLink {
 	/** Closes at once. */
 	destroy(reason: string): void;
 	/**
-	 * Abort of the request with that command identifier: it completes with Command Abort Requested as soon as the device has nothing of it any more. False when there is none
-	 * such, or when it cannot be stopped.
+	 * Stops those outstanding requests that `select` names, by their sqe. Each of them completes with Command Abort Requested as soon as the device has nothing of it any more, or with
+	 * what had become of it when it could not be stopped. `ended` is called once for each: after its completion was handed over, or when the connection is gone. Returns how many were
+	 * named. Requests that the logic keeps by itself (an Asynchronous Event Request, half of a fused operation) it ends by itself before it asks.
 	 */
-	abort(commandIdentifier: number): boolean;
+	abort(select: (request: Request) => boolean, ended: (aborted: boolean) => void): number;
 }
 
 /** Where a connection gets its logic; subsystems and discovery are behind it. */
