@@ -4,7 +4,7 @@ import { defaultInitiatorName } from '../../initiator/login.ts';
 import { freePort, run, ServerProcess } from './server-process.ts';
 import type { OfferedUnit, ServerSettings, TargetServer } from './target-server.ts';
 
-const launcher = join(import.meta.dirname, '../../../bin/blockport');
+const ownLauncher = join(import.meta.dirname, '../../../bin/blockport');
 
 /** This project's server, started through its launcher and configured through its CLI, as a person would. */
 export class Blockport implements TargetServer {
@@ -28,7 +28,11 @@ export class Blockport implements TargetServer {
 	}
 
 	static get exists(): boolean {
-		return existsSync(launcher);
+		return existsSync(ownLauncher);
+	}
+
+	get #launcher(): string {
+		return this.#settings.launcher ?? ownLauncher;
 	}
 
 	get process(): ServerProcess {
@@ -47,10 +51,10 @@ export class Blockport implements TargetServer {
 	/** Only starts the process. */
 	async spawn(): Promise<void> {
 		if (this.port === 0) this.port = await freePort();
-		const { cpu, nodeOptions } = this.#settings;
+		const { cpu, nodeOptions, address = '127.0.0.1' } = this.#settings;
 		this.#process = new ServerProcess({
-			command: launcher,
-			args: ['serve', '--data-dir', this.folder, '--iscsi', `127.0.0.1:${this.port}`, '--admin', '127.0.0.1:0'],
+			command: this.#launcher,
+			args: ['serve', '--data-dir', this.folder, '--iscsi', `${address}:${this.port}`, '--admin', '127.0.0.1:0'],
 			cpu,
 			...(nodeOptions === undefined ? {} : { env: { NODE_OPTIONS: nodeOptions } }),
 		});
@@ -66,7 +70,7 @@ export class Blockport implements TargetServer {
 
 	/** Runs a CLI command against this data directory; resolves to its output. */
 	async cli(...args: string[]): Promise<string> {
-		return await run(launcher, [...args, '--data-dir', this.folder]);
+		return await run(this.#launcher, [...args, '--data-dir', this.folder]);
 	}
 
 	async #configure(): Promise<void> {

@@ -29,10 +29,14 @@ export interface ServerSettings {
 	units: readonly OfferedUnit[];
 	/** Pins the whole process, all threads, to one CPU. */
 	cpu?: number | undefined;
+	/** Where it listens for iSCSI (127.0.0.1). */
+	address?: string;
 	/** Who may log in. */
 	initiators: readonly string[];
 	/** Further arguments of the Node process (Blockport only): --cpu-prof and the like. */
 	nodeOptions?: string;
+	/** The program to start instead of this tree's (Blockport only). */
+	launcher?: string;
 }
 
 /** The initiator names that the lanes and the bench use with other people's programs. */

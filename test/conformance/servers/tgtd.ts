@@ -45,7 +45,7 @@ export class Tgtd implements TargetServer {
 		this.#controlPort = String(nextControlPort++);
 		this.#process = new ServerProcess({
 			command: 'tgtd',
-			args: ['-f', '-C', this.#controlPort, '--iscsi', `portal=127.0.0.1:${this.port}`],
+			args: ['-f', '-C', this.#controlPort, '--iscsi', `portal=${this.#settings.address ?? '127.0.0.1'}:${this.port}`],
 			env: this.#env,
 			cpu: this.#settings.cpu,
 		});

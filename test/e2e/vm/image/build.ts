@@ -1,0 +1,171 @@
+/**
+ * Builds the guest: `node build.ts FOLDER` puts vmlinuz, initrd and root.img there, all or nothing. Packages are unpacked, their scripts never run: no
+ * debootstrap, no root needed.
+ */
+import { createHash } from 'node:crypto';
+import { existsSync } from 'node:fs';
+import { chmod, mkdir, mkdtemp, readdir, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
+import { earlyInit, files, folders, init, kernelFiles, packages, unused, unusedFiles } from './recipe.ts';
+import { shell } from './shell.ts';
+
+const unpackedAtOnce = 3;
+const rootMiB = 900;
+
+/** A hash of everything in this folder: the recipe and who follows it. */
+export async function imageKey(): Promise<string> {
+	const hash = createHash('sha256');
+	for (const name of (await readdir(import.meta.dirname)).toSorted()) {
+		// oxlint-disable-next-line no-await-in-loop -- the order is part of the hash
+		hash.update(`${name}\0`).update(await readFile(join(import.meta.dirname, name)));
+	}
+	return hash.digest('hex').slice(0, 16);
+}
+
+/** Downloads the closure of `packages` into `archives`, which keeps nothing else; resolves to its files. */
+async function download(archives: string, work: string): Promise<string[]> {
+	const state = join(work, 'apt');
+	await mkdir(join(state, 'lists/partial'), { recursive: true });
+	await mkdir(join(state, 'none/partial'), { recursive: true });
+	await mkdir(join(archives, 'partial'), { recursive: true });
+	// An empty status file: nothing counts as installed, so the closure is whole.
+	await writeFile(join(state, 'status'), '');
+	const settings = Object.entries({
+		'Dir::State': state,
+		'Dir::State::status': join(state, 'status'),
+		'Dir::Cache': state,
+		'Dir::Cache::archives': archives,
+		'APT::Architecture': 'amd64',
+		'APT::Install-Recommends': 'false',
+		'APT::Sandbox::User': '',
+		'Acquire::Retries': '3',
+		'Acquire::Languages': 'none',
+	}).flatMap(([name, value]) => ['-o', `${name}=${value}`]);
+	await shell('apt-get', [...settings, '-q', 'update']);
+	const install = ['-q', '-y', 'install', ...packages];
+	// Of an empty folder: what is in the archives already would be left out.
+	const uris = await shell('apt-get', [...settings, '-o', `Dir::Cache::archives=${join(state, 'none')}`, '--print-uris', ...install]);
+	const names = [...uris.matchAll(/^'[^']+' (\S+\.deb) /gm)].map((match) => match[1]!);
+	for (const name of await readdir(archives)) {
+		// oxlint-disable-next-line no-await-in-loop
+		if (name.endsWith('.deb') && !names.includes(name)) await rm(join(archives, name));
+	}
+	await shell('apt-get', [...settings, '--download-only', ...install]);
+	return names.map((name) => join(archives, name));
+}
+
+async function unpack(archive: string, root: string): Promise<void> {
+	const isKernel = basename(archive).startsWith('linux-image-');
+	const chosen = isKernel ? ['--wildcards', ...kernelFiles] : unusedFiles.map((path) => `--exclude=${path}`);
+	// usr/lib and the like are links in /: what a package puts into /lib goes there. Owners are left to the guest's init.
+	const tar = ['tar', '-x', '-C', root, '--keep-directory-symlink', '--no-same-owner', ...chosen];
+	await shell('bash', ['-c', 'set -o pipefail; archive=$1; shift; dpkg-deb --fsys-tarfile "$archive" | "$@"', 'unpack', archive, ...tar]);
+}
+
+async function unpackAll(archives: readonly string[], root: string): Promise<void> {
+	const queue = archives.filter((archive) => !unused.test(basename(archive)) && !basename(archive).startsWith('linux-image-amd64_'));
+	await Promise.all(
+		Array.from({ length: unpackedAtOnce }, async () => {
+			// oxlint-disable-next-line no-await-in-loop
+			for (let archive = queue.shift(); archive !== undefined; archive = queue.shift()) await unpack(archive, root);
+		}),
+	);
+}
+
+async function finishRoot(root: string): Promise<void> {
+	for (const [path, text] of Object.entries(files)) {
+		// oxlint-disable-next-line no-await-in-loop
+		await mkdir(dirname(join(root, path)), { recursive: true });
+		// oxlint-disable-next-line no-await-in-loop
+		await writeFile(join(root, path), text);
+	}
+	await rm(join(root, 'usr/sbin/init'), { force: true });
+	await writeFile(join(root, 'usr/sbin/init'), init);
+	await chmod(join(root, 'usr/sbin/init'), 0o755);
+	await shell('ldconfig', ['-r', root]).catch(async () => await shell('/sbin/ldconfig', ['-r', root]));
+}
+
+/** The guest's own depmod, by its own loader and libraries: kmod reads indexes that busybox does not write. */
+async function depmod(root: string, version: string): Promise<void> {
+	const loader = join(root, 'usr/lib64/ld-linux-x86-64.so.2');
+	const libraries = join(root, 'usr/lib/x86_64-linux-gnu');
+	await shell(loader, ['--argv0', 'depmod', '--library-path', libraries, join(root, 'usr/bin/kmod'), '-b', root, version]);
+}
+
+/** busybox and the modules between it and the root, as a compressed cpio archive. */
+async function makeInitrd(root: string, version: string, work: string, initrd: string): Promise<void> {
+	const early = join(work, 'early');
+	const modules = join('lib/modules', version);
+	const busybox = join(root, 'usr/bin/busybox');
+	for (const folder of ['bin', 'dev', 'new', 'proc', modules]) {
+		// oxlint-disable-next-line no-await-in-loop
+		await mkdir(join(early, folder), { recursive: true });
+	}
+	await shell('cp', [busybox, join(early, 'bin/busybox')]);
+	await symlink('busybox', join(early, 'bin/sh'));
+	const kernel = join(root, 'usr', modules, 'kernel');
+	for (const part of ['arch', 'crypto', 'lib', 'drivers/block', 'drivers/virtio', 'fs/ext4', 'fs/jbd2', 'fs/mbcache.ko']) {
+		// oxlint-disable-next-line no-await-in-loop
+		await mkdir(dirname(join(early, modules, 'kernel', part)), { recursive: true });
+		// oxlint-disable-next-line no-await-in-loop
+		await shell('cp', ['-r', join(kernel, part), join(early, modules, 'kernel', part)]);
+	}
+	await shell(busybox, ['depmod', '-b', early, version]);
+	await writeFile(join(early, 'init'), earlyInit);
+	await chmod(join(early, 'init'), 0o755);
+	const pack = 'set -o pipefail; cd "$1" && find . | "$2" cpio -o -H newc -R 0:0 2>/dev/null | gzip -1 >"$3"';
+	await shell('bash', ['-c', pack, 'pack', early, busybox, initrd]);
+}
+
+async function build(folder: string): Promise<void> {
+	const cache = dirname(folder);
+	const work = await mkdtemp(join(cache, 'building-'));
+	const root = join(work, 'root');
+	const made = join(work, 'made');
+	try {
+		const archives = await download(join(cache, 'archives'), work);
+		for (const path of [
+			made,
+			...['bin', 'lib', 'lib64', 'sbin'].map((name) => join(root, 'usr', name)),
+			...folders.map((name) => join(root, name)),
+		]) {
+			// oxlint-disable-next-line no-await-in-loop
+			await mkdir(path, { recursive: true });
+		}
+		for (const name of ['bin', 'lib', 'lib64', 'sbin']) {
+			// oxlint-disable-next-line no-await-in-loop
+			await symlink(`usr/${name}`, join(root, name));
+		}
+		await unpackAll(archives, root);
+		await finishRoot(root);
+		const version = (await readdir(join(root, 'lib/modules')))[0]!;
+		await rename(join(root, 'boot', `vmlinuz-${version}`), join(made, 'vmlinuz'));
+		await depmod(root, version);
+		await makeInitrd(root, version, work, join(made, 'initrd'));
+		const image = join(made, 'root.img');
+		await shell('/sbin/mke2fs', [
+			'-q',
+			'-t',
+			'ext4',
+			'-m',
+			'0',
+			'-O',
+			'^has_journal',
+			'-E',
+			'root_owner=0:0',
+			'-d',
+			root,
+			image,
+			`${rootMiB}M`,
+		]);
+		await writeFile(join(made, 'packages.txt'), `${archives.map((archive) => basename(archive)).join('\n')}\n`);
+		await rename(made, folder);
+	} finally {
+		await rm(work, { recursive: true, force: true });
+	}
+}
+
+if (process.argv[1] === import.meta.filename) {
+	const folder = process.argv[2]!;
+	if (!existsSync(folder)) await build(folder);
+}

@@ -1,0 +1,26 @@
+import { spawn } from 'node:child_process';
+
+const mark = 'BLOCKPORT_E2E_INSIDE';
+
+/** Whether this process runs in the lane's own namespaces already. */
+export const isInside = process.env[mark] === '1';
+
+/**
+ * Runs this program again in namespaces of its own for network, processes and mounts: bridge, tap, mounts and every process are gone when it ends, however
+ * it ends. Who is not root becomes root of a user namespace. Resolves to its exit code.
+ */
+export async function runInside(): Promise<number> {
+	const user = process.getuid?.() === 0 ? [] : ['--user', '--map-root-user'];
+	const flags = [...user, '--net', '--pid', '--fork', '--kill-child', '--mount', '--mount-proc'];
+	const child = spawn('unshare', [...flags, process.execPath, ...process.argv.slice(1)], {
+		stdio: 'inherit',
+		env: { ...process.env, [mark]: '1' },
+	});
+	// A terminal signals the whole group, so the inner process hears SIGINT by itself; whoever ends only this one means both.
+	for (const signal of ['SIGTERM', 'SIGHUP'] as const) process.on(signal, () => child.kill('SIGTERM'));
+	process.on('SIGINT', () => undefined);
+	return await new Promise((resolve, reject) => {
+		child.on('error', reject);
+		child.on('close', (code) => resolve(code ?? 1));
+	});
+}

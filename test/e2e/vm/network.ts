@@ -1,0 +1,26 @@
+import { shell } from './image/shell.ts';
+
+/** The private bridge: the target is at its host side, so that portal address is the same for both. */
+export const network = { bridge: 'e2e', tap: 'e2e-tap', hostAddress: '10.77.0.1', guestAddress: '10.77.0.2', bits: 24 } as const;
+
+/** Makes bridge and tap in this process's own network namespace, with which they end. */
+export async function makeNetwork(): Promise<void> {
+	await ip('link', 'set', 'lo', 'up');
+	await ip('link', 'add', network.bridge, 'type', 'bridge');
+	await ip('address', 'add', `${network.hostAddress}/${network.bits}`, 'dev', network.bridge);
+	await ip('tuntap', 'add', network.tap, 'mode', 'tap');
+	await ip('link', 'set', network.tap, 'master', network.bridge);
+	for (const name of [network.tap, network.bridge]) {
+		// oxlint-disable-next-line no-await-in-loop
+		await ip('link', 'set', name, 'up');
+	}
+}
+
+/** Pulls or plugs the cable: no frame passes while it is down, and neither side is told. */
+export async function setLink(state: 'up' | 'down'): Promise<void> {
+	await ip('link', 'set', network.tap, state);
+}
+
+async function ip(...args: string[]): Promise<void> {
+	await shell('ip', args);
+}
