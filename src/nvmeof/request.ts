@@ -51,6 +51,10 @@ export class Request implements Completion {
 	owner: RequestOwner | undefined = undefined;
 	/** Set by the transport when a `pending` request is to end early: the logic stops at its next piece and calls the owner. */
 	aborted = false;
+	/**
+	 * Set by the logic for a pending request that waits for an event and not for work (Asynchronous Event Request): a target that stops does not wait for it.
+	 */
+	awaitsEvent = false;
 	/** Of the logic: called by a device on completion of a pending step. */
 	onOutcome: ((request: Request, outcome: Outcome) => void) | undefined = undefined;
 
@@ -65,6 +69,7 @@ export class Request implements Completion {
 		this.result1 = 0;
 		this.dataToHost = undefined;
 		this.aborted = false;
+		this.awaitsEvent = false;
 		this.onOutcome = undefined;
 	}
 
@@ -127,4 +132,6 @@ export interface QueueLink {
 /** Where a connection gets its logic; subsystems and discovery are behind it. */
 export interface Fabric {
 	open(link: QueueLink): QueueLogic;
+	/** Every second, or oftener: each listener of the fabric calls it. */
+	tick(): void;
 }
