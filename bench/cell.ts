@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { run } from '../test/conformance/servers/server-process.ts';
 import { foreignInitiatorName, type TargetServer } from '../test/conformance/servers/target-server.ts';
+import type { Contender } from './contender.ts';
 import type { LoadResult } from './load.ts';
 import type { Row } from './rows.ts';
 
@@ -31,8 +32,9 @@ export interface CellOptions {
 const mebibyte = 1024 * 1024;
 
 /** Runs one row against one server. */
-export async function measure(server: TargetServer, row: Row, options: CellOptions): Promise<Cell> {
-	const counted = row.shape === undefined ? await foreignReads(server, options) : await ownLoad(server, row, options);
+export async function measure(contender: Contender, row: Row, options: CellOptions): Promise<Cell> {
+	const { server } = contender;
+	const counted = row.shape === undefined ? await foreignReads(contender, options) : await ownLoad(contender, row, options);
 	const rssMiB = server.process.rssBytes() / mebibyte;
 	const afterwardsCPUSeconds = await untilIdle(server);
 	const sizeBytes = row.shape?.sizeBytes ?? 4096;
@@ -62,13 +64,15 @@ function pinned(cpu: number | undefined, command: readonly string[]): [string, s
 }
 
 /** The own client in a process of its own, so that it can have its own CPU. */
-async function ownLoad(server: TargetServer, row: Row, options: CellOptions): Promise<Counted> {
-	const unit = server.units[0]!;
+async function ownLoad(contender: Contender, row: Row, options: CellOptions): Promise<Counted> {
+	const { server } = contender;
 	const shape = row.shape!;
 	const flags = {
-		port: server.port,
-		target: unit.target,
-		lun: unit.lun,
+		protocol: contender.protocol,
+		port: contender.port(),
+		target: contender.target,
+		unit: contender.unit,
+		lanes: shape.lanes,
 		op: shape.op,
 		size: shape.sizeBytes,
 		depth: shape.depth,
@@ -76,7 +80,7 @@ async function ownLoad(server: TargetServer, row: Row, options: CellOptions): Pr
 		'flush-every': shape.flushEvery,
 		seconds: options.seconds,
 		'warm-up': options.warmUpSeconds,
-		range: unit.sizeBytes,
+		range: server.units[0]!.sizeBytes,
 	};
 	const words = Object.entries(flags).flatMap(([name, value]) => [`--${name}`, String(value)]);
 	const [file, args] = pinned(options.clientCPU, [process.execPath, join(import.meta.dirname, 'load.ts'), ...words]);
@@ -91,14 +95,13 @@ async function ownLoad(server: TargetServer, row: Row, options: CellOptions): Pr
 	});
 	const code = await new Promise((resolve) => child.on('close', resolve));
 	if (code !== 0)
-		throw new Error(`the client failed on ${row.name} against ${server.name}; the server's latest output:\n${server.process.output}`);
+		throw new Error(`the client failed on ${row.name} against ${contender.name}; the server's latest output:\n${server.process.output}`);
 	const result: LoadResult = JSON.parse(output.slice(output.indexOf('{')));
 	return { ...result, serverCPUSeconds: cpuEnd - cpuStart };
 }
 
-async function foreignReads(server: TargetServer, options: CellOptions): Promise<Counted> {
-	const unit = server.units[0]!;
-	const url = `iscsi://127.0.0.1:${server.port}/${unit.target}/${unit.lun}`;
+async function foreignReads({ server, port, target, unit }: Contender, options: CellOptions): Promise<Counted> {
+	const url = `iscsi://127.0.0.1:${port()}/${target}/${unit}`;
 	const seconds = Math.max(2, Math.round(options.seconds));
 	const [file, args] = pinned(options.clientCPU, [
 		'iscsi-perf',

@@ -1,9 +1,9 @@
 /**
- * tgtd and Blockport in turn under the same client: `npm run bench -- [options]`.
+ * tgtd and Blockport, over iSCSI and over NVMe/TCP, in turn under the same client: `npm run bench -- [options]`.
  *
  *     --seconds N        counted time of a cell (4)          --repetitions N    of everything (3); servers take turns: A B, B A, A B
  *     --rows REGEX       only these rows                     --quick            1 s, once, not appended
- *     --servers A,B      tgtd, blockport                     --size-mib N       of the LUN, filled with random data first (1024)
+ *     --servers A,B      tgtd, blockport, blockport-nvme     --size-mib N       of the unit, filled with random data first (1024)
  *     --unpinned         no taskset                          --no-append        leave bench/results.md alone
  *     --tgtd-defaults    tgtd's own small PDUs and InitialR2T=Yes instead of the large bursts that Blockport offers too
  *
@@ -14,12 +14,10 @@ import { appendFile, mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { Blockport } from '../test/conformance/servers/blockport.ts';
-import { foreignInitiatorName, type TargetServer } from '../test/conformance/servers/target-server.ts';
-import { Tgtd } from '../test/conformance/servers/tgtd.ts';
 import { measure, type Cell } from './cell.ts';
+import { contender, contenderNames, isContender, type Contender } from './contender.ts';
 import { goOver } from './prefill.ts';
-import { rows } from './rows.ts';
+import { rows, type Row } from './rows.ts';
 import { machine, markdown } from './table.ts';
 
 const { values } = parseArgs({
@@ -27,7 +25,7 @@ const { values } = parseArgs({
 		seconds: { type: 'string' },
 		repetitions: { type: 'string' },
 		rows: { type: 'string', default: '.' },
-		servers: { type: 'string', default: 'tgtd,blockport' },
+		servers: { type: 'string', default: contenderNames.join(',') },
 		'size-mib': { type: 'string', default: '1024' },
 		quick: { type: 'boolean', default: false },
 		unpinned: { type: 'boolean', default: false },
@@ -47,48 +45,47 @@ function progress(text: string): void {
 	process.stderr.write(isTerminal ? `\r\x1b[K${text}` : `${text}\n`);
 }
 
-async function makeServer(name: string): Promise<TargetServer> {
-	const settings = {
-		folder: join(folder, name),
-		units: [{ target: 'iqn.2026-11.dev.blockport.test:bench', lun: 0, sizeBytes }],
-		initiators: [foreignInitiatorName],
-		cpu: isPinned ? 0 : undefined,
-	};
-	await mkdir(settings.folder);
-	if (name === 'tgtd') return new Tgtd(settings, !values['tgtd-defaults']);
-	if (name === 'blockport') return new Blockport(settings);
-	throw new Error(`--servers: there is no ${name}; tgtd or blockport`);
+async function makeContender(name: string): Promise<Contender> {
+	if (!isContender(name)) throw new Error(`--servers: there is no ${name}; ${contenderNames.join(', ')}`);
+	const own = join(folder, name);
+	await mkdir(own);
+	return await contender(name, { folder: own, sizeBytes, cpu: isPinned ? 0 : undefined, isTgtdUntuned: values['tgtd-defaults'] });
 }
 
 const cells = new Map<string, Map<string, Cell[]>>();
-const servers: TargetServer[] = [];
+const contenders: Contender[] = [];
 /** The one server that runs now, if any. */
-const running: TargetServer[] = [];
+const running: Contender[] = [];
+
+/** Those who can run a row: iscsi-perf speaks one protocol only. */
+function ableTo(row: Row): Contender[] {
+	return contenders.filter(({ protocol }) => row.shape !== undefined || protocol === 'iscsi');
+}
 
 async function runAll(): Promise<void> {
-	for (const name of values.servers.split(',')) servers.push(await makeServer(name));
-	for (const row of chosen) cells.set(row.name, new Map(servers.map((server) => [server.name, []])));
+	for (const name of values.servers.split(',')) contenders.push(await makeContender(name));
+	for (const row of chosen) cells.set(row.name, new Map(ableTo(row).map(({ name }) => [name, []])));
 	const isFilled = new Set<string>();
 	for (let repetition = 1; repetition <= repetitions; repetition++) {
-		for (const server of repetition % 2 === 1 ? servers : servers.toReversed()) {
-			running.push(server);
-			await server.start();
-			const unit = server.units[0]!;
-			const op = isFilled.has(server.name) ? 'read' : 'write';
-			isFilled.add(server.name);
-			await goOver(op, server.port, unit.target, unit.lun, sizeBytes, (share) => {
-				if (isTerminal) progress(`${server.name}: ${op === 'write' ? 'filling' : 'reading'} ${Math.round(share * 100)} %`);
+		for (const one of repetition % 2 === 1 ? contenders : contenders.toReversed()) {
+			running.push(one);
+			await one.start();
+			const op = isFilled.has(one.name) ? 'read' : 'write';
+			isFilled.add(one.name);
+			const unit = { protocol: one.protocol, port: one.port(), target: one.target, unit: one.unit };
+			await goOver(op, unit, sizeBytes, (share) => {
+				if (isTerminal) progress(`${one.name}: ${op === 'write' ? 'filling' : 'reading'} ${Math.round(share * 100)} %`);
 			});
-			if (op === 'write') await goOver('read', server.port, unit.target, unit.lun, sizeBytes);
-			for (const row of chosen) {
-				progress(`repetition ${repetition}/${repetitions}: ${server.name}, ${row.name}`);
-				const cell = await measure(server, row, { seconds, warmUpSeconds: Math.min(1, seconds / 2), clientCPU: isPinned ? 1 : undefined });
-				cells.get(row.name)?.get(server.name)?.push(cell);
+			if (op === 'write') await goOver('read', unit, sizeBytes);
+			for (const row of chosen.filter((row) => ableTo(row).includes(one))) {
+				progress(`repetition ${repetition}/${repetitions}: ${one.name}, ${row.name}`);
+				const cell = await measure(one, row, { seconds, warmUpSeconds: Math.min(1, seconds / 2), clientCPU: isPinned ? 1 : undefined });
+				cells.get(row.name)?.get(one.name)?.push(cell);
 				progress(
 					`  ${Math.round(cell.iops)} IOPS, ${Math.round(cell.megabytesPerSecond)} MB/s, server CPU ${cell.serverCPUSeconds.toFixed(2)} s\n`,
 				);
 			}
-			await server.stop();
+			await one.server.stop();
 			running.pop();
 		}
 	}
@@ -98,7 +95,7 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => 
 try {
 	await runAll();
 } catch (error) {
-	await running[0]?.kill().catch(() => undefined);
+	await running[0]?.server.kill().catch(() => undefined);
 	throw error;
 } finally {
 	await rm(folder, { recursive: true, force: true });
@@ -111,7 +108,7 @@ if (!values['no-append'] && !values.quick) {
 		machine(),
 		isPinned ? 'server on CPU 0 (all threads), client on CPU 1' : 'not pinned',
 		`medians of ${repetitions} repetitions of ${seconds} s`,
-		`LUN of ${values['size-mib']} MiB, filled, page-cached`,
+		`unit of ${values['size-mib']} MiB, filled, page-cached`,
 		values['tgtd-defaults'] ? 'tgtd with its default keys' : 'tgtd with the large bursts that Blockport offers',
 	];
 	await appendFile(

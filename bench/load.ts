@@ -1,22 +1,24 @@
 /**
- * The load generator of the bench: one process, one or more sessions, one kind of command. Prints `counting`, `counted` and a line of JSON.
+ * The load generator of the bench: one process, one or more lanes (iSCSI sessions or NVMe queues), one kind of command. Prints `counting`, `counted` and a line of JSON.
  *
- *     node bench/load.ts --port 3260 --target IQN --lun 0 --op read --size 4096 --depth 32 --pattern random --seconds 5
+ *     node bench/load.ts --protocol iscsi --port 3260 --target IQN --unit 0 --op read --size 4096 --depth 32 --pattern random --seconds 5
  */
 import { randomFillSync } from 'node:crypto';
 import { parseArgs } from 'node:util';
-import { read16, synchronizeCache10, write16 } from '../test/initiator/cdb.ts';
-import { connectionLost, scsiStatus, type Command, type CommandOwner } from '../test/initiator/command.ts';
-import { InitiatorDisk } from '../test/initiator/disk.ts';
-import { Session } from '../test/initiator/session.ts';
 import { LatencyHistogram } from './histogram.ts';
+import { IscsiLane } from './iscsi-lane.ts';
+import type { Lane, LaneCommand, LaneOwner } from './lane.ts';
+import { NvmeLane } from './nvme-lane.ts';
 
 export interface LoadShape {
 	op: 'read' | 'write';
 	sizeBytes: number;
+	/** Outstanding on each lane. */
 	depth: number;
+	/** iSCSI sessions, or I/O queues of one NVMe controller. */
+	lanes: number;
 	pattern: 'random' | 'sequential';
-	/** With writes: this many are sent at once, and when all are acknowledged a SYNCHRONIZE CACHE; depth / flushEvery such groups run beside each other. 0: never. */
+	/** With writes: this many are sent at once, and when all are acknowledged a flush; depth / flushEvery such groups run beside each other. 0: never. */
 	flushEvery: number;
 }
 
@@ -36,29 +38,29 @@ class Group {
 	outstanding = 0;
 }
 
-class Load implements CommandOwner {
+class Load<C extends LaneCommand> implements LaneOwner<C> {
 	readonly histogram = new LatencyHistogram();
 	ops = 0;
 	flushes = 0;
 	stopping = false;
 	failure: string | undefined = undefined;
 	onIdle: (() => void) | undefined = undefined;
-	readonly #session: Session;
-	readonly #lun: number;
+	readonly #lane: Lane<C>;
 	readonly #shape: LoadShape;
 	readonly #slots: number;
 	readonly #blocksPerOp: number;
 	readonly #payload: Buffer;
 	readonly #groups: Group[] = [];
-	#next = 0;
+	#next: number;
 	#random: number;
 
-	constructor(session: Session, lun: number, shape: LoadShape, blockSize: number, rangeBytes: number, seed: number) {
-		this.#session = session;
-		this.#lun = lun;
+	/** `share`: this load's place among those of a sequential pattern, from 0 to 1. */
+	constructor(lane: Lane<C>, shape: LoadShape, rangeBytes: number, seed: number, share: number) {
+		this.#lane = lane;
 		this.#shape = shape;
 		this.#slots = Math.floor(rangeBytes / shape.sizeBytes);
-		this.#blocksPerOp = shape.sizeBytes / blockSize;
+		this.#next = Math.floor(share * this.#slots);
+		this.#blocksPerOp = shape.sizeBytes / lane.blockSize;
 		this.#payload = Buffer.alloc(shape.sizeBytes);
 		randomFillSync(this.#payload);
 		this.#random = seed | 1;
@@ -67,21 +69,15 @@ class Load implements CommandOwner {
 
 	start(): void {
 		for (let index = 0; index < this.#shape.depth; index++) {
-			const command = this.#session.take();
-			if (command === undefined) throw new Error('the session has too few commands');
-			command.lun = this.#lun;
-			command.owner = this;
-			if (this.#shape.op === 'write') command.dataOut = this.#payload;
 			const group = this.#shape.flushEvery > 0 ? Math.floor(index / this.#shape.flushEvery) : -1;
-			command.a = group;
-			this.#transfer(command);
+			this.#transfer(this.#take(group));
 		}
 	}
 
-	finished(command: Command): void {
-		if (command.status !== scsiStatus.good || command.residual !== 0) {
-			this.failure ??=
-				command.status === connectionLost ? String(this.#session.ended) : `SCSI status ${command.status}, residual ${command.residual}`;
+	finished(command: C): void {
+		const fault = this.#lane.fault(command);
+		if (fault !== undefined) {
+			this.failure ??= fault;
 			this.stopping = true;
 		}
 		const isFlush = command.b === 1;
@@ -89,51 +85,43 @@ class Load implements CommandOwner {
 			this.flushes++;
 		} else {
 			this.ops++;
-			this.histogram.record((this.#session.nowMs - command.submittedMs) * 1000);
+			this.histogram.record((this.#lane.nowMs - command.submittedMs) * 1000);
 		}
 		if (this.stopping) {
-			// This command is no longer counted by the session.
-			if (this.#session.outstanding === 0) this.onIdle?.();
+			// This command is no longer counted by the lane.
+			if (this.#lane.outstanding === 0) this.onIdle?.();
 			return;
 		}
 		if (command.a < 0) this.#transfer(command);
 		else this.#nextOfGroup(command, isFlush);
 	}
 
-	#nextOfGroup(command: Command, wasFlush: boolean): void {
+	#take(group: number): C {
+		const command = this.#lane.take(this);
+		if (command === undefined) throw new Error('the lane has too few commands');
+		command.dataOut = this.#payload;
+		command.a = group;
+		return command;
+	}
+
+	#nextOfGroup(command: C, wasFlush: boolean): void {
 		const group = this.#groups[command.a]!;
 		if (wasFlush) {
 			this.#transfer(command);
-			for (let index = 1; index < this.#shape.flushEvery; index++) {
-				const other = this.#session.take()!;
-				other.lun = this.#lun;
-				other.owner = this;
-				other.dataOut = this.#payload;
-				other.a = command.a;
-				this.#transfer(other);
-			}
+			for (let index = 1; index < this.#shape.flushEvery; index++) this.#transfer(this.#take(command.a));
 			return;
 		}
 		if (--group.outstanding > 0) return;
 		command.b = 1;
-		command.dataOutBytes = 0;
-		synchronizeCache10(command.cdb);
-		this.#session.submit(command);
+		this.#lane.flush(command);
 	}
 
-	#transfer(command: Command): void {
+	#transfer(command: C): void {
 		if (command.a >= 0) this.#groups[command.a]!.outstanding++;
 		command.b = 0;
 		const lba = this.#slot() * this.#blocksPerOp;
-		if (this.#shape.op === 'read') {
-			command.dataInBytes = this.#shape.sizeBytes;
-			read16(command.cdb, lba, this.#blocksPerOp);
-		} else {
-			command.dataOut = this.#payload;
-			command.dataOutBytes = this.#shape.sizeBytes;
-			write16(command.cdb, lba, this.#blocksPerOp);
-		}
-		this.#session.submit(command);
+		if (this.#shape.op === 'read') this.#lane.read(command, lba, this.#blocksPerOp);
+		else this.#lane.write(command, lba, this.#blocksPerOp);
 	}
 
 	#slot(): number {
@@ -153,33 +141,34 @@ class Load implements CommandOwner {
 
 const pause = async (ms: number): Promise<void> => await new Promise((resolve) => setTimeout(resolve, ms));
 
-/** Runs a load and gives its figures; the first `warmUpSeconds` are not counted. Throws when a command fails. */
-export async function runLoad(options: {
+export interface LoadOptions {
+	protocol: 'iscsi' | 'nvme';
 	port: number;
 	target: string;
-	lun: number;
-	sessions: number;
+	/** LUN or namespace identifier. */
+	unit: number;
 	shape: LoadShape;
 	seconds: number;
 	warmUpSeconds: number;
-	/** Only the first so many bytes of the LUN; 0 = all. */
+	/** Only the first so many bytes of the unit; 0 = all. */
 	rangeBytes: number;
 	/** Called at the beginning and at the end of the time that counts. */
 	onCounting?: (phase: 'counting' | 'counted') => void;
-}): Promise<LoadResult> {
-	const loads: Load[] = [];
-	const sessions: Session[] = [];
-	for (let index = 0; index < options.sessions; index++) {
-		// oxlint-disable no-await-in-loop -- one after the other
-		const session = await Session.open({ port: options.port, targetName: options.target, commandsMax: options.shape.depth + 8 });
-		const disk = new InitiatorDisk(session, options.lun);
-		await disk.becomeReady();
-		const { blocks, blockSize } = await disk.capacity();
-		// oxlint-enable no-await-in-loop
-		const rangeBytes = options.rangeBytes > 0 ? Math.min(options.rangeBytes, blocks * blockSize) : blocks * blockSize;
-		sessions.push(session);
-		loads.push(new Load(session, options.lun, options.shape, blockSize, rangeBytes, 0x9e3779b9 * (index + 1)));
-	}
+}
+
+/** Runs a load and gives its figures; the first `warmUpSeconds` are not counted. Throws when a command fails. */
+export async function runLoad(options: LoadOptions): Promise<LoadResult> {
+	const { port, target, unit, shape } = options;
+	const wanted = { port, target, unit, depth: shape.depth, lanes: shape.lanes };
+	if (options.protocol === 'iscsi') return await runLanes(await IscsiLane.open(wanted), options);
+	return await runLanes(await NvmeLane.open(wanted), options);
+}
+
+async function runLanes<C extends LaneCommand>(lanes: readonly Lane<C>[], options: LoadOptions): Promise<LoadResult> {
+	const loads = lanes.map((lane, index) => {
+		const rangeBytes = options.rangeBytes > 0 ? Math.min(options.rangeBytes, lane.sizeBytes) : lane.sizeBytes;
+		return new Load(lane, options.shape, rangeBytes, 0x9e3779b9 * (index + 1), index / lanes.length);
+	});
 	const idle = loads.map(
 		async (load) =>
 			await new Promise<void>((resolve) => {
@@ -215,17 +204,18 @@ export async function runLoad(options: {
 	for (const load of loads) load.stopping = true;
 	await Promise.all(idle);
 	for (const load of loads) if (load.failure !== undefined) throw new Error(load.failure);
-	await Promise.all(sessions.map(async (session) => await session.logout()));
+	await Promise.all(lanes.map(async (lane) => await lane.close()));
 	return result;
 }
 
 if (import.meta.main) {
 	const { values } = parseArgs({
 		options: {
+			protocol: { type: 'string', default: 'iscsi' },
 			port: { type: 'string', default: '3260' },
 			target: { type: 'string', default: '' },
-			lun: { type: 'string', default: '0' },
-			sessions: { type: 'string', default: '1' },
+			unit: { type: 'string', default: '0' },
+			lanes: { type: 'string', default: '1' },
 			op: { type: 'string', default: 'read' },
 			size: { type: 'string', default: '4096' },
 			depth: { type: 'string', default: '32' },
@@ -236,17 +226,19 @@ if (import.meta.main) {
 			range: { type: 'string', default: '0' },
 		},
 	});
+	if (values.protocol !== 'iscsi' && values.protocol !== 'nvme') throw new Error('--protocol iscsi or nvme');
 	if (values.op !== 'read' && values.op !== 'write') throw new Error('--op read or write');
 	if (values.pattern !== 'random' && values.pattern !== 'sequential') throw new Error('--pattern random or sequential');
 	const result = await runLoad({
+		protocol: values.protocol,
 		port: Number(values.port),
 		target: values.target,
-		lun: Number(values.lun),
-		sessions: Number(values.sessions),
+		unit: Number(values.unit),
 		shape: {
 			op: values.op,
 			sizeBytes: Number(values.size),
 			depth: Number(values.depth),
+			lanes: Number(values.lanes),
 			pattern: values.pattern,
 			flushEvery: Number(values['flush-every']),
 		},

@@ -1,64 +1,73 @@
 import { randomFillSync } from 'node:crypto';
-import { read16, write16 } from '../test/initiator/cdb.ts';
-import { scsiStatus, type Command, type CommandOwner } from '../test/initiator/command.ts';
-import { InitiatorDisk } from '../test/initiator/disk.ts';
-import { Session } from '../test/initiator/session.ts';
+import { IscsiLane } from './iscsi-lane.ts';
+import type { Lane, LaneCommand } from './lane.ts';
+import { NvmeLane } from './nvme-lane.ts';
 
 const pieceBytes = 1024 * 1024;
 const depth = 4;
 
-/** Goes once over the first `lengthBytes` of a LUN, writing random data, or reading so that it lies in the page cache. Then flushes. */
+export interface PrefilledUnit {
+	protocol: 'iscsi' | 'nvme';
+	port: number;
+	target: string;
+	/** LUN or namespace identifier. */
+	unit: number;
+}
+
+/** Goes once over the first `lengthBytes` of a unit, writing random data, or reading so that it lies in the page cache. Then flushes. */
 export async function goOver(
 	op: 'read' | 'write',
-	port: number,
-	target: string,
-	lun: number,
+	{ protocol, port, target, unit }: PrefilledUnit,
 	lengthBytes: number,
 	onProgress?: (share: number) => void,
 ): Promise<void> {
-	const session = await Session.open({ port, targetName: target, commandsMax: 16 });
-	const disk = new InitiatorDisk(session, lun);
-	await disk.becomeReady();
-	const { blockSize } = await disk.capacity();
+	const wanted = { port, target, unit, depth, lanes: 1 };
+	if (protocol === 'iscsi') await goOverLane((await IscsiLane.open(wanted))[0]!, op, lengthBytes, onProgress);
+	else await goOverLane((await NvmeLane.open(wanted))[0]!, op, lengthBytes, onProgress);
+}
+
+async function goOverLane<C extends LaneCommand>(
+	lane: Lane<C>,
+	op: 'read' | 'write',
+	lengthBytes: number,
+	onProgress: ((share: number) => void) | undefined,
+): Promise<void> {
 	const payload = Buffer.alloc(pieceBytes * 8);
 	randomFillSync(payload);
+	const blocks = pieceBytes / lane.blockSize;
 	await new Promise<void>((resolve, reject) => {
 		let nextBytes = 0;
 		let outstanding = 0;
-		const owner: CommandOwner = {
-			finished(command) {
-				outstanding--;
-				if (command.status !== scsiStatus.good) {
-					reject(
-						new Error(`the prefill failed with SCSI status ${command.status}: ${String(session.ended)}\n${command.sense.toString('hex')}`),
-					);
-					return;
-				}
-				onProgress?.(nextBytes / lengthBytes);
-				if (nextBytes < lengthBytes) submit(command);
-				else if (outstanding === 0) resolve();
-			},
-		};
-		const submit = (command: Command): void => {
-			command.lun = lun;
-			command.owner = owner;
-			const blocks = pieceBytes / blockSize;
-			if (op === 'write') {
-				command.dataOut = payload;
-				// Another place in the random bytes each time, so that no two pieces are alike.
-				command.dataOutStart = ((nextBytes / pieceBytes) * 4099 * 4 * 7) % (pieceBytes * 7);
-				command.dataOutBytes = pieceBytes;
-				write16(command.cdb, nextBytes / blockSize, blocks);
-			} else {
-				command.dataInBytes = pieceBytes;
-				read16(command.cdb, nextBytes / blockSize, blocks);
+		const finished = (command: C): void => {
+			outstanding--;
+			const fault = lane.fault(command);
+			if (fault !== undefined) {
+				reject(new Error(`the prefill failed: ${fault}`));
+				return;
 			}
+			onProgress?.(nextBytes / lengthBytes);
+			if (nextBytes < lengthBytes) submit(command);
+			else if (outstanding === 0) resolve();
+		};
+		const submit = (command: C): void => {
+			const lba = nextBytes / lane.blockSize;
+			// Another place in the random bytes each time, so that no two pieces are alike.
+			command.dataOutStart = ((nextBytes / pieceBytes) * 4099 * 4 * 7) % (pieceBytes * 7);
+			command.dataOut = op === 'write' ? payload : undefined;
 			nextBytes += pieceBytes;
 			outstanding++;
-			session.submit(command);
+			if (op === 'write') lane.write(command, lba, blocks);
+			else lane.read(command, lba, blocks);
 		};
-		for (let index = 0; index < Math.min(depth, lengthBytes / pieceBytes); index++) submit(session.take()!);
+		for (let index = 0; index < Math.min(depth, lengthBytes / pieceBytes); index++) submit(lane.take({ finished })!);
 	});
-	await disk.flush();
-	await session.logout();
+	await new Promise<void>((resolve, reject) => {
+		const finished = (command: C): void => {
+			const fault = lane.fault(command);
+			if (fault === undefined) resolve();
+			else reject(new Error(`the flush behind the prefill failed: ${fault}`));
+		};
+		lane.flush(lane.take({ finished })!);
+	});
+	await lane.close();
 }

@@ -1,5 +1,5 @@
 /**
- * Where Blockport's main thread spends its time on one row: `node bench/profile.ts ROW [--seconds 5] [--keep FILE]`.
+ * Where Blockport's main thread spends its time on one row: `node bench/profile.ts ROW [--server blockport-nvme] [--seconds 5] [--keep FILE]`.
  *
  * Runs the server with --cpu-prof, loads it, stops it, and prints the functions and the files with the most self time. --keep copies the profile
  * (for Chrome's developer tools).
@@ -8,9 +8,8 @@ import { copyFile, mkdir, mkdtemp, readdir, readFile, rm } from 'node:fs/promise
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { Blockport } from '../test/conformance/servers/blockport.ts';
-import { foreignInitiatorName } from '../test/conformance/servers/target-server.ts';
 import { measure } from './cell.ts';
+import { contender, isContender } from './contender.ts';
 import { goOver } from './prefill.ts';
 import { rows } from './rows.ts';
 
@@ -24,7 +23,12 @@ const linesShown = 40;
 
 const { values, positionals } = parseArgs({
 	allowPositionals: true,
-	options: { seconds: { type: 'string', default: '5' }, 'size-mib': { type: 'string', default: '1024' }, keep: { type: 'string' } },
+	options: {
+		server: { type: 'string', default: 'blockport' },
+		seconds: { type: 'string', default: '5' },
+		'size-mib': { type: 'string', default: '1024' },
+		keep: { type: 'string' },
+	},
 });
 const row = rows.find((one) => one.name === positionals[0]);
 if (row === undefined) {
@@ -33,33 +37,33 @@ if (row === undefined) {
 }
 const sizeBytes = Number(values['size-mib']) * 1024 * 1024;
 
+if (!isContender(values.server) || values.server === 'tgtd') {
+	console.error('--server: blockport or blockport-nvme');
+	process.exit(2);
+}
+
 const folder = await mkdtemp(join(tmpdir(), 'blockport-profile-'));
-const settings = {
-	folder: join(folder, 'data'),
-	units: [{ target: 'iqn.2026-11.dev.blockport.test:bench', lun: 0, sizeBytes }],
-	initiators: [foreignInitiatorName],
-	cpu: 0,
-};
+const settings = { folder: join(folder, 'data'), sizeBytes, cpu: 0, isTgtdUntuned: false };
 const profiles = join(folder, 'profiles');
 await mkdir(settings.folder);
-const plain = new Blockport(settings);
-const profiled = new Blockport({
+const plain = await contender(values.server, settings);
+const profiled = await contender(values.server, {
 	...settings,
 	nodeOptions: `--cpu-prof --cpu-prof-dir=${profiles} --cpu-prof-interval=200`,
 	isConfigured: true,
 });
+const { protocol, target, unit } = plain;
 try {
-	const unit = settings.units[0]!;
 	await plain.start();
-	await goOver('write', plain.port, unit.target, unit.lun, sizeBytes);
-	await plain.stop();
+	await goOver('write', { protocol, port: plain.port(), target, unit }, sizeBytes);
+	await plain.server.stop();
 	await profiled.start();
-	await goOver('read', profiled.port, unit.target, unit.lun, sizeBytes);
+	await goOver('read', { protocol, port: profiled.port(), target, unit }, sizeBytes);
 	const cell = await measure(profiled, row, { seconds: Number(values.seconds), warmUpSeconds: 1, clientCPU: 1 });
 	console.log(
 		`${row.name} while profiled: ${Math.round(cell.iops)} IOPS, p50 ${cell.p50Us} µs, p99 ${cell.p99Us} µs, server CPU ${cell.serverCPUSeconds.toFixed(2)} s (main thread and others)`,
 	);
-	await profiled.stop();
+	await profiled.server.stop();
 	const names = (await readdir(profiles)).filter((name) => name.endsWith('.cpuprofile'));
 	const sizes = await Promise.all(names.map(async (name) => [name, (await readFile(join(profiles, name))).length] as const));
 	const [largest] = sizes.toSorted((a, b) => b[1] - a[1]);
@@ -68,7 +72,7 @@ try {
 	if (values.keep !== undefined) await copyFile(path, values.keep);
 	report(JSON.parse(await readFile(path, 'utf8')));
 } finally {
-	for (const server of [plain, profiled]) await server.kill().catch(() => undefined);
+	for (const { server } of [plain, profiled]) await server.kill().catch(() => undefined);
 	await rm(folder, { recursive: true, force: true });
 }
 

@@ -18,18 +18,19 @@ function shown(value: number | undefined, digits = 0): string {
 	return value === undefined ? '–' : value.toFixed(digits);
 }
 
-/** A Markdown table: a line for each row and server, with medians, and the ratio of the medians of IOPS (Blockport over tgtd) where both ran. */
+/** A Markdown table: a line for each row and server, with medians, and ratios of the medians of IOPS where both ran: Blockport over tgtd, and NVMe over iSCSI. */
 export function markdown(cells: Cells): string {
 	const lines = [
-		'| row | server | IOPS (min–max) | MB/s | p50 µs | p99 µs | server CPU s | afterwards CPU s | ops per server CPU s | RSS MiB | client CPU s | Blockport ÷ tgtd |',
-		'| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |',
+		'| row | server | IOPS (min–max) | MB/s | p50 µs | p99 µs | server CPU s | afterwards CPU s | ops per server CPU s | RSS MiB | client CPU s | ÷ tgtd | ÷ blockport |',
+		'| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |',
 	];
 	for (const [row, byServer] of cells) {
-		const reference = byServer.get('tgtd');
 		for (const [server, measured] of byServer) {
 			const iops = measured.map((cell) => cell.iops);
-			const hasRatio = server !== 'tgtd' && reference !== undefined && reference.length > 0;
-			const ratio = hasRatio ? `${(median(iops) / median(reference.map((cell) => cell.iops))).toFixed(2)}×` : '';
+			const ratio = (reference: string): string => {
+				const others = server === 'tgtd' || server === reference ? undefined : byServer.get(reference);
+				return others === undefined || others.length === 0 ? '' : `${(median(iops) / median(others.map((cell) => cell.iops))).toFixed(2)}×`;
+			};
 			const columns = [
 				row,
 				server,
@@ -42,7 +43,8 @@ export function markdown(cells: Cells): string {
 				shown(medianOf(measured, 'opsPerServerCPUSecond')),
 				shown(medianOf(measured, 'serverRSSMiB')),
 				shown(medianOf(measured, 'clientCPUSeconds'), 2),
-				ratio,
+				ratio('tgtd'),
+				ratio('blockport'),
 			];
 			lines.push(`| ${columns.join(' | ')} |`);
 		}

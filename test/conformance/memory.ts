@@ -38,14 +38,14 @@ async function underLoad(sessions: number, depth: number): Promise<string> {
 			peakBytes = Math.max(peakBytes, server.process.rssBytes());
 		}, sampleMs);
 		const load = await runLoad({
+			protocol: 'iscsi',
 			port: server.port,
 			target,
-			lun: server.units[0]!.lun,
-			sessions,
+			unit: server.units[0]!.lun,
 			seconds,
 			warmUpSeconds: 0,
 			rangeBytes: 0,
-			shape: { op: 'write', sizeBytes: 4 * mebibyte, depth, pattern: 'random', flushEvery: 0 },
+			shape: { op: 'write', sizeBytes: 4 * mebibyte, depth, lanes: sessions, pattern: 'random', flushEvery: 0 },
 		}).finally(() => clearInterval(sampler));
 		// VmHWM is the kernel's own peak: what happened between two samples is in it.
 		peakBytes = Math.max(peakBytes, server.process.peakRSSBytes());

@@ -51,10 +51,10 @@ export class Blockport implements TargetServer {
 	/** Only starts the process. */
 	async spawn(): Promise<void> {
 		if (this.port === 0) this.port = await freePort();
-		const { cpu, nodeOptions, address = '127.0.0.1' } = this.#settings;
+		const { cpu, nodeOptions, serveArguments = [], address = '127.0.0.1' } = this.#settings;
 		this.#process = new ServerProcess({
 			command: this.#launcher,
-			args: ['serve', '--data-dir', this.folder, '--iscsi', `${address}:${this.port}`, '--admin', '127.0.0.1:0'],
+			args: ['serve', '--data-dir', this.folder, '--iscsi', `${address}:${this.port}`, '--admin', '127.0.0.1:0', ...serveArguments],
 			cpu,
 			...(nodeOptions === undefined ? {} : { env: { NODE_OPTIONS: nodeOptions } }),
 		});

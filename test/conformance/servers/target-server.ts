@@ -35,6 +35,8 @@ export interface ServerSettings {
 	initiators: readonly string[];
 	/** Further arguments of the Node process (Blockport only): --cpu-prof and the like. */
 	nodeOptions?: string;
+	/** Further arguments of `serve` (Blockport only). */
+	serveArguments?: readonly string[];
 	/** The program to start instead of this tree's (Blockport only). */
 	launcher?: string;
 }
