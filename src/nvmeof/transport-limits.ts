@@ -1,0 +1,29 @@
+/** Bounds of the NVMe/TCP transport; what a host is told of in Identify stands in limits.ts. At a limit it pushes back: an R2T is withheld, a socket is not read, a connection is closed at once. */
+export const transportLimits = {
+	/** TCP connections of a listener at once. One more is closed at once. 16 hosts with 16 I/O queues each need 272. */
+	connections: 512,
+	/** Data in one H2CData: the MAXH2CDATA that we declare. */
+	h2cDataBytes: 512 * 1024,
+	/** Data in one C2HData. */
+	c2hDataBytes: 128 * 1024,
+	/** What one R2T asks for, and the device gets in one write. */
+	r2tBytes: 1024 * 1024,
+	/** R2Ts of one command at once, if the host allows as many. */
+	r2tsPerCommand: 8,
+	/** R2Ts of one connection that the host has not fulfilled, those of aborted commands included. One more ends the connection. */
+	r2tsPerConnection: 1024,
+	/** Share of the memory budget that R2Ts may solicit, over all connections. */
+	solicitedShare: 1 / 4,
+	/** Share for reads that wait for the medium, and for their data until it has left: a host that does not read it cannot have the rest. */
+	readShare: 1 / 4,
+	/** What one connection may have solicited, and may have read, whatever the budget. */
+	solicitedBytesPerConnection: 8 * 1024 * 1024,
+	readBytesPerConnection: 4 * 1024 * 1024,
+	/** From accept to the end of Connect. */
+	connectSeconds: 15,
+	/** A connection that holds memory for data that does not come, or does not read what we send, ends after this. */
+	stalledSeconds: 30,
+	/** The same while somebody waits for memory; then less than contendedBytesPerSecond does not count as coming. */
+	stalledContendedSeconds: 5,
+	contendedBytesPerSecond: 64 * 1024,
+} as const;
