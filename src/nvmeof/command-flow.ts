@@ -135,12 +135,14 @@ export class CommandFlow {
 			return;
 		}
 		const { request } = command;
-		// A write that the device had whole could not be stopped.
-		const isWritten = command.step === 'write' && command.handedBytes === command.wantedBytes && !command.failed;
-		if (!isWritten && (request.status === status.success || command.failed)) request.end(status.commandAbortRequested, false);
+		// The logic says itself what became of a pending one; a write that the device had whole could not be stopped.
+		const isSettled =
+			command.step === 'pending' || (command.step === 'write' && command.handedBytes === command.wantedBytes && !command.failed);
+		if (!isSettled) {
+			request.end(status.commandAbortRequested, false);
+			command.untold = true;
+		}
 		request.dataToHost = undefined;
-		// A pending one was ended by the logic.
-		command.untold ||= !isWritten && command.step !== 'pending';
 		this.respond(command);
 	}
 

@@ -320,10 +320,15 @@ export class Connection implements PDUHandler, QueueLink {
 		if (this.#phase === 'closed') return;
 		this.#phase = 'closed';
 		this.#environment.log.debug({ remote: this.remote, reason }, 'NVMe/TCP connection closed');
-		// In the line may be a second one of the same command identifier, which is in no table.
-		for (const command of [...this.commands.all(), ...this.line.all()]) if (command.connection === this) this.flow.abort(command, 'silent');
-		this.r2ts.forEach((chunk) => this.r2ts.delete(chunk));
 		this.logic?.closed();
+		// In the line may be a second one of the same command identifier, which is in no table.
+		for (const command of [...this.commands.all(), ...this.line.all()]) {
+			if (command.connection !== this) continue;
+			// Its event has no one to tell any more. Of others the device may have the data, so the logic finishes them.
+			if (command.step === 'pending' && command.request.awaitsEvent) command.atDevice--;
+			this.flow.abort(command, 'silent');
+		}
+		this.r2ts.forEach((chunk) => this.r2ts.delete(chunk));
 	}
 
 	#initialize(buffer: Buffer, at: number): void {

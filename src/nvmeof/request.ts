@@ -106,7 +106,10 @@ export interface QueueLogic {
 	 * called for what closed() ends.
 	 */
 	ended(request: Request): void;
-	/** The connection is gone; what is outstanding is ended by the transport. Called once. */
+	/**
+	 * The connection is gone. Called once. What is outstanding is ended by the transport, without a completion: pending requests with awaitsEvent too, which the logic touches no more. Other
+	 * pending ones it finishes as always, when the device has nothing of them: until then their data is kept.
+	 */
 	closed(): void;
 }
 
