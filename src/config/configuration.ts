@@ -1,7 +1,10 @@
-import Database from 'better-sqlite3';
-import { type SqliteDatabase, explained, openDatabase } from './database.ts';
+import type { Logger } from '../os/logger.ts';
+import { type SqliteDatabase, openDatabase } from './database.ts';
 import { limits, lunMax } from './limits.ts';
 import { checkAlias, checkBlockSize, checkIscsiName, checkLun, checkTpgt, checkVolumeName, checkVolumeSize } from './names.ts';
+import { SqliteReservationStore } from './reservation-store.ts';
+import { Subsystems } from './subsystems.ts';
+import { Transactions } from './transactions.ts';
 import { UsageError } from './usage-error.ts';
 
 export interface VolumeRow {
@@ -54,17 +57,22 @@ interface TargetRecord {
  */
 export class Configuration {
 	readonly path: string;
+	/** What is exported over NVMe. */
+	readonly subsystems: Subsystems;
+	readonly #transactions: Transactions;
 	readonly #database: SqliteDatabase;
 	readonly #now: () => Date;
 
 	constructor(path: string, now: () => Date = () => new Date()) {
 		this.path = path;
 		this.#database = openDatabase(path);
+		this.#transactions = new Transactions(path, this.#database);
 		this.#now = now;
+		this.subsystems = new Subsystems(this.#transactions, now, (volume) => void this.volume(volume));
 	}
 
 	get isEmpty(): boolean {
-		return this.#count('volumes') === 0 && this.#count('targets') === 0;
+		return this.#count('volumes') === 0 && this.#count('targets') === 0 && this.subsystems.count === 0;
 	}
 
 	volumes(): VolumeRow[] {
@@ -126,13 +134,17 @@ export class Configuration {
 		return row;
 	}
 
-	/** Refused (inUse) while a target maps the volume. Dooms the directory. */
+	/** Refused (inUse) while a target or a subsystem maps the volume. Its reservations go with it. Dooms the directory. */
 	removeVolume(name: string): VolumeRow {
 		return this.#change(() => {
 			const row = this.volume(name);
 			const mapped = this.mappingsOf(name)[0];
 			if (mapped !== undefined) {
 				throw new UsageError(`Volume ${name} is LUN ${mapped.lun} of ${mapped.target}: unmap it there first.`, 'inUse');
+			}
+			const namespace = this.subsystems.mappingsOf(name)[0];
+			if (namespace !== undefined) {
+				throw new UsageError(`Volume ${name} is namespace ${namespace.nsid} of ${namespace.subsystem}: unmap it there first.`, 'inUse');
 			}
 			this.#database.prepare('DELETE FROM volumes WHERE name = ?').run(name);
 			this.doomDirectory(row.uuid);
@@ -254,6 +266,11 @@ export class Configuration {
 		});
 	}
 
+	/** Where the reservations of a volume that persist are kept. */
+	reservationStore(uuid: string, log: Logger): SqliteReservationStore {
+		return new SqliteReservationStore(this.#transactions, uuid, log);
+	}
+
 	close(): void {
 		this.#database.close();
 	}
@@ -273,18 +290,12 @@ export class Configuration {
 		return this.#read(() => this.#database.prepare<[], number>(`SELECT count(*) FROM ${table}`).pluck().get() ?? 0);
 	}
 
-	/** One transaction; nested calls join it. */
 	#change<T>(change: () => T): T {
-		return this.#read(() => this.#database.transaction(change).immediate());
+		return this.#transactions.change(change);
 	}
 
 	#read<T>(read: () => T): T {
-		try {
-			return read();
-		} catch (error) {
-			if (error instanceof Database.SqliteError) throw explained(error, this.path);
-			throw error;
-		}
+		return this.#transactions.read(read);
 	}
 }
 

@@ -1,3 +1,4 @@
+import { chmodSync, statSync } from 'node:fs';
 import Database from 'better-sqlite3';
 import { migrations } from './migrations.ts';
 import { UsageError } from './usage-error.ts';
@@ -12,6 +13,7 @@ export function openDatabase(path: string, steps: readonly string[] = migrations
 	let database: SqliteDatabase | undefined;
 	try {
 		database = new Database(path, { timeout: 2000 });
+		makePrivate(path);
 		database.pragma('journal_mode = WAL');
 		// A configuration change that was acknowledged survives power loss.
 		database.pragma('synchronous = FULL');
@@ -24,6 +26,20 @@ export function openDatabase(path: string, steps: readonly string[] = migrations
 		// better-sqlite3 says so of a directory that is not there.
 		if (error instanceof TypeError) throw new UsageError(`${path} cannot be opened: ${error.message}.`, 'unavailable', { cause: error });
 		throw error;
+	}
+}
+
+/** It holds secrets. SQLite gives its other files the same mode. */
+function makePrivate(path: string): void {
+	if ((statSync(path).mode & 0o077) === 0) return;
+	try {
+		chmodSync(path, 0o600);
+	} catch (error) {
+		const code = error instanceof Error && 'code' in error ? String(error.code) : '';
+		if (code === '') throw error;
+		throw new UsageError(`${path} holds secrets, others may read it, and that cannot be changed (${code}): chmod 600 it.`, 'unavailable', {
+			cause: error,
+		});
 	}
 }
 

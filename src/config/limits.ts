@@ -4,9 +4,17 @@ export const limits = {
 	targets: 256,
 	lunsPerTarget: 256,
 	initiatorsPerTarget: 256,
+	subsystems: 256,
+	/** Also the highest NSID. */
+	namespacesPerSubsystem: 1024,
+	hostsPerSubsystem: 256,
 	volumeNameLength: 63,
 	/** RFC 7143 §4.2.7.1: an iSCSI name is at most 223 bytes. */
 	iscsiNameBytes: 223,
+	/** NVMe Base 2.0, NVMe Qualified Names. */
+	nqnBytes: 223,
+	/** `DHHC-1:hh:`, 68 bytes in base64, and a colon. */
+	dhchapSecretLength: 103,
 	/** RFC 7143 §13.7: TargetAlias is at most 255 bytes of UTF-8. */
 	aliasBytes: 255,
 	/** The smallest volume: one page of the engine. */

@@ -41,4 +41,51 @@ export const migrations: readonly string[] = [
 		PRIMARY KEY (target, initiator)
 	) STRICT;
 	`,
+	`
+	CREATE TABLE subsystems (
+		name        TEXT PRIMARY KEY,
+		uuid        TEXT NOT NULL UNIQUE,
+		-- Honoured under --demo only.
+		open_to_all INTEGER NOT NULL CHECK (open_to_all IN (0, 1)),
+		created_at  TEXT NOT NULL
+	) STRICT;
+
+	CREATE TABLE namespaces (
+		subsystem   TEXT NOT NULL REFERENCES subsystems (name) ON DELETE CASCADE,
+		nsid        INTEGER NOT NULL CHECK (nsid BETWEEN 1 AND 1024),
+		volume      TEXT NOT NULL REFERENCES volumes (name) ON DELETE RESTRICT,
+		PRIMARY KEY (subsystem, nsid),
+		UNIQUE (subsystem, volume)
+	) STRICT;
+
+	-- Secrets stand here as they were given, because DH-HMAC-CHAP computes with them: the file is readable for its owner only.
+	CREATE TABLE subsystem_hosts (
+		subsystem       TEXT NOT NULL REFERENCES subsystems (name) ON DELETE CASCADE,
+		host            TEXT NOT NULL,
+		dhchap_secret   TEXT,
+		dhchap_ctrl_secret TEXT CHECK (dhchap_ctrl_secret IS NULL OR dhchap_secret IS NOT NULL),
+		dhchap_hash     TEXT NOT NULL CHECK (dhchap_hash IN ('sha256', 'sha384', 'sha512')),
+		dhchap_dhgroup  TEXT NOT NULL CHECK (dhchap_dhgroup IN ('null', 'ffdhe2048', 'ffdhe3072', 'ffdhe4096', 'ffdhe6144', 'ffdhe8192')),
+		PRIMARY KEY (subsystem, host)
+	) STRICT;
+
+	-- What a reservation table keeps over a power loss: nothing else has a row here.
+	CREATE TABLE reservations (
+		volume_uuid TEXT PRIMARY KEY REFERENCES volumes (uuid) ON DELETE CASCADE,
+		type        TEXT
+	) STRICT;
+
+	CREATE TABLE registrations (
+		volume_uuid TEXT NOT NULL REFERENCES reservations (volume_uuid) ON DELETE CASCADE,
+		position    INTEGER NOT NULL,
+		protocol    TEXT NOT NULL CHECK (protocol IN ('iscsi', 'nvme')),
+		id          TEXT NOT NULL,
+		port        TEXT NOT NULL,
+		-- 16 hexadecimal digits: SQLite's integers are signed.
+		key         TEXT NOT NULL CHECK (length(key) = 16 AND key <> '0000000000000000'),
+		holder      INTEGER NOT NULL CHECK (holder IN (0, 1)),
+		PRIMARY KEY (volume_uuid, position),
+		UNIQUE (volume_uuid, protocol, id, port)
+	) STRICT;
+	`,
 ];

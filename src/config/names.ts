@@ -10,6 +10,12 @@ const eui = /^eui\.[0-9a-f]{16}$/;
 const naa = /^naa\.(?:[0-9a-f]{16}|[0-9a-f]{32})$/;
 /** RFC 7143 §4.2.7.2 and RFC 3722: after normalization an iSCSI name holds no ASCII but these, and no upper case. */
 const iscsiCharacters = /^[a-z0-9.:\-\u{80}-\u{10ffff}]+$/u;
+/** NVMe Base 2.0, NVMe Qualified Names: `nqn.`, a year and month, a reversed domain name, a colon and any text. */
+const nqn = /^nqn\.\d{4}-(?:0[1-9]|1[0-2])\.[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?:[^\p{Cc}\s]+$/u;
+/** The form for those without a domain; whoever begins like this has to go on with a UUID. */
+const uuidNqnPrefix = 'nqn.2014-08.org.nvmexpress:uuid:';
+const uuid = /^[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$/;
+const discoveryNqn = 'nqn.2014-08.org.nvmexpress.discovery';
 const controlCharacter = /\p{Cc}/u;
 
 /** Refuses (UsageError) what is no volume name: lower-case letters, digits, `.`, `_`, `-`; at most 63, the first a letter or digit. */
@@ -37,6 +43,27 @@ export function checkIscsiName(name: string, role: 'target' | 'initiator'): stri
 		);
 	}
 	return normal;
+}
+
+/** Refuses (UsageError) what is no NVMe qualified name of at most 223 bytes. These are compared byte by byte: no spelling is changed. */
+export function checkNqn(name: string, role: 'subsystem' | 'host'): string {
+	if (Buffer.byteLength(name) > limits.nqnBytes) {
+		throw new UsageError(`The ${role} name ${quoted(name)} is longer than ${limits.nqnBytes} bytes.`);
+	}
+	if (name === discoveryNqn) throw new UsageError(`${name} is the name of every discovery subsystem: choose another.`);
+	if (!nqn.test(name) || (name.startsWith(uuidNqnPrefix) && !uuid.test(name.slice(uuidNqnPrefix.length)))) {
+		throw new UsageError(
+			`${quoted(name)} is no NVMe ${role} name: it looks like nqn.2026-11.com.example:name, or ${uuidNqnPrefix} and a UUID (on Linux see /etc/nvme/hostnqn).`,
+		);
+	}
+	return name;
+}
+
+export function checkNsid(nsid: number): number {
+	if (!Number.isInteger(nsid) || nsid < 1 || nsid > limits.namespacesPerSubsystem) {
+		throw new UsageError(`A namespace identifier is a whole number from 1 to ${limits.namespacesPerSubsystem}, not ${nsid}.`);
+	}
+	return nsid;
 }
 
 export function checkAlias(alias: string): string {
