@@ -275,6 +275,7 @@ export class Peer implements ConnectionHost {
 	/** Bytes to the controller, in a buffer that is overwritten afterwards, as a receive buffer is. */
 	send(...pieces: Uint8Array[]): void {
 		for (const piece of pieces) {
+			if (this.closed) return;
 			this.#rest = Buffer.concat([this.#rest, piece]);
 			this.#feed();
 		}
