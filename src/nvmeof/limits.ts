@@ -46,8 +46,8 @@ export const limits = {
 	keepAliveMsMax: 3_600_000,
 	/** A discovery controller whose host asked for no KATO is given up after this silence (NVMe Base 2.0, Discovery Controller Initialization). */
 	discoverySilenceMs: 120_000,
-	/** From a connection that has a controller to its authentication. */
-	authenticationMs: 30_000,
+	/** From a connection to its Connect. */
+	connectMs: 15_000,
 	/** CAP.TO: how long CSTS.RDY may take. It takes no time; hosts wait this long for one that is being restarted. */
 	readyMs: 20_000,
 } as const;

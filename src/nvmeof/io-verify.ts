@@ -1,0 +1,31 @@
+import type { IoCommand } from './io-command.ts';
+import { placeRange } from './lba-range.ts';
+import { walkRange } from './range-walk.ts';
+import { status } from './status.ts';
+import { verifyBuffers } from './verify-buffers.ts';
+
+/** NVM Command Set 1.0, Verify: reads every block of the range, whose checksums the engine compares. VSL names no bound, so any NLB is taken. */
+export const verify: IoCommand = {
+	name: 'Verify',
+	opcode: 0x0c,
+	oncs: 7,
+	access: 'read',
+	changesContent: false,
+	start({ queue }, request, namespace) {
+		if (!placeRange(namespace, request, Infinity)) return 'finished';
+		namespace.statistics.read(request.lengthBytes);
+		verifyBuffers.take((buffer) => {
+			const done = (): void => {
+				verifyBuffers.give(buffer);
+				queue.finish(request);
+			};
+			if (request.aborted || queue.isClosed) {
+				request.end(status.commandAbortRequested);
+				done();
+				return;
+			}
+			walkRange(request, buffer, { visited: () => true, failed: (outcome) => namespace.statistics.failed(outcome), done });
+		});
+		return 'pending';
+	},
+};
