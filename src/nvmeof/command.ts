@@ -34,6 +34,7 @@ export class Command implements RequestOwner, Completion, GrantTaker {
 	atDevice = 0;
 	/** Waits in the connection's line for room to transmit. */
 	queued = false;
+	queuedBytes = 0;
 	/** 'silent': no answer is due any more. 'answered': Command Abort Requested is due. */
 	aborted: 'no' | 'silent' | 'answered' = 'no';
 	/** It cannot succeed any more; status says why. */
@@ -88,6 +89,7 @@ export class Command implements RequestOwner, Completion, GrantTaker {
 		this.answerable = false;
 		this.atDevice = 0;
 		this.queued = false;
+		this.queuedBytes = 0;
 		this.aborted = 'no';
 		this.failed = false;
 		this.untold = false;

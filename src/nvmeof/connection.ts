@@ -76,7 +76,6 @@ export class Connection implements PDUHandler, QueueLink {
 	outstanding = 0;
 	dataBytesReceived = 0;
 	readonly #environment: ConnectionEnvironment;
-	readonly #transmitter: Transmitter;
 	readonly #framing = new Framing(this);
 	readonly #watch = new Watch(this);
 	#phase: Phase = 'initializing';
@@ -95,7 +94,6 @@ export class Connection implements PDUHandler, QueueLink {
 	constructor(environment: ConnectionEnvironment, host: ConnectionHost) {
 		this.#environment = environment;
 		this.host = host;
-		this.#transmitter = host.transmitter;
 		this.memory = environment.memory;
 		this.statistics = environment.statistics;
 		this.solicited = this.memory.solicitedLine();
@@ -144,9 +142,7 @@ export class Connection implements PDUHandler, QueueLink {
 		if (this.intake.waits) return true;
 		// What was begun, and what R2Ts have asked for, is still taken.
 		if (this.#draining && this.r2ts.size === 0 && !this.#framing.inPDU) return true;
-		if (!this.#transmitter.backlogged) return false;
-		this.#transmitter.awaitRoom();
-		return true;
+		return this.line.isLong;
 	}
 
 	expects(type: number): boolean {

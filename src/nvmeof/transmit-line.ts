@@ -4,6 +4,7 @@ import { sendData } from './c2h-data.ts';
 import type { Command } from './command.ts';
 import type { Connection } from './connection.ts';
 import { advance } from './h2c-data.ts';
+import { transportLimits } from './transport-limits.ts';
 
 /** Commands of a connection that wait for room to transmit. Bounded by the number of commands. */
 export class TransmitLine {
@@ -11,6 +12,8 @@ export class TransmitLine {
 	readonly #transmitter: Transmitter;
 	readonly #line: Command[] = [];
 	#noRoom = false;
+	/** Of finished requests in the line. */
+	#dataBytes = 0;
 
 	constructor(connection: Connection, transmitter: Transmitter) {
 		this.#connection = connection;
@@ -21,13 +24,18 @@ export class TransmitLine {
 		return this.#line.length;
 	}
 
+	/** The host asks for data and does not read it: nothing should be taken from it until there is room again. */
+	get isLong(): boolean {
+		return this.#dataBytes > transportLimits.waitingDataBytes;
+	}
+
 	/** The transmitter has room. */
 	goOn(): void {
 		this.#noRoom = false;
 		// A command that made way comes behind the others, so long reads take turns.
 		while (!this.#noRoom && this.#line.length > 0) {
 			const command = this.#line.shift()!;
-			command.queued = false;
+			this.#left(command);
 			if (command.answerable) this.#connection.flow.respond(command);
 			else if (command.sendBytes > 0) sendData(command);
 			else advance(command);
@@ -39,6 +47,8 @@ export class TransmitLine {
 		this.#noRoom = true;
 		if (command.queued) return;
 		command.queued = true;
+		command.queuedBytes = command.request.dataToHost?.length ?? 0;
+		this.#dataBytes += command.queuedBytes;
 		this.#line.push(command);
 	}
 
@@ -50,13 +60,19 @@ export class TransmitLine {
 	/** The command ends, or no longer waits. */
 	forget(command: Command): void {
 		if (!command.queued) return;
-		command.queued = false;
+		this.#left(command);
 		this.#line.splice(this.#line.indexOf(command), 1);
 	}
 
 	/** A copy: the caller may end commands while walking through it. */
 	all(): Command[] {
 		return [...this.#line];
+	}
+
+	#left(command: Command): void {
+		command.queued = false;
+		this.#dataBytes -= command.queuedBytes;
+		command.queuedBytes = 0;
 	}
 }
 

@@ -12,6 +12,8 @@ export const transportLimits = {
 	r2tsPerCommand: 8,
 	/** R2Ts of one connection that the host has not fulfilled, those of aborted commands included. One more ends the connection. */
 	r2tsPerConnection: 1024,
+	/** Data of controllers (log pages and the like) that waits for room to transmit: above it the connection is not read. */
+	waitingDataBytes: 1024 * 1024,
 	/** Share of the memory budget that R2Ts may solicit, over all connections. */
 	solicitedShare: 1 / 4,
 	/** Share for reads that wait for the medium, and for their data until it has left: a host that does not read it cannot have the rest. */
