@@ -1,5 +1,6 @@
 import { zeroPage } from './zero-page.ts';
-import { pageBytes } from './limits.ts';
+import { pageBytes, unitBytes } from './limits.ts';
+import { recordType } from './wal-record.ts';
 import type { WalSegment } from './wal-segment.ts';
 
 /** Longest record whose pages are in the staging buffer: 1 MiB of data that is not aligned to pages, twice over. */
@@ -123,7 +124,7 @@ export class AppendBatch {
 	touches(first: number, end: number): boolean {
 		for (let index = 0; index < this.#count; index++) {
 			const record = this.record(index);
-			if (record.firstPage < end && record.firstPage + record.pages > first) return true;
+			if (record.type !== recordType.mark && record.firstPage < end && record.firstPage + record.pages > first) return true;
 		}
 		return false;
 	}
@@ -141,4 +142,11 @@ export class AppendBatch {
 		if (run === this.runs.at(-1) && this.#used > run.stagedFrom) run.parts.push(this.staging.subarray(run.stagedFrom, this.#used));
 		run.stagedFrom = this.#used;
 	}
+}
+
+/** The staging buffer is used again and again: what lies behind the table would be of an older record. */
+export function clearTablePadding(staging: Buffer, record: AppendRecord): void {
+	const used = record.tableAt + record.pages * 4;
+	const end = Math.ceil((record.pages * 4) / unitBytes) * unitBytes + record.tableAt;
+	if (used < end) staging.fill(0, used, end);
 }

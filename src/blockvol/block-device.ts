@@ -30,7 +30,7 @@ export interface BlockDevice {
 	write(offsetBytes: number, data: Uint8Array, fua: boolean, completion: Completion): void;
 	/**
 	 * Writes only if the range holds `expected`, as one step among all commands of all protocols: outcome `miscompare` if it does not, and nothing changes. Both buffers are
-	 * copied before the call returns; at most copiedBytesMax and atomicBytesMax.
+	 * copied before the call returns; at most copiedBytesMax and a quarter of a segment of the log.
 	 */
 	compareAndWrite(offsetBytes: number, expected: Uint8Array, data: Uint8Array, fua: boolean, completion: CompareCompletion): void;
 	/** Makes a range read as zeros and gives its space back. Any length. */
@@ -77,8 +77,8 @@ export type Outcome = 'good' | 'outOfRange' | 'noSpace' | 'miscompare' | 'medium
 export const copiedBytesMax = 64 * 1024;
 /** The longest single write(). */
 export const writeBytesMax = 1024 * 1024;
-/** A write of up to this length is whole or absent after a crash. */
-export const atomicBytesMax = writeBytesMax;
+/** A write of up to this length is whole or absent after a crash. Longer ones may go over old data in place (docs/decisions/007). */
+export const atomicBytesMax = copiedBytesMax;
 
 /** Completes in a microtask: never before the call has returned that the completion belongs to. */
 export function later(completion: Completion, outcome: Outcome): void {

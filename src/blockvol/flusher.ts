@@ -3,6 +3,7 @@ import { FlushBatch } from './flush-batch.ts';
 import { Generation, placeWal } from './generation.ts';
 import { unitBytes, type Tuning } from './limits.ts';
 import type { RunningDigest } from './map-digest.ts';
+import type { Marks } from './marks.ts';
 import type { PageIndex } from './page-index.ts';
 import type { SuperblockFile } from './superblock.ts';
 import { VolumeFault } from './volume-fault.ts';
@@ -29,6 +30,7 @@ export class Flusher {
 	readonly #wal: Wal;
 	readonly #superblock: SuperblockFile;
 	readonly #digest: RunningDigest;
+	readonly #marks: Marks;
 	readonly #tuning: Tuning;
 	readonly #segmentUnits: number;
 	readonly #owner: FlusherOwner;
@@ -50,6 +52,7 @@ export class Flusher {
 		wal: Wal,
 		superblock: SuperblockFile,
 		digest: RunningDigest,
+		marks: Marks,
 		tuning: Tuning,
 		segmentBytes: number,
 		owner: FlusherOwner,
@@ -58,6 +61,7 @@ export class Flusher {
 		this.#wal = wal;
 		this.#superblock = superblock;
 		this.#digest = digest;
+		this.#marks = marks;
 		this.#tuning = tuning;
 		this.#segmentUnits = segmentBytes / unitBytes;
 		this.#owner = owner;
@@ -96,6 +100,7 @@ export class Flusher {
 			const frozen = this.#index.active;
 			this.#index.frozen = frozen;
 			this.#index.active = this.#spare;
+			this.#marks.froze();
 			try {
 				await this.#cycle(frozen, cut);
 			} catch (error) {
@@ -124,7 +129,8 @@ export class Flusher {
 		await this.#updateMap(frozen, moved);
 		await layer.map.file.datasync();
 		this.#mustRun();
-		await this.#superblock.update({ checkpointLSN: cut, mapDigest: this.#digest.value, holds: [...this.#wal.segments.holds] });
+		const marks = this.#marks.remaining();
+		await this.#superblock.update({ checkpointLSN: cut, mapDigest: this.#digest.value, holds: [...this.#wal.segments.holds], marks });
 	}
 
 	/** Carries the pages; returns those whose map entries must follow. */

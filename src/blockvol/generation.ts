@@ -27,7 +27,7 @@ export class Generation {
 	#places = new Uint8Array(slotsMin / 2);
 	#length = 0;
 	#live = 0;
-	/** Entries whose bytes are in the layer. */
+	/** Pages that were put whose bytes are in the layer, again and again ones counted each time. */
 	directPages = 0;
 	zeros = new ZeroRanges();
 
@@ -55,9 +55,18 @@ export class Generation {
 	}
 
 	put(page: number, location: number, checksum: number, place: number): void {
+		if ((place & placeLayer) !== 0) {
+			this.directPages++;
+			const older = this.find(page);
+			if (older >= 0 && this.placeOf(older) === placeLayer) {
+				// Only the newest counts, and it has no place in the log that the flusher would walk: loops over the same pages need no room.
+				this.#locations[older] = location;
+				this.#checksums[older] = checksum;
+				return;
+			}
+		}
 		if (this.#length === this.#pages.length) this.#grow();
 		const index = this.#length++;
-		if ((place & placeLayer) !== 0) this.directPages++;
 		this.#pages[index] = page;
 		this.#locations[index] = location;
 		this.#checksums[index] = checksum;

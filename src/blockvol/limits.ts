@@ -1,4 +1,4 @@
-import { atomicBytesMax } from './block-device.ts';
+import { writeBytesMax } from './block-device.ts';
 
 /** The unit of checksums, dirty tracking and layer addressing. */
 export const pageBytes = 4096;
@@ -19,6 +19,9 @@ export const limits = {
 	segmentBytesMax: 1024 * 1024 * 1024,
 	/** Commands that wait for WAL space or for a page; their callers bound their data. */
 	waitingCommandsMax: 65536,
+	/** Bytes of the live layer that one mark covers, and marks at once: what an opening after a crash compares at most. */
+	regionBytes: 1024 * 1024,
+	marksMax: 1024,
 	/** How often a read looks a page up anew when its bytes do not match and its place changed meanwhile. */
 	readAttemptsMax: 16,
 } as const;
@@ -47,6 +50,10 @@ export interface Tuning {
 	inlineAppendBytesMax: number;
 	/** Writes of at least this many bytes to pages that the layer does not hold go straight to it. Infinity: never. */
 	directBytesMin: number;
+	/** Writes of at least this many bytes to pages that the layer holds go there in place, once their region is marked; shorter ones are whole or absent after a crash. Infinity: never. */
+	overwriteBytesMin: number;
+	/** A region is marked when so many writes would have liked it to be: one alone is not worth an fdatasync. */
+	markAfterWrites: number;
 	/** How long the flusher waits before it tries again when the file system below was full. */
 	noSpaceRetryMs: number;
 }
@@ -63,12 +70,14 @@ export const defaultTuning: Tuning = {
 	mapCacheBlocks: 2048,
 	inlineAppendBytesMax: 256 * 1024,
 	directBytesMin: 64 * 1024,
+	overwriteBytesMin: 64 * 1024 + pageBytes,
+	markAfterWrites: 2,
 	noSpaceRetryMs: 1000,
 };
 
 /** Why a tuning cannot serve, or undefined: a record, a range, a batch must fit where it has to go. */
 export function tuningFault(tuning: Tuning, geometry: Geometry): string | undefined {
-	const pagesOfRecord = atomicBytes(geometry) / pageBytes + 1;
+	const pagesOfRecord = recordDataBytes(geometry) / pageBytes + 1;
 	const lowest: Partial<Tuning> = {
 		walSegmentsMax: 3,
 		walSegmentsQuiet: 2,
@@ -77,6 +86,8 @@ export function tuningFault(tuning: Tuning, geometry: Geometry): string | undefi
 		flushBatchBytes: pageBytes,
 		mapCacheBlocks: 1,
 		directBytesMin: pageBytes,
+		overwriteBytesMin: pageBytes,
+		markAfterWrites: 1,
 		noSpaceRetryMs: 1,
 		flushIdleMs: 0,
 		flushStartBytes: 0,
@@ -105,9 +116,9 @@ export interface Geometry {
 export const defaultSegmentBytes = 64 * 1024 * 1024;
 export const defaultSliceBytes = 8 * 2 ** 40;
 
-/** What a crash leaves whole: a quarter of a segment at most, so that a record always fits. */
-export function atomicBytes(geometry: Geometry): number {
-	return Math.min(atomicBytesMax, geometry.segmentBytes / 4);
+/** The longest data of one record: a quarter of a segment at most, so that a record always fits. */
+export function recordDataBytes(geometry: Geometry): number {
+	return Math.min(writeBytesMax, geometry.segmentBytes / 4);
 }
 
 /** Why a geometry cannot be, or undefined. */

@@ -56,7 +56,7 @@ export class PageIndex {
 				const place = page === 0 ? placeWal + recordStart : placeWal;
 				active.put(firstPage + page, dataLocation + page * unitsPerPage, staging.readUInt32LE(tableAt + page * 4), place);
 			}
-		} else if (type === recordType.direct) {
+		} else if (type === recordType.direct || type === recordType.overwrite) {
 			for (let page = 0; page < pages; page++) active.put(firstPage + page, lsn, staging.readUInt32LE(tableAt + page * 4), placeLayer);
 		}
 	}
@@ -75,6 +75,19 @@ export class PageIndex {
 			if (generation === undefined) continue;
 			if (generation.zeros.overlaps(first, end)) return true;
 			for (let page = first; page < end; page++) if (generation.find(page) >= 0) return true;
+		}
+		return false;
+	}
+
+	/** True if the newest of any page of the range is in the log, or is a zeroed range: linear in the pages. */
+	isInLog(first: number, end: number): boolean {
+		for (const generation of [this.active, this.frozen]) {
+			if (generation === undefined) continue;
+			if (generation.zeros.overlaps(first, end)) return true;
+			for (let page = first; page < end; page++) {
+				const entry = generation.find(page);
+				if (entry >= 0 && generation.placeOf(entry) !== placeLayer) return true;
+			}
 		}
 		return false;
 	}

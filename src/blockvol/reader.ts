@@ -3,6 +3,7 @@ import { readFully } from '../os/transfer.ts';
 import type { Outcome } from './block-device.ts';
 import { limits, pageBytes, unitBytes } from './limits.ts';
 import { found, type PageIndex } from './page-index.ts';
+import type { Spans } from './spans.ts';
 import type { Wal } from './wal.ts';
 import { pageChecksum } from './wal-record.ts';
 import type { WalSegment } from './wal-segment.ts';
@@ -27,6 +28,7 @@ interface Run {
 export class Reader {
 	readonly #index: PageIndex;
 	readonly #wal: Wal;
+	readonly #spans: Spans;
 	/** For pages of which a read wants a part. Synchronous use only. */
 	readonly #bounce: Buffer = Buffer.allocUnsafeSlow(pageBytes);
 	readonly #run: Run = { kind: 0, pages: 0, file: undefined, positionBytes: 0, segment: undefined };
@@ -34,7 +36,8 @@ export class Reader {
 	misses = 0;
 	checksumErrors = 0;
 
-	constructor(index: PageIndex, wal: Wal) {
+	constructor(index: PageIndex, wal: Wal, spans: Spans) {
+		this.#spans = spans;
 		this.#index = index;
 		this.#wal = wal;
 	}
@@ -86,6 +89,7 @@ export class Reader {
 
 	/** Bytes read from the run that begins at `page`, or -1. */
 	#tryRun(page: number, pagesMax: number, target: Uint8Array, at: number): number {
+		if (this.#spans.isChanging(page, page + pagesMax)) return -1;
 		const run = this.#runAt(page, pagesMax);
 		const length = run.pages * pageBytes;
 		if (run.kind === found.zero) {
@@ -110,6 +114,8 @@ export class Reader {
 		let failedAt = '';
 		while (done < pages) {
 			const page = firstPage + done;
+			if (this.#spans.isChanging(page, firstPage + pages)) await this.#spans.whenStill(page, firstPage + pages);
+			const overwrites = this.#spans.ended;
 			const run = { ...this.#runAt(page, pages - done) };
 			if (run.kind === found.lost) return this.#mediumError();
 			if (run.kind === found.notLoaded) {
@@ -128,6 +134,8 @@ export class Reader {
 			const matching = countMatching(part, checksums);
 			done += matching;
 			if (matching === run.pages) continue;
+			// Overwritten while it was read: what did not match says nothing. Such pages are in memory, so this ends.
+			if (this.#spans.ended !== overwrites || this.#spans.isChanging(page, page + run.pages)) continue;
 			const place = `${page + matching}:${run.kind}:${run.positionBytes + matching * pageBytes}:${checksums[matching]}`;
 			if (place === failedAt || ++attempts === limits.readAttemptsMax) return this.#mediumError();
 			failedAt = place;

@@ -4,6 +4,7 @@ import { Generation, placeLayer, placeWal, recordStart } from './generation.ts';
 import type { Layer } from './layer.ts';
 import { pageBytes, unitBytes } from './limits.ts';
 import { LogReader, type LogRecord } from './log-reader.ts';
+import { addRegions, settle } from './settle.ts';
 import type { Superblock } from './superblock.ts';
 import { VolumeFault } from './volume-fault.ts';
 import { pageChecksum, recordType } from './wal-record.ts';
@@ -15,6 +16,8 @@ export interface Replayed {
 	/** The highest epoch in the log or the superblock. */
 	epoch: number;
 	records: number;
+	/** Marked regions (marks.ts): what they hold is in `generation` where it was not what map and log say. */
+	marks: number[];
 }
 
 /** A direct record, and which of its pages the layer does not hold as the record says. */
@@ -34,6 +37,8 @@ interface Pass extends Replayed {
 
 /**
  * Reads the log from the checkpoint, strictly by LSN, up to the first record that is not whole, not of this log, or of a lower epoch than the one before it.
+ *
+ * What the pages of marked regions hold was being changed: it is taken as it is (settle.ts).
  *
  * A direct record whose data did not reach the layer ends the log, too: it was never flushed, so nothing behind it was, and what comes later may stand on it.
  *
@@ -60,6 +65,7 @@ export async function replay(
 		for (let cut = firstUnwritten(pass, durableLSN); cut !== undefined; cut = firstUnwritten(pass, durableLSN)) {
 			pass = await readPass(reader, superblock, layer, compared, cut);
 		}
+		await settle(pass, layer, superblock, durableLSN, mode);
 		if (mode === 'existing') {
 			await rewriteLog(reader, durableLSN, pass.tailLSN, geometry.segmentBytes);
 			await rewriteDirect(pass, layer, durableLSN);
@@ -87,11 +93,13 @@ async function readPass(
 	let durableLSN = lsn;
 	let lowestEpoch = 0;
 	let records = 0;
+	const marks = new Set(superblock.marks);
 	while (lsn < endLSN) {
 		const record = await reader.record(lsn);
 		if (record === undefined || record.epoch < lowestEpoch) break;
 		// What an earlier opening cut off stays cut off, though it may look whole again.
 		if (lsn >= superblock.tailLSN && record.epoch < superblock.epoch) break;
+		if (record.type === recordType.mark) addRegions(marks, record);
 		if (record.type !== recordType.pad && record.firstPage + record.pages > endPage) {
 			throw new VolumeFault(`the write-ahead log has a record for page ${record.firstPage + record.pages - 1} of ${endPage} (LSN ${lsn})`);
 		}
@@ -106,7 +114,7 @@ async function readPass(
 		compared.set(direct.lsn, known);
 		directs.push(known);
 	}
-	return { generation, tailLSN: lsn, epoch, records, durableLSN, directs };
+	return { generation, tailLSN: lsn, epoch, records, durableLSN, directs, marks: [...marks] };
 }
 
 /**
@@ -132,16 +140,18 @@ function apply(record: LogRecord, generation: Generation): DirectCandidate | und
 			generation.put(firstPage + page, record.dataLocation + (page * pageBytes) / unitBytes, bytes.readUInt32LE(tableAt + page * 4), place);
 		}
 	}
-	if (type === recordType.direct) {
+	if (type === recordType.direct || type === recordType.overwrite) {
 		const checksums = Uint32Array.from({ length: pages }, (_, page) => bytes.readUInt32LE(tableAt + page * 4));
 		for (let page = 0; page < pages; page++) generation.put(firstPage + page, lsn, checksums[page] as number, placeLayer);
-		return { lsn, firstPage, pages, checksums, mismatched: [] };
+		return type === recordType.direct ? { lsn, firstPage, pages, checksums, mismatched: [] } : undefined;
 	}
-	if (type !== recordType.write && type !== recordType.zero && type !== recordType.pad) {
+	if (!known.includes(type)) {
 		throw new VolumeFault(`the write-ahead log has a record of type ${type}, which this build does not know (LSN ${lsn})`);
 	}
 	return undefined;
 }
+
+const known: readonly number[] = [recordType.write, recordType.zero, recordType.overwrite, recordType.pad, recordType.mark];
 
 async function compare({ lsn, firstPage, pages, checksums }: DirectCandidate, layer: Layer): Promise<DirectRecord> {
 	const bytes = Buffer.alloc(pages * pageBytes);

@@ -26,6 +26,8 @@ export interface Superblock {
 	/** Newest first: the live layer, then what it stands on. */
 	layers: number[];
 	holds: Hold[];
+	/** Regions of the live layer that may hold more than map and log tell of (marks.ts). */
+	marks: number[];
 }
 
 export interface MapDigest {
@@ -45,15 +47,17 @@ const magic = 0x31425642; // 'BVB1'
 export const formatVersion = 1;
 const fixedBytes = 192;
 const holdBytes = limits.holdNameBytes + 16;
+const markBytes = 4;
 
 const flagClean = 1;
 const flagDigestKnown = 2;
 
 export function encodeSuperblock(superblock: Superblock): Buffer {
-	const { geometry, layers, holds } = superblock;
+	const { geometry, layers, holds, marks } = superblock;
 	if (layers.length === 0 || layers.length > limits.layersMax) throw new RangeError(`${layers.length} layers`);
 	if (holds.length > limits.holdsMax) throw new RangeError(`${holds.length} holds`);
-	const length = fixedBytes + layers.length * 8 + holds.length * holdBytes;
+	if (marks.length > limits.marksMax) throw new RangeError(`${marks.length} marks`);
+	const length = fixedBytes + layers.length * 8 + holds.length * holdBytes + marks.length * markBytes;
 	const slot = Buffer.alloc(length);
 	slot.writeUInt32LE(magic, 4);
 	slot.writeUInt32LE(formatVersion, 8);
@@ -74,6 +78,7 @@ export function encodeSuperblock(superblock: Superblock): Buffer {
 	slot.writeUInt32LE(holds.length, 108);
 	slot.write(superblock.build, 112, 32, 'utf8');
 	writeU64(slot, superblock.tailLSN, 144);
+	slot.writeUInt32LE(marks.length, 152);
 	let at = fixedBytes;
 	for (const layer of layers) {
 		writeU64(slot, layer, at);
@@ -85,6 +90,7 @@ export function encodeSuperblock(superblock: Superblock): Buffer {
 		writeU64(slot, hold.budgetBytes, at + limits.holdNameBytes + 8);
 		at += holdBytes;
 	}
+	for (const region of marks) at = slot.writeUInt32LE(region, at);
 	slot.writeUInt32LE(crc32c(slot.subarray(4)), 0);
 	return slot;
 }
@@ -101,8 +107,11 @@ export function decodeSuperblock(slot: Buffer): Superblock | string {
 	if (version !== formatVersion) return `format version ${version}; this build reads version ${formatVersion}`;
 	const layerCount = slot.readUInt32LE(104);
 	const holdCount = slot.readUInt32LE(108);
-	if (layerCount === 0 || layerCount > limits.layersMax || holdCount > limits.holdsMax) return 'impossible counts';
-	if (length !== fixedBytes + layerCount * 8 + holdCount * holdBytes) return `length ${length} does not fit its counts`;
+	const markCount = slot.readUInt32LE(152);
+	if (layerCount === 0 || layerCount > limits.layersMax || holdCount > limits.holdsMax || markCount > limits.marksMax)
+		return 'impossible counts';
+	if (length !== fixedBytes + layerCount * 8 + holdCount * holdBytes + markCount * markBytes)
+		return `length ${length} does not fit its counts`;
 	const flags = slot.readUInt32LE(44);
 	const geometry: Geometry = {
 		uuid: uuidText(slot.subarray(24, 40)),
@@ -114,6 +123,7 @@ export function decodeSuperblock(slot: Buffer): Superblock | string {
 	const fault = geometryFault(geometry);
 	if (fault !== undefined) return fault;
 	const holdsAt = fixedBytes + layerCount * 8;
+	const marksAt = holdsAt + holdCount * holdBytes;
 	return {
 		sequence: readU64(slot, 16),
 		geometry,
@@ -133,6 +143,7 @@ export function decodeSuperblock(slot: Buffer): Superblock | string {
 				budgetBytes: readU64(slot, at + limits.holdNameBytes + 8),
 			};
 		}),
+		marks: Array.from({ length: markCount }, (_, index) => slot.readUInt32LE(marksAt + index * markBytes)),
 	};
 }
 

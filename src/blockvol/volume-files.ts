@@ -49,6 +49,7 @@ export async function createVolumeFiles(disk: Disk, directory: string, wanted: W
 		mapDigest: { low: 0, high: 0 },
 		layers: [layerId],
 		holds: [],
+		marks: [],
 	});
 	await disk.syncDirectory(directory);
 	await disk.syncDirectory(parentOf(directory));
@@ -62,7 +63,7 @@ export async function openLayer(disk: Disk, directory: string, superblock: Super
 }
 
 export function nothingToReplay(superblock: Superblock): Replayed {
-	return { generation: new Generation(), tailLSN: superblock.checkpointLSN, epoch: superblock.epoch, records: 0 };
+	return { generation: new Generation(), tailLSN: superblock.checkpointLSN, epoch: superblock.epoch, records: 0, marks: [] };
 }
 
 /** The set hash of everything that a layer's map holds. */

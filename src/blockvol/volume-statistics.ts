@@ -1,3 +1,9 @@
+import type { Flusher } from './flusher.ts';
+import type { PageIndex } from './page-index.ts';
+import type { Reader } from './reader.ts';
+import type { Wal } from './wal.ts';
+import type { Writer } from './writer.ts';
+
 /** Counters and gauges of an open volume; plain numbers. */
 export interface VolumeStatistics {
 	sizeBytes: number;
@@ -17,6 +23,8 @@ export interface VolumeStatistics {
 	walWrites: number;
 	walSyncs: number;
 	directWrites: number;
+	/** Writes over pages of the layer in place. */
+	overwrites: number;
 	waitingCommands: number;
 	flushCycles: number;
 	flushedPages: number;
@@ -26,4 +34,37 @@ export interface VolumeStatistics {
 	flushLayerWrites: number;
 	/** Records that opening the volume replayed. */
 	replayedRecords: number;
+}
+
+type Gathered = Omit<
+	VolumeStatistics,
+	| 'readCommands'
+	| 'readBytes'
+	| 'writeCommands'
+	| 'writeBytes'
+	| 'zeroCommands'
+	| 'flushCommands'
+	| 'sizeBytes'
+	| 'walBytes'
+	| 'replayedRecords'
+>;
+
+/** What the parts of a volume count themselves. */
+export function gather(index: PageIndex, wal: Wal, reader: Reader, writer: Writer, flusher: Flusher): Gathered {
+	return {
+		readMisses: reader.misses,
+		checksumErrors: reader.checksumErrors,
+		dirtyPages: index.active.livePages + (index.frozen?.livePages ?? 0),
+		walFiles: wal.segments.files,
+		walWrites: wal.writes,
+		walSyncs: wal.syncs,
+		directWrites: writer.directWrites,
+		overwrites: writer.overwrites,
+		waitingCommands: writer.waiting,
+		flushCycles: flusher.cycles,
+		flushedPages: flusher.pages,
+		flushedRecords: flusher.records,
+		flushLogReads: flusher.logReads,
+		flushLayerWrites: flusher.layerWrites,
+	};
 }

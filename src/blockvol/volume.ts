@@ -13,8 +13,9 @@ import {
 	type Outcome,
 } from './block-device.ts';
 import { Flusher } from './flusher.ts';
-import { atomicBytes, defaultTuning, sizeBytesFault, unitBytes, type Tuning } from './limits.ts';
+import { defaultTuning, pageBytes, recordDataBytes, sizeBytesFault, unitBytes, type Tuning } from './limits.ts';
 import type { RunningDigest } from './map-digest.ts';
+import { Marks } from './marks.ts';
 import { PageIndex } from './page-index.ts';
 import { QuietTimer } from './quiet-timer.ts';
 import { Reader } from './reader.ts';
@@ -23,7 +24,8 @@ import { RunningCount } from './running-count.ts';
 import type { Hold, SuperblockFile } from './superblock.ts';
 import { build, createVolumeFiles, digestOf, volumePaths, type WantedGeometry } from './volume-files.ts';
 import { closeVolume, openVolume, unreadable, type VolumeParts } from './volume-opening.ts';
-import type { VolumeStatistics } from './volume-statistics.ts';
+import { Spans } from './spans.ts';
+import { gather, type VolumeStatistics } from './volume-statistics.ts';
 import { VolumeFault, VolumeUsageError } from './volume-fault.ts';
 import { Wal } from './wal.ts';
 import { recordType } from './wal-record.ts';
@@ -38,8 +40,8 @@ import { Writer } from './writer.ts';
 export class Volume implements BlockDevice {
 	readonly uuid: string;
 	readonly blockSize: 512 | 4096;
-	/** What a crash leaves whole: BlockDevice.atomicBytesMax unless the segments are small. */
 	readonly atomicBytesMax: number;
+	readonly #recordBytes: number;
 	readonly #log: Logger;
 	readonly #tuning: Tuning;
 	readonly #superblock: SuperblockFile;
@@ -49,6 +51,7 @@ export class Volume implements BlockDevice {
 	readonly #reader: Reader;
 	readonly #writer: Writer;
 	readonly #flusher: Flusher;
+	readonly #marks: Marks;
 	readonly #resizeListeners = new Set<() => void>();
 	readonly #replayedRecords: number;
 	#sizeBytes: number;
@@ -98,7 +101,8 @@ export class Volume implements BlockDevice {
 		const { geometry, checkpointLSN, walGeneration, holds } = superblock.current;
 		this.uuid = geometry.uuid;
 		this.blockSize = geometry.blockSize;
-		this.atomicBytesMax = atomicBytes(geometry);
+		this.#recordBytes = recordDataBytes(geometry);
+		this.atomicBytesMax = Math.min(this.#recordBytes, tuning.overwriteBytesMin - pageBytes);
 		this.#sizeBytes = geometry.sizeBytes;
 		this.#checkpointLSN = checkpointLSN;
 		this.#superblock = superblock;
@@ -115,15 +119,22 @@ export class Volume implements BlockDevice {
 			walOutOfSpace: () => this.#walOutOfSpace(),
 			walHasRoom: () => this.#writer.serve(),
 			beforeSync: () => this.#beforeSync(),
+			needsSync: () => this.#directUnsynced,
 			holdBroken: (hold) =>
 				log.warn(
 					{ hold: hold.name, budgetBytes: hold.budgetBytes },
 					'a hold on the write-ahead log cost more than its budget and was let go',
 				),
 		});
-		this.#reader = new Reader(this.#index, this.#wal);
-		const sizes = { atomicBytes: this.atomicBytesMax, segmentBytes: geometry.segmentBytes };
-		this.#writer = new Writer(this.#index, this.#wal, this.#reader, tuning, sizes, {
+		const spans = new Spans();
+		this.#marks = new Marks(replayed.marks, geometry.sizeBytes, tuning.markAfterWrites);
+		this.#reader = new Reader(this.#index, this.#wal, spans);
+		const sizes = { recordBytes: this.#recordBytes, segmentBytes: geometry.segmentBytes };
+		this.#writer = new Writer(this.#index, this.#wal, this.#reader, this.#marks, spans, tuning, sizes, {
+			layerWritten: () => {
+				this.#directUnsynced = true;
+			},
+			sizeBytes: () => this.#sizeBytes,
 			commandEnded: (command) => this.#commandEnded(command),
 			needsFlush: () => this.#flusher.kick(),
 			writeFailed: (reason, cause) => this.#fail(reason, cause),
@@ -131,7 +142,7 @@ export class Volume implements BlockDevice {
 			isFull: () => this.#isFull,
 			refusalOf: (command) => this.#refusalOf(command.isZero),
 		});
-		this.#flusher = new Flusher(this.#index, this.#wal, superblock, digest, tuning, geometry.segmentBytes, {
+		this.#flusher = new Flusher(this.#index, this.#wal, superblock, digest, this.#marks, tuning, geometry.segmentBytes, {
 			flushed: () => this.#flushed(),
 			outOfSpace: () => this.#outOfSpace(),
 			flushFailed: (reason, cause) => this.#fail(reason, cause),
@@ -182,7 +193,7 @@ export class Volume implements BlockDevice {
 	}
 
 	compareAndWrite(offsetBytes: number, expected: Uint8Array, data: Uint8Array, fua: boolean, completion: CompareCompletion): void {
-		if (data.length > Math.min(copiedBytesMax, this.atomicBytesMax) || data.length !== expected.length)
+		if (data.length > Math.min(copiedBytesMax, this.#recordBytes) || data.length !== expected.length)
 			throw new RangeError(`a compareAndWrite of ${expected.length} and ${data.length} bytes`);
 		this.#counts.writeCommands++;
 		this.#counts.writeBytes += data.length;
@@ -257,21 +268,9 @@ export class Volume implements BlockDevice {
 	statistics(): VolumeStatistics {
 		return {
 			...this.#counts,
+			...gather(this.#index, this.#wal, this.#reader, this.#writer, this.#flusher),
 			sizeBytes: this.#sizeBytes,
-			readMisses: this.#reader.misses,
-			checksumErrors: this.#reader.checksumErrors,
-			dirtyPages: this.#index.active.livePages + (this.#index.frozen?.livePages ?? 0),
 			walBytes: (this.#wal.tailLSN - this.#checkpointLSN) * unitBytes,
-			walFiles: this.#wal.segments.files,
-			walWrites: this.#wal.writes,
-			walSyncs: this.#wal.syncs,
-			directWrites: this.#writer.directWrites,
-			waitingCommands: this.#writer.waiting,
-			flushCycles: this.#flusher.cycles,
-			flushedPages: this.#flusher.pages,
-			flushedRecords: this.#flusher.records,
-			flushLogReads: this.#flusher.logReads,
-			flushLayerWrites: this.#flusher.layerWrites,
 			replayedRecords: this.#replayedRecords,
 		};
 	}
@@ -309,6 +308,7 @@ export class Volume implements BlockDevice {
 		this.#isClosing = true;
 		this.#quiet.stop();
 		this.#flusher.stop();
+		this.#writer.stop();
 		this.#wal.stop();
 	}
 
@@ -344,7 +344,7 @@ export class Volume implements BlockDevice {
 			// An unclean start made it unknown: count anew what the map holds.
 			mapDigest = await digestOf(this.#index.layer, this.#sizeBytes);
 		}
-		await this.#superblock.update({ checkpointLSN: this.#wal.tailLSN, clean: true, mapDigest });
+		await this.#superblock.update({ checkpointLSN: this.#wal.tailLSN, clean: true, mapDigest, marks: [] });
 	}
 
 	async #resize(sizeBytes: number): Promise<void> {
@@ -358,6 +358,7 @@ export class Volume implements BlockDevice {
 		const { geometry } = this.#superblock.current;
 		await this.#mustWrite({ geometry: { ...geometry, sizeBytes } });
 		this.#sizeBytes = sizeBytes;
+		this.#marks.grown(sizeBytes);
 		for (const listener of this.#resizeListeners) listener();
 	}
 

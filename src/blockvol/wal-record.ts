@@ -3,11 +3,11 @@ import { readU64, writeU64 } from './u64.ts';
 import { limits, pageBytes, unitBytes } from './limits.ts';
 
 /**
- * docs/format.md, "WAL record": a 64-byte header, for write and direct a table of page checksums (4 bytes a page, padded to 64), for write the pages.
+ * docs/format.md, "WAL record": a 64-byte header, for write, direct and overwrite a table of page checksums (4 bytes a page, padded to 64), for write the pages.
  * The header's checksum covers header and table; the table covers the pages. A record's LSN is its own address: a record read from the wrong place
  * does not look right.
  */
-export const recordType = { write: 1, zero: 2, direct: 3, snapshot: 4, barrier: 6, pad: 7 } as const;
+export const recordType = { write: 1, zero: 2, direct: 3, snapshot: 4, overwrite: 5, barrier: 6, pad: 7, mark: 8 } as const;
 
 export const headerBytes = 64;
 const magic = 0x52575642; // 'BVWR'
@@ -38,7 +38,7 @@ export function tableBytes(pages: number): number {
 /** Bytes of a whole record. */
 export function recordBytes(type: number, pages: number): number {
 	if (type === recordType.write) return headerBytes + tableBytes(pages) + pages * pageBytes;
-	if (type === recordType.direct) return headerBytes + tableBytes(pages);
+	if (hasTable(type)) return headerBytes + tableBytes(pages);
 	return headerBytes;
 }
 
@@ -101,7 +101,7 @@ export function openHeader(source: Buffer, at: number, walGeneration: number, ex
 }
 
 export function hasTable(type: number): boolean {
-	return type === recordType.write || type === recordType.direct;
+	return type === recordType.write || type === recordType.direct || type === recordType.overwrite;
 }
 
 /**

@@ -20,6 +20,8 @@ export interface WalOwner {
 	walHasRoom(): void;
 	/** What must be on stable storage before the log is (data of direct records); undefined if nothing. */
 	beforeSync(): Promise<void> | undefined;
+	/** Whether beforeSync() would have anything to do. */
+	needsSync(): boolean;
 	/** A hold cost more than its budget and was let go. */
 	holdBroken(hold: Hold): void;
 }
@@ -150,7 +152,7 @@ export class Wal {
 		const at = this.#filling.stage(segment, this.#positionIn(this.#tailLSN), staged);
 		const record = this.#filling.addRecord();
 		if (hasTable(type)) this.#filling.pages += pages;
-		else this.#filling.zeros++;
+		else if (type === recordType.zero) this.#filling.zeros++;
 		record.type = type;
 		record.firstPage = firstPage;
 		record.pages = pages;
@@ -181,7 +183,7 @@ export class Wal {
 			waiter.syncFailed();
 			return;
 		}
-		if (this.#durableLSN >= this.#installedLSN && !this.segments.anyUnsynced) {
+		if (this.#durableLSN >= this.#installedLSN && !this.segments.anyUnsynced && !this.#owner.needsSync()) {
 			waiter.synced();
 			return;
 		}

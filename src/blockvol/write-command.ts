@@ -1,5 +1,6 @@
 import type { RecordOwner } from './append-batch.ts';
 import type { CompareCompletion, Completion, Outcome } from './block-device.ts';
+import type { Span } from './spans.ts';
 import type { SyncWaiter } from './wal.ts';
 
 /** A page that a partial write needs and that had to be awaited. */
@@ -37,6 +38,8 @@ export class WriteCommand implements RecordOwner, SyncWaiter {
 	readonly awaited: AwaitedPage[] = [];
 	/** Checksums of the part whose data is in the layer and whose record comes next. */
 	directChecksums: Uint32Array | undefined = undefined;
+	/** The pages that a direct write of this command is under way to. */
+	directSpan: Span | undefined = undefined;
 	readonly #ended: (command: WriteCommand) => void;
 
 	constructor(ended: (command: WriteCommand) => void) {
@@ -86,6 +89,7 @@ export class WriteCommand implements RecordOwner, SyncWaiter {
 		this.outcome = 'good';
 		this.awaited.length = 0;
 		this.directChecksums = undefined;
+		this.directSpan = undefined;
 	}
 }
 

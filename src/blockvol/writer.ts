@@ -1,11 +1,14 @@
 import { errorCode } from '../os/disk.ts';
-import type { AppendRecord } from './append-batch.ts';
+import { clearTablePadding, type AppendRecord } from './append-batch.ts';
 import { copiedBytesMax, type Outcome } from './block-device.ts';
 import { limits, pageBytes, unitBytes, type Tuning } from './limits.ts';
 import { entryAbsent } from './page-map-block.ts';
+import type { Marks } from './marks.ts';
+import { Overwriter } from './overwriter.ts';
 import { notLoaded } from './page-map.ts';
 import type { PageIndex } from './page-index.ts';
 import type { Reader } from './reader.ts';
+import type { Span, Spans } from './spans.ts';
 import type { Wal } from './wal.ts';
 import { pageChecksum, recordType } from './wal-record.ts';
 import { WriteCommand } from './write-command.ts';
@@ -15,6 +18,10 @@ export interface WriterOwner {
 	commandEnded(command: WriteCommand): void;
 	/** Somebody waits for room that only the flusher can make. */
 	needsFlush(): void;
+	/** Bytes of the layer were changed that are not synced. */
+	layerWritten(): void;
+	/** Size of the volume in bytes. */
+	sizeBytes(): number;
 	/** A write to the layer failed. */
 	writeFailed(reason: string, cause: unknown): void;
 	/** The file system is full. */
@@ -27,13 +34,6 @@ export interface WriterOwner {
 
 /** What became of an attempt to append the next part of a command. `full`: only the flusher could make room, and the file system is full. */
 type Step = 'appended' | 'noRoom' | 'waiting' | 'full' | 'miscompare';
-
-/** A direct write that has no record yet. A command has one at a time. */
-interface DirectSpan {
-	command: WriteCommand;
-	first: number;
-	end: number;
-}
 
 /**
  * Turns commands into records. In one turn a command is looked at, its old page contents (for partial pages) are read, and its record is appended: so nothing can
@@ -48,13 +48,14 @@ export class Writer {
 	readonly #wal: Wal;
 	readonly #reader: Reader;
 	readonly #tuning: Tuning;
-	readonly #atomicBytes: number;
+	readonly #recordBytes: number;
 	readonly #keepUnits: number;
 	readonly #owner: WriterOwner;
 	readonly #line: WriteCommand[] = [];
 	/** Direct writes whose data is in the layer and whose record is due. They never wait for the line, in which there may be some that wait for them. */
 	readonly #due: WriteCommand[] = [];
-	readonly #direct: DirectSpan[] = [];
+	readonly #spans: Spans;
+	readonly #overwriter: Overwriter;
 	readonly #pool: WriteCommand[] = [];
 	readonly #ended = (command: WriteCommand): void => this.#owner.commandEnded(command);
 	#isServing = false;
@@ -62,21 +63,34 @@ export class Writer {
 	running = 0;
 	directWrites = 0;
 
+	get overwrites(): number {
+		return this.#overwriter.writes;
+	}
+
 	constructor(
 		index: PageIndex,
 		wal: Wal,
 		reader: Reader,
+		marks: Marks,
+		spans: Spans,
 		tuning: Tuning,
-		geometry: { atomicBytes: number; segmentBytes: number },
+		geometry: { recordBytes: number; segmentBytes: number },
 		owner: WriterOwner,
 	) {
 		this.#index = index;
 		this.#wal = wal;
 		this.#reader = reader;
 		this.#tuning = tuning;
-		this.#atomicBytes = geometry.atomicBytes;
+		this.#recordBytes = geometry.recordBytes;
 		this.#keepUnits = geometry.segmentBytes / 16 / unitBytes;
 		this.#owner = owner;
+		this.#spans = spans;
+		this.#overwriter = new Overwriter(index, wal, marks, spans, tuning, this.#keepUnits, {
+			layerWritten: () => owner.layerWritten(),
+			writeFailed: (reason, cause) => owner.writeFailed(reason, cause),
+			serve: () => this.serve(),
+			sizeBytes: () => owner.sizeBytes(),
+		});
 	}
 
 	get waiting(): number {
@@ -130,6 +144,11 @@ export class Writer {
 		return true;
 	}
 
+	/** Nobody who waits goes on any more, and nobody is told: the process might as well be dead. */
+	stop(): void {
+		this.#isServing = true;
+	}
+
 	/** Ends those in line that the volume refuses now. */
 	refuse(): void {
 		for (const waiting of [this.#due, this.#line])
@@ -161,7 +180,7 @@ export class Writer {
 		if (command.isZero && position % pageBytes === 0 && left >= pageBytes) return this.#zero(command, first, Math.floor(left / pageBytes));
 		const length = this.#partLength(command.isZero, position, left, first);
 		const end = Math.ceil((position + length) / pageBytes);
-		if (this.#direct.length > 0 && command.directChecksums === undefined && this.#overlapsDirect(first, end)) return 'noRoom';
+		if (!this.#spans.isEmpty && command.directSpan === undefined && this.#spans.overlaps(first, end)) return 'noRoom';
 		if (command.directChecksums !== undefined) return this.#appendDirect(command, first, end, command.directChecksums);
 		if (command.expected !== undefined) {
 			const step = this.#compare(command, command.expected, first, end);
@@ -171,14 +190,18 @@ export class Writer {
 			const step = this.#startDirect(command, first, end, length);
 			if (step !== undefined) return step;
 		}
+		if (this.#overwriter.takes(command, position, length)) {
+			const step = this.#overwrite(command, first, end, length);
+			if (step !== undefined) return step;
+		}
 		return this.#write(command, position, length, first, end);
 	}
 
 	/** One record takes what a crash must leave whole; a longer command is cut at page boundaries. A zero's first or last part of a page is a write of zeros. */
 	#partLength(isZero: boolean, position: number, left: number, first: number): number {
 		if (isZero) return Math.min(left, (first + 1) * pageBytes - position);
-		if (left <= this.#atomicBytes) return left;
-		return Math.floor((position + this.#atomicBytes) / pageBytes) * pageBytes - position;
+		if (left <= this.#recordBytes) return left;
+		return Math.floor((position + this.#recordBytes) / pageBytes) * pageBytes - position;
 	}
 
 	/** Undefined when the pages hold what is expected. Nothing can come in between: the record is appended in the same turn, or all is compared again. */
@@ -200,7 +223,7 @@ export class Writer {
 	}
 
 	#zero(command: WriteCommand, first: number, pages: number): Step {
-		if (this.#overlapsDirect(first, first + pages)) return 'noRoom';
+		if (this.#spans.overlaps(first, first + pages)) return 'noRoom';
 		if (this.#index.active.zeros.count + 2 * this.#wal.pendingZeros + 2 > this.#tuning.zeroRangesMax) return this.#needFlush();
 		const record = this.#wal.begin(recordType.zero, first, pages, false, 0, command);
 		if (record === undefined) return this.#noRecord();
@@ -345,17 +368,37 @@ export class Writer {
 		if (layer.contiguous(first, end - first) < end - first) return undefined;
 		for (let page = first; page < end; page++) {
 			const entry = layer.map.entry(page);
-			if (entry === notLoaded) {
-				command.isWaiting = true;
-				void this.#awaitMap(command, page);
-				return 'waiting';
-			}
+			if (entry === notLoaded) return this.#waitForMap(command, page, end);
 			if (entry !== entryAbsent) return undefined;
 		}
 		command.isWaiting = true;
 		// Small data is lent for this turn only.
 		this.#own(command);
-		void this.#writeDirect({ command, first, end }, command.data.subarray(command.doneBytes, command.doneBytes + length));
+		void this.#writeDirect(
+			command,
+			{ first, end, isOverwrite: false },
+			command.data.subarray(command.doneBytes, command.doneBytes + length),
+		);
+		return 'waiting';
+	}
+
+	/** Undefined: the log must take the data. */
+	#overwrite(command: WriteCommand, first: number, end: number, length: number): Step | undefined {
+		const obstacle = this.#overwriter.obstacle(first, end);
+		if (obstacle === 'log') return undefined;
+		if (obstacle === 'notLoaded') return this.#waitForMap(command, first, end);
+		if (this.#index.active.length + this.#wal.pendingPages + (end - first) > this.#tuning.dirtyPagesMax) return this.#needFlush();
+		// Short data is lent for this turn only.
+		this.#own(command);
+		const data = command.data.subarray(command.doneBytes, command.doneBytes + length);
+		return this.#overwriter.start(command, first, end, data) ? this.#appended(command, length) : undefined;
+	}
+
+	#waitForMap(command: WriteCommand, first: number, end: number): 'waiting' {
+		let page = first;
+		while (page < end - 1 && this.#index.layer.map.entry(page) !== notLoaded) page++;
+		command.isWaiting = true;
+		void this.#awaitMap(command, page);
 		return 'waiting';
 	}
 
@@ -370,9 +413,9 @@ export class Writer {
 		this.#comeBack(command, outcome);
 	}
 
-	async #writeDirect(span: DirectSpan, data: Uint8Array): Promise<void> {
-		const { command } = span;
-		this.#direct.push(span);
+	async #writeDirect(command: WriteCommand, span: Span, data: Uint8Array): Promise<void> {
+		this.#spans.add(span);
+		command.directSpan = span;
 		this.directWrites++;
 		let outcome: Outcome = 'good';
 		const pages = span.end - span.first;
@@ -408,11 +451,9 @@ export class Writer {
 	}
 
 	#endDirect(command: WriteCommand): void {
+		if (command.directSpan !== undefined) this.#spans.remove(command.directSpan);
 		command.directChecksums = undefined;
-		this.#direct.splice(
-			this.#direct.findIndex((span) => span.command === command),
-			1,
-		);
+		command.directSpan = undefined;
 	}
 
 	/** Parts of one that finds no space may have been written; what is refused is the rest. */
@@ -420,11 +461,6 @@ export class Writer {
 		if (command.directChecksums !== undefined) this.#endDirect(command);
 		command.outcome = step === 'full' ? 'noSpace' : step;
 		command.endIfDone();
-	}
-
-	#overlapsDirect(first: number, end: number): boolean {
-		for (const span of this.#direct) if (span.first < end && span.end > first) return true;
-		return false;
 	}
 }
 
@@ -434,10 +470,3 @@ const awaitedMax = copiedBytesMax / pageBytes + 1;
 const comparedPage = Buffer.allocUnsafeSlow(pageBytes);
 const headPage = Buffer.allocUnsafeSlow(pageBytes);
 const tailPage = Buffer.allocUnsafeSlow(pageBytes);
-
-/** The staging buffer is used again and again: what lies behind the table would be of an older record. */
-function clearTablePadding(staging: Buffer, record: AppendRecord): void {
-	const used = record.tableAt + record.pages * 4;
-	const end = Math.ceil((record.pages * 4) / unitBytes) * unitBytes + record.tableAt;
-	if (used < end) staging.fill(0, used, end);
-}

@@ -7,6 +7,7 @@ import { Generation, placeLayer } from '../../src/blockvol/generation.ts';
 import { Flusher } from '../../src/blockvol/flusher.ts';
 import { defaultTuning } from '../../src/blockvol/limits.ts';
 import { RunningDigest } from '../../src/blockvol/map-digest.ts';
+import { Marks } from '../../src/blockvol/marks.ts';
 import { PageMap } from '../../src/blockvol/page-map.ts';
 import { entriesPerBlock } from '../../src/blockvol/page-map-block.ts';
 import { checkVolume } from '../../src/blockvol/check.ts';
@@ -104,6 +105,7 @@ test('a kick in the microtask in which a cycle ends is not lost', async (t) => {
 		wal as never,
 		superblock as never,
 		new RunningDigest({ low: 0, high: 0 }),
+		new Marks([], mib, 2),
 		defaultTuning,
 		mib,
 		owner,
@@ -298,6 +300,7 @@ test('checksums reach their pages however many are flushed at once near the end 
 		{ installedLSN: count, durableLSN: 0, synced: () => Promise.resolve(), segments: { holds: [], setCheckpoint() {} } } as never,
 		{ current: { checkpointLSN: 0 }, update: () => Promise.resolve() } as never,
 		new RunningDigest({ low: 0, high: 0 }),
+		new Marks([], mib, 2),
 		defaultTuning,
 		mib,
 		{ flushed() {}, outOfSpace() {}, flushFailed: (reason, cause) => t.fail(`${reason} ${String(cause)}`) },

@@ -26,6 +26,7 @@ const plain: Superblock = {
 	mapDigest: { low: 0xffffffff, high: 1 },
 	layers: [2 ** 40, 1],
 	holds: [{ name: 'backup', fromLSN: 2 ** 44, budgetBytes: 2 ** 35 }],
+	marks: [0, 7, 2 ** 26 - 1],
 };
 
 function padded(superblock: Superblock): Buffer {

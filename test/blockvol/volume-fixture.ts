@@ -16,7 +16,13 @@ export const kib = 1024;
 export const mib = 1024 * 1024;
 
 /** Nothing happens by itself, and every write of the log can be held up. */
-export const still: Partial<Tuning> = { flushIdleMs: 0, flushStartBytes: Infinity, inlineAppendBytesMax: 0, directBytesMin: Infinity };
+export const still: Partial<Tuning> = {
+	flushIdleMs: 0,
+	flushStartBytes: Infinity,
+	inlineAppendBytesMax: 0,
+	directBytesMin: Infinity,
+	overwriteBytesMin: Infinity,
+};
 
 export interface Shape {
 	sizeBytes?: number;

@@ -29,6 +29,7 @@ class Log {
 			walOutOfSpace: () => this.events.push('outOfSpace'),
 			walHasRoom: () => this.events.push('room'),
 			beforeSync: () => this.before?.(),
+			needsSync: () => this.before !== undefined,
 			holdBroken: () => this.events.push('holdBroken'),
 		});
 	}

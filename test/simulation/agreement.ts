@@ -15,6 +15,7 @@ const tuning = {
 	zeroRangesMax: 4,
 	mapCacheBlocks: 8,
 	directBytesMin: 16 * 1024,
+	overwriteBytesMin: 8 * 1024,
 };
 
 type Step =

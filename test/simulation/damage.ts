@@ -25,7 +25,9 @@ export interface DamageExplored {
 export async function exploreDamage(seed: number, flips: number): Promise<DamageExplored> {
 	const result: DamageExplored = { runs: 0, refused: 0, unreadableBlocks: 0 };
 	const random = new Random(seedOf(seed, 11));
-	const setting = { ...drawSetting(random.branch()), isTight: false };
+	const drawn = drawSetting(random.branch());
+	// Damage to a region that was being overwritten when the process ended is taken for a part of the overwrite (docs/format.md, "marks").
+	const setting = { ...drawn, isTight: false, tuning: { ...drawn.tuning, overwriteBytesMin: Infinity } };
 	const numbers = { last: 0 };
 	const disk = new SimulatedDisk({ seed });
 	await disk.makeDirectory('/data');

@@ -186,4 +186,28 @@ export const defects: readonly Defect[] = [
 		search: 'if (zeroedAt > this.location) return found.zero;',
 		replace: '',
 	},
+	{
+		title: 'a region is overwritten in place before its mark is durable',
+		file: 'src/blockvol/overwriter.ts',
+		search: 'this.#wal.sync({ synced: () => this.#marked(due.regions), syncFailed: () => undefined })',
+		replace: 'this.#marked(due.regions)',
+	},
+	{
+		title: 'the superblock of a checkpoint forgets the marks',
+		file: 'src/blockvol/flusher.ts',
+		search: 'const marks = this.#marks.remaining();',
+		replace: 'const marks: number[] = [];',
+	},
+	{
+		title: 'pages whose newest version is in the log are overwritten in place',
+		file: 'src/blockvol/overwriter.ts',
+		search: ' || this.#index.isInLog(first, end)',
+		replace: '',
+	},
+	{
+		title: 'marked regions are not settled at the next opening',
+		file: 'src/blockvol/replay.ts',
+		search: '		await settle(pass, layer, superblock, durableLSN, mode);\n',
+		replace: '',
+	},
 ];

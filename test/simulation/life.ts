@@ -1,5 +1,5 @@
 import { copiedBytesMax, type Outcome } from '../../src/blockvol/block-device.ts';
-import { atomicBytes } from '../../src/blockvol/limits.ts';
+import { recordDataBytes } from '../../src/blockvol/limits.ts';
 import { Volume } from '../../src/blockvol/volume.ts';
 import { silent } from '../../src/os/logger.ts';
 import { fillBlocks, writeNumbersOf } from './block-content.ts';
@@ -23,7 +23,7 @@ export async function createVolume(disk: SimulatedDisk, directory: string, setti
 	const { blockSize, segmentBytes, sliceBytes } = setting;
 	const geometry = { uuid, sizeBytes: WindowedDevice.deviceBytes(setting.windows, setting.sizeBytes), blockSize, segmentBytes, sliceBytes };
 	await Volume.create(disk, directory, geometry);
-	return new VolumeModel(setting.sizeBytes, atomicBytes(geometry));
+	return new VolumeModel(setting.sizeBytes, recordDataBytes(geometry), undefined, setting.tuning.overwriteBytesMin);
 }
 
 const writes: ReadonlySet<Step['kind']> = new Set(['write', 'zero']);

@@ -13,6 +13,8 @@ export interface Command {
 	/** Infinity until it was acknowledged as good, and for ever if it was not. */
 	completedAt: number;
 	readonly atomic: boolean;
+	/** False for one that may go to the layer in place: a loss of power takes it or leaves it, whatever was written before and after. */
+	readonly ordered: boolean;
 }
 
 export interface Flush {
@@ -50,7 +52,7 @@ export const unreadable = -2;
  * What a volume may hold. Per 512-byte block it keeps the versions in the order in which they were submitted, never only the newest: after a crash several are right.
  *
  * The rules, for an ending at time T. A command *must* be seen if it is durable (killed: acknowledged; power lost: acknowledged with FUA, or before the submission of
- * a flush that was acknowledged), or if it was acknowledged before a command was submitted that is seen (the log is replayed in order), or if it is atomic and a
+ * a flush that was acknowledged), or if it was acknowledged before a command was submitted that is seen (the log is replayed in order; both ordered), or if it is atomic and a
  * block of it is seen. A block may show a version if no version that must be seen was submitted after that version was acknowledged.
  */
 export class VolumeModel {
@@ -63,8 +65,11 @@ export class VolumeModel {
 	readonly #flushes: Flush[] = [];
 	readonly #resizes: Resize[] = [];
 	readonly atomicBytes: number;
+	/** Writes from this length on are neither ordered nor atomic. */
+	readonly unorderedBytes: number;
 
-	constructor(sizeBytes: number, atomicBytes: number, base?: Int32Array) {
+	constructor(sizeBytes: number, atomicBytes: number, base?: Int32Array, unorderedBytes = Infinity) {
+		this.unorderedBytes = unorderedBytes;
 		this.blocks = sizeBytes / sectorBytes;
 		this.atomicBytes = atomicBytes;
 		this.#base = base ?? new Int32Array(this.blocks);
@@ -84,7 +89,8 @@ export class VolumeModel {
 			fua,
 			submittedAt: ++this.#clock,
 			completedAt: Infinity,
-			atomic: writeNumber !== 0 && lengthBytes <= this.atomicBytes,
+			atomic: writeNumber !== 0 && lengthBytes <= this.atomicBytes && lengthBytes < this.unorderedBytes,
+			ordered: writeNumber === 0 || lengthBytes < this.unorderedBytes,
 		};
 		this.#commands.push(command);
 		for (let block = command.firstBlock; block < command.firstBlock + command.blocks; block++) (this.#history[block] ??= []).push(command);
@@ -143,9 +149,9 @@ export class VolumeModel {
 			initially,
 		);
 		const seen = this.#seen(observed, at);
-		const seenSubmittedAt = Math.max(initially, ...[...seen].map((command) => command.submittedAt));
+		const seenSubmittedAt = Math.max(initially, ...[...seen].filter(({ ordered }) => ordered).map(({ submittedAt }) => submittedAt));
 		const must = (command: Command): boolean => {
-			if (command.completedAt < seenSubmittedAt || (command.atomic && seen.has(command))) return true;
+			if ((command.ordered && command.completedAt < seenSubmittedAt) || (command.atomic && seen.has(command))) return true;
 			if (ending === 'logCut') return false;
 			return command.completedAt <= flushedUpTo || (command.completedAt <= at && (ending === 'killed' || command.fua));
 		};
@@ -161,7 +167,12 @@ export class VolumeModel {
 	 * `kill -9` all that was unsynced still is, and of what was under way is settled whether it is there.
 	 */
 	next(observed: Int32Array, at: number, ending: Ending): VolumeModel {
-		const next = new VolumeModel(observed.length * sectorBytes, this.atomicBytes, ending === 'killed' ? this.#base : observed);
+		const next = new VolumeModel(
+			observed.length * sectorBytes,
+			this.atomicBytes,
+			ending === 'killed' ? this.#base : observed,
+			this.unorderedBytes,
+		);
 		if (ending === 'powerLost') return next;
 		next.#clock = at + 1;
 		const seen = this.#seen(observed, at);

@@ -27,6 +27,8 @@ export interface Setting {
 	/** Where on the device those bytes are; its size is larger by the gaps. */
 	readonly windows: Windows;
 	readonly queueDepth: number;
+	/** Begins with data everywhere, in the layer. */
+	readonly isFilled: boolean;
 	/** The disk runs full now and then. */
 	readonly isTight: boolean;
 	readonly tuning: Partial<Tuning>;
@@ -45,6 +47,7 @@ export function drawSetting(random: Random): Setting {
 		segmentBytes,
 		sliceBytes: random.pick([128 * kib, 512 * kib, 8 * 2 ** 40]),
 		queueDepth: random.pick([1, 1, 3, 8, 32]),
+		isFilled: random.chance(0.4),
 		isTight: random.chance(0.2),
 		tuning: {
 			walSegmentsMax: random.between(3, 8),
@@ -57,6 +60,8 @@ export function drawSetting(random: Random): Setting {
 			mapCacheBlocks: random.pick([8, 16]),
 			inlineAppendBytesMax: random.pick([0, 8 * kib, 256 * kib]),
 			directBytesMin: random.pick([8 * kib, 64 * kib, Infinity]),
+			overwriteBytesMin: random.pick([4 * kib, 8 * kib, 32 * kib, Infinity]),
+			markAfterWrites: random.pick([1, 1, 2]),
 			noSpaceRetryMs: 1,
 		},
 	};
@@ -64,7 +69,7 @@ export function drawSetting(random: Random): Setting {
 
 /** Random commands over the whole volume and, more often, over a small part that is written again and again. */
 export function drawSteps(random: Random, setting: Setting, count: number, kinds: { restarts: boolean }): Step[] {
-	const steps: Step[] = [];
+	const steps: Step[] = setting.isFilled ? fill(setting) : [];
 	while (steps.length < count) {
 		const dice = random.below(100);
 		if (dice < 52) steps.push({ kind: 'write', ...drawRange(random, setting, 1024 * kib), fua: random.chance(0.1) });
@@ -77,6 +82,13 @@ export function drawSteps(random: Random, setting: Setting, count: number, kinds
 		else if (kinds.restarts) steps.push({ kind: random.chance(0.5) ? 'reopen' : 'kill' });
 	}
 	return steps;
+}
+
+function fill({ sizeBytes }: Setting): Step[] {
+	const steps: Step[] = [];
+	for (let offsetBytes = 0; offsetBytes < sizeBytes; offsetBytes += 256 * kib)
+		steps.push({ kind: 'write', offsetBytes, lengthBytes: Math.min(256 * kib, sizeBytes - offsetBytes), fua: false });
+	return [...steps, { kind: 'settle' }, { kind: 'flush' }, { kind: 'flushToLayers' }, { kind: 'settle' }];
 }
 
 function drawSpace(random: Random): Step {
