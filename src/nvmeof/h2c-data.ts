@@ -120,9 +120,11 @@ export function h2cDataEnded(chunk: Chunk, dataBytes: number, digestGood: boolea
 /** Device completion of one chunk. */
 export function chunkWritten(chunk: Chunk, outcome: Outcome): void {
 	const command = chunk.command!;
+	noteOutcome(command, outcome);
+	// Not before: the next in line for it may be this command.
 	chunk.drop();
 	releaseChunk(chunk);
-	written(command, outcome);
+	backFromDevice(command);
 }
 
 /** Puts bytes of a capsule's data, `offset` from its beginning, where they belong. `whole`: they are all of it, and good. */
@@ -157,8 +159,9 @@ export function capsuleEnded(command: Command, digestGood: boolean): void {
 
 /** Device completion of a capsule's data. */
 export function capsuleWritten(command: Command, outcome: Outcome): void {
+	noteOutcome(command, outcome);
 	giveCapsule(command);
-	written(command, outcome);
+	backFromDevice(command);
 }
 
 /** The command cannot succeed any more. What R2Ts have asked for is awaited and thrown away. Not Do Not Retry: the same may go well. */
@@ -225,15 +228,16 @@ function dropSolicitation(command: Command): void {
 	command.nextChunk = undefined;
 }
 
-function written(command: Command, outcome: Outcome): void {
-	const connection = command.connection!;
+function noteOutcome(command: Command, outcome: Outcome): void {
+	if (outcome === 'good' || command.failed) return;
+	if (command.aborted === 'no') command.connection!.logic!.fail(command.request, outcome);
+	fail(command);
+}
+
+function backFromDevice(command: Command): void {
 	command.atDevice--;
-	if (outcome !== 'good' && !command.failed) {
-		if (command.aborted === 'no') connection.logic!.fail(command.request, outcome);
-		fail(command);
-	}
 	if (command.aborted === 'no') advance(command);
-	else connection.flow.abortedIdle(command);
+	else command.connection!.flow.abortedIdle(command);
 }
 
 function requestMemory(command: Command, bytes: number): void {

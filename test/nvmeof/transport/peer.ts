@@ -53,7 +53,7 @@ export class FakeLogic implements QueueLogic {
 		}
 		request.device = this.world.device;
 		request.offsetBytes = word(10) * 512;
-		request.lengthBytes = word(12) * 512;
+		request.lengthBytes = (word(12) & 0xffffff) * 512;
 		switch (sqe[0]) {
 			case opcode.write:
 				request.fua = (sqe[51]! & 0x40) !== 0;
