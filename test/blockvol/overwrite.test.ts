@@ -174,7 +174,7 @@ test('many writers and readers over the same pages: each read is of whole writes
 	for (const at of [896, 960]) await write(volume, at * kib, filled(64 * kib, 1));
 	await flush(volume);
 	await volume.flushToLayers();
-	let isOver = false;
+	const over = new AbortController();
 	const writer = async (name: number): Promise<void> => {
 		for (let step = 0; step < 60; step++) {
 			await write(volume, ((name * 7 + step * 3) % 12) * 64 * kib, filled(128 * kib, 1 + ((name * 60 + step) % 250)));
@@ -182,7 +182,7 @@ test('many writers and readers over the same pages: each read is of whole writes
 		}
 	};
 	const reader = async (): Promise<void> => {
-		for (let at = 0; !isOver; at = (at + 7) % 200) {
+		for (let at = 0; !over.signal.aborted; at = (at + 7) % 200) {
 			const seen = await read(volume, at * page, 16 * page);
 			for (let from = 0; from < seen.length; from += page) {
 				const part = seen.subarray(from, from + page);
@@ -192,7 +192,7 @@ test('many writers and readers over the same pages: each read is of whole writes
 	};
 	const readers = [reader(), reader()];
 	await Promise.all([0, 1, 2, 3].map(writer));
-	isOver = true;
+	over.abort();
 	await Promise.all(readers);
 	t.true(volume.statistics().overwrites > 50);
 	await volume.close();
