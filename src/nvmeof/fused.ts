@@ -101,10 +101,10 @@ export class FusedPairs {
 		return false;
 	}
 
-	/** The connection is gone, and what waited with it. */
+	/** The connection is gone, and what waited with it. A pair that the device works on comes to its end. */
 	forget(): void {
 		this.#open = undefined;
-		this.#pairs.clear();
+		for (const [request, pair] of this.#pairs) if (!pair.isRunning) this.#pairs.delete(request);
 	}
 
 	#startFirst(request: Request): NextStep {
@@ -176,8 +176,6 @@ export class FusedPairs {
 	}
 
 	#done(pair: Pair, outcome: Outcome): void {
-		// The connection may have gone meanwhile, and both requests with it.
-		if (!this.#pairs.has(pair.first.request)) return;
 		const { queue, controller } = this.#context;
 		const one = pair.first.request;
 		const other = pair.second!.request;
