@@ -228,7 +228,7 @@ function r2tOfLast(peer: Peer): number {
 
 /** Changes a header and computes its digest anew. */
 function redigested(bytes: Buffer, change: (header: Buffer) => void): Buffer {
-	const header = bytes.subarray(0, bytes[2]!);
+	const header = bytes.subarray(0, bytes[2]);
 	change(header);
 	bytes.writeUInt32LE(crc32c(header), header.length);
 	return bytes;

@@ -1,0 +1,149 @@
+import net from 'node:net';
+import test from 'ava';
+import { CommandTable } from '../../../src/nvmeof/command-table.ts';
+import { Command } from '../../../src/nvmeof/command.ts';
+import { limits } from '../../../src/nvmeof/limits.ts';
+import { NvmeListener } from '../../../src/nvmeof/listener.ts';
+import { c2hTermReq, termReqBytesMax } from '../../../src/nvmeof/term-req.ts';
+import { transportLimits } from '../../../src/nvmeof/transport-limits.ts';
+import { TransportMemory } from '../../../src/nvmeof/transport-memory.ts';
+import { silent } from '../../../src/os/logger.ts';
+import { MemoryBudget } from '../../../src/os/memory-budget.ts';
+import { opcode, pattern, r2t, statusOf, World } from './peer.ts';
+
+const MiB = 1024 * 1024;
+
+// The others of transport-limits.ts: c2hDataBytes and readBytesPerConnection in c2h-data, h2cDataBytes in termination, r2tBytes and r2tsPerCommand in initialization, shares in h2c-data and
+// c2h-data, seconds in watch, waitingDataBytes in c2h-data; parameterBytesMax in h2c-data.
+
+test('in-capsule data: 8,192 bytes are taken, one dword more ends the connection', async (t) => {
+	const world = new World();
+	const peer = await world.connect().open();
+	peer.send(peer.command({ opcode: opcode.write, cid: 1, blocks: 16, data: pattern(limits.inCapsuleBytes, 1) }));
+	t.is(statusOf(await peer.answer()), '0');
+	peer.send(peer.command({ opcode: opcode.write, cid: 1, blocks: 16, data: pattern(limits.inCapsuleBytes + 1, 1) }));
+	t.is(statusOf(await peer.answer()), 'term 1/4');
+});
+
+test('an H2CData of MAXH2CDATA is taken', async (t) => {
+	const world = new World();
+	const peer = await world.connect().open();
+	peer.send(peer.command({ opcode: opcode.write, cid: 1, blocks: transportLimits.h2cDataBytes / 512 }));
+	peer.fulfil(r2t(await peer.answer()), pattern(transportLimits.h2cDataBytes, 1));
+	t.is(statusOf(await peer.answer()), '0');
+});
+
+test('R2Ts that nobody fulfils: so many of aborted commands are remembered, one more ends the connection', async (t) => {
+	const world = new World();
+	const peer = await world.connect().open();
+	for (let count = 0; count < transportLimits.r2tsPerConnection; count++) {
+		peer.send(peer.command({ opcode: opcode.write, cid: 1, blocks: 1 }));
+		t.is(statusOf(peer.takeAnswers()[0]!), 'R2T');
+		peer.connection.abort(
+			() => true,
+			() => undefined,
+		);
+		await peer.answers();
+	}
+	t.is(peer.connection.r2ts.size, transportLimits.r2tsPerConnection);
+	peer.send(peer.command({ opcode: opcode.write, cid: 1, blocks: 1 }));
+	t.deepEqual(await peer.answers(), []);
+	t.is(peer.destroyed, 'too many R2Ts are not fulfilled');
+	t.true(world.isFree);
+	t.is(peer.connection.outstanding, 0);
+});
+
+test('a queue takes no more commands than limits.queueDepth, whatever the logic says', async (t) => {
+	const peer = await new World().connect().open({ depth: 4096 });
+	for (let cid = 0; cid < limits.queueDepth; cid++) peer.send(peer.command({ opcode: opcode.later, cid: cid * 257 }));
+	t.deepEqual(await peer.answers(), []);
+	peer.send(peer.command({ opcode: opcode.later, cid: 1 }));
+	t.is(statusOf(await peer.answer()), 'term 2/0');
+});
+
+test('the table of commands: all identifiers found while it changes, whatever their bits; it refuses more than its bound', (t) => {
+	for (const step of [1, 256, 257, 4096, 511]) {
+		const table = new CommandTable();
+		const commands: Command[] = [];
+		const make = (index: number): Command => {
+			const command = new Command();
+			command.commandIdentifier = (index * step) & 0xffff;
+			return command;
+		};
+		const seen = new Set<number>();
+		for (let index = 0; index < 2000; index++) {
+			const command = make(index);
+			const isNew = !seen.has(command.commandIdentifier);
+			t.is(table.add(command), isNew);
+			if (isNew) {
+				seen.add(command.commandIdentifier);
+				commands.push(command);
+			}
+			if (commands.length >= limits.queueDepth || index % 3 === 2) {
+				const [gone] = commands.splice((index * 7) % commands.length, 1);
+				table.delete(gone!);
+				seen.delete(gone!.commandIdentifier);
+				t.is(table.get(gone!.commandIdentifier), undefined);
+			}
+			for (const each of commands) if (table.get(each.commandIdentifier) !== each) throw new Error(`${each.commandIdentifier} is lost`);
+			t.is(table.size, commands.length);
+		}
+		t.throws(() => table.delete(make(0xffff)), { instanceOf: RangeError });
+	}
+	const table = new CommandTable();
+	t.throws(
+		() => {
+			for (let cid = 0; cid < 300; cid++) {
+				const command = new Command();
+				command.commandIdentifier = cid;
+				table.add(command);
+			}
+		},
+		{ instanceOf: RangeError },
+	);
+});
+
+test('a C2HTermReq never exceeds 152 bytes', (t) => {
+	t.is(termReqBytesMax, 152);
+	t.is(c2hTermReq(1, 2, Buffer.alloc(300), 10, 300).length, 152);
+	t.is(c2hTermReq(1, 2, Buffer.alloc(300), 10, 0).length, 32);
+});
+
+test('a budget below 4 MiB is refused; all listeners of a budget share one plan', (t) => {
+	t.throws(() => TransportMemory.of(new MemoryBudget(4 * MiB - 1)), { instanceOf: RangeError });
+	const budget = new MemoryBudget(4 * MiB);
+	t.is(TransportMemory.of(budget), TransportMemory.of(budget));
+	t.not(TransportMemory.of(budget), TransportMemory.of(new MemoryBudget(4 * MiB)));
+});
+
+test('connections: so many are taken, one more is closed at once, and another fits when one has gone', async (t) => {
+	const world = new World();
+	const listener = new NvmeListener({ fabric: world, budget: world.budget, log: silent });
+	await listener.listen({ host: '127.0.0.1', port: 0 });
+	t.teardown(() => listener.close());
+	const connect = (): Promise<net.Socket> =>
+		new Promise((resolve, reject) => {
+			const socket = net.connect(listener.address.port, '127.0.0.1', () => resolve(socket));
+			socket.on('error', reject);
+		});
+	const sockets: net.Socket[] = [];
+	for (let count = 0; count < transportLimits.connections; count++) sockets.push(await connect());
+	const more = await connect();
+	await new Promise((resolve) => {
+		more.on('close', resolve);
+		more.resume();
+	});
+	t.is(listener.connections, transportLimits.connections);
+	t.is(listener.statistics.connectionsRefused, 1);
+	const gone = new Promise((resolve) => {
+		sockets[0]!.on('close', resolve);
+	});
+	sockets[0]!.resume();
+	sockets[0]!.destroy();
+	await gone;
+	while (listener.connections === transportLimits.connections) await new Promise((resolve) => setImmediate(resolve));
+	const last = await connect();
+	while (listener.connections < transportLimits.connections) await new Promise((resolve) => setImmediate(resolve));
+	t.is(listener.statistics.connectionsRefused, 1);
+	for (const socket of [...sockets, last]) socket.destroy();
+});
