@@ -114,10 +114,10 @@ test('end() from within parameters(), and behind a pending command’s answer', 
 	t.true(peer.ended);
 	const other = await world.connect().open();
 	const { logic } = other;
-	const { parameters } = logic;
+	const parameters = logic.parameters.bind(logic);
 	logic.parameters = (request, data) => {
 		other.connection.end('enough');
-		return parameters.call(logic, request, data);
+		return parameters(request, data);
 	};
 	other.send(other.command({ opcode: opcode.parameters, cid: 1, cdw11: 4, data: Buffer.alloc(4) }));
 	t.deepEqual((await other.answers()).map(statusOf), ['0']);
