@@ -1,4 +1,11 @@
-import type { Allocation, BlockDevice, CompareCompletion, Completion, Outcome } from '../../src/blockvol/block-device.ts';
+import {
+	copiedBytesMax,
+	type Allocation,
+	type BlockDevice,
+	type CompareCompletion,
+	type Completion,
+	type Outcome,
+} from '../../src/blockvol/block-device.ts';
 
 const pageBytes = 4096;
 
@@ -81,7 +88,9 @@ export class MemoryDevice implements BlockDevice {
 
 	write(offsetBytes: number, data: Uint8Array, fua: boolean, completion: Completion): void {
 		const outcome = this.#begin('write', offsetBytes, data.length, fua);
-		this.#later(completion, outcome, () => this.poke(offsetBytes, data));
+		// The caller may use its buffer for something else at once.
+		const kept = data.length <= copiedBytesMax ? Buffer.from(data) : data;
+		this.#later(completion, outcome, () => this.poke(offsetBytes, kept));
 	}
 
 	compareAndWrite(offsetBytes: number, expected: Uint8Array, data: Uint8Array, fua: boolean, completion: CompareCompletion): void {
