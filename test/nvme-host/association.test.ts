@@ -71,7 +71,8 @@ class Script {
 				subnqn: text(data, 256),
 				hostnqn: text(data, 512),
 			});
-			answer(5, this.connectStatus);
+			const sqhd = (sqe[46]! & 4) !== 0 ? 0xffff : 1;
+			queue.send(queue.completion({ cid: sqe.readUInt16LE(2), status: this.connectStatus, result0: 5, sqhd }));
 		} else if (sqe[4] === 0) {
 			if (sqe.readUInt32LE(44) === 0x14) this.cc = sqe.readUInt32LE(48);
 			this.readyAfter = 3;

@@ -264,7 +264,8 @@ export class Association {
 	}
 
 	async #connected(queue: Queue, result: number): Promise<void> {
-		queue.flowControl = !(this.options.disableFlowControl ?? true);
+		// SQHD FFFFh in the answer to Connect: the controller does without submission queue flow control.
+		queue.flowControl = queue.sqhd !== 0xffff;
 		// AUTHREQ: bit 17 ATR, bit 18 ASCR.
 		if ((result & 0x60000) !== 0) await this.options.authenticate?.(queue);
 	}
