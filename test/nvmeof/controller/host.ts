@@ -201,6 +201,7 @@ export class TestQueue implements QueueLink {
 			// Still waiting for its data: nobody works on it.
 			if (one.step === 'parameters') {
 				one.request.end(0x007);
+				one.step = 'finished';
 				this.logic.ended(one.request);
 				this.#complete(one);
 			}
