@@ -2,9 +2,11 @@ import { readFile } from 'node:fs/promises';
 import type { StatusView } from './admin/schemas.ts';
 import type { AdminServer } from './admin/server.ts';
 import { DataDirectory } from './appliance/data-directory.ts';
-import { demoBytesDefault, demoTarget, demoVolume, ensureDemo } from './appliance/demo.ts';
-import { ApplianceOperations, type Portal } from './appliance/operations.ts';
+import { type Demo, demoBytesDefault, ensureDemo, findDemo } from './appliance/demo.ts';
+import { ApplianceOperations } from './appliance/operations.ts';
+import { type Asked, type PortalParts, Portals } from './appliance/portals.ts';
 import { listenAt } from './appliance/ports.ts';
+import { ExportedSubsystems } from './appliance/subsystems.ts';
 import { Targets } from './appliance/targets.ts';
 import { type VolumeEngine, Volumes } from './appliance/volumes.ts';
 import { Volume } from './blockvol/volume.ts';
@@ -12,7 +14,8 @@ import { Configuration } from './config/configuration.ts';
 import { type Endpoint, printEndpoint } from './config/endpoint.ts';
 import { UsageError } from './config/usage-error.ts';
 import { IscsiListener } from './iscsi/listener.ts';
-import type { TargetRegistry } from './iscsi/registry.ts';
+import { NvmeFabric } from './nvmeof/fabric.ts';
+import { NvmeListener } from './nvmeof/listener.ts';
 import { errorCode } from './os/disk.ts';
 import { FileDisk } from './os/file-disk.ts';
 import { busyPoll } from './wire/busy-poll.ts';
@@ -21,7 +24,6 @@ import { MemoryBudget } from './os/memory-budget.ts';
 
 export const budgetBytesDefault = 64 * 2 ** 20;
 export const drainMsDefault = 5000;
-const iscsiPort = 3260;
 const adminPort = 9260;
 const loopback = ['127.0.0.1', '::1', 'localhost'];
 
@@ -29,11 +31,14 @@ export interface ApplianceOptions {
 	readonly dataDirectory: string;
 	readonly version: string;
 	readonly log: Logger;
-	/** Without configuration, makes a volume and a target that is open to all; everything listens on loopback unless told otherwise. */
+	/** Without configuration, makes a volume with a target and a subsystem that are open to all; everything listens on loopback unless told otherwise. */
 	readonly demo?: boolean;
 	readonly demoBytes?: number | undefined;
 	/** Undefined: the usual port or the next free one. */
 	readonly iscsi?: Endpoint | undefined;
+	/** `none`: not served. */
+	readonly nvme?: Asked;
+	readonly nvmeDiscovery?: Asked;
 	readonly admin?: Endpoint | undefined;
 	/** Unix socket of the admin API; by default in the data directory. */
 	readonly socket?: string | undefined;
@@ -49,18 +54,9 @@ export interface ApplianceOptions {
 	readonly drainMs?: number;
 }
 
-/** The iSCSI side; IscsiListener, or a stand-in of a test. */
-export interface IscsiPortal extends Portal {
-	listen(address: Endpoint): Promise<void>;
-	readonly address: Endpoint;
-	drain(timeoutMs: number): Promise<void>;
-	close(): Promise<void>;
-}
-
 /** What a test may put something else in place of. */
-export interface ApplianceParts {
+export interface ApplianceParts extends PortalParts {
 	readonly engine: VolumeEngine;
-	readonly portal: (options: { registry: TargetRegistry; budget: MemoryBudget; log: Logger }) => IscsiPortal;
 }
 
 export function realParts(): ApplianceParts {
@@ -72,11 +68,19 @@ export function realParts(): ApplianceParts {
 			open: (directory, options) => Volume.open(disk, directory, options),
 		},
 		portal: (options) => new IscsiListener(options),
+		nvme: ({ registry, budget, log, portals, version }) => {
+			const fabric = new NvmeFabric({ registry, log, portals, firmwareRevision: firmwareRevision(version) });
+			return {
+				io: new NvmeListener({ fabric, budget, log }),
+				discovery: new NvmeListener({ fabric, budget, log }),
+				close: () => fabric.close(),
+			};
+		},
 	};
 }
 
 /**
- * One appliance: everything that is built from one data directory. start() in this order: the lock; the configuration; the iSCSI listener, which answers at once and lets
+ * One appliance: everything that is built from one data directory. start() in this order: the lock; the configuration; the listeners of iSCSI and NVMe, which answer at once and let
  * I/O wait; then the volumes, side by side with the admin server. What was opened is closed in the opposite order, by stop() or when start() fails.
  */
 export class Appliance {
@@ -87,10 +91,10 @@ export class Appliance {
 	readonly #opened: (() => Promise<void>)[] = [];
 	readonly #notices: string[] = [];
 	#operations: ApplianceOperations | undefined;
-	#portal: IscsiPortal | undefined;
+	#portals: Portals | undefined;
 	#admin: Endpoint | undefined;
 	#socket = '';
-	#demo: { readonly target: string; readonly lun: number } | undefined;
+	#demo: Demo | undefined;
 	#unclosed: readonly string[] = [];
 
 	constructor(options: ApplianceOptions, parts: ApplianceParts = realParts()) {
@@ -100,7 +104,15 @@ export class Appliance {
 
 	/** Where it listens; undefined before start(). */
 	get iscsi(): Endpoint | undefined {
-		return this.#portal?.address;
+		return this.#portals?.iscsiAddress;
+	}
+
+	get nvme(): Endpoint | undefined {
+		return this.#portals?.nvme;
+	}
+
+	get nvmeDiscovery(): Endpoint | undefined {
+		return this.#portals?.nvmeDiscovery;
 	}
 
 	get admin(): Endpoint | undefined {
@@ -117,7 +129,7 @@ export class Appliance {
 	}
 
 	/** What the demo exports; undefined unless --demo made or found it. */
-	get demo(): { readonly target: string; readonly lun: number } | undefined {
+	get demo(): Demo | undefined {
 		return this.#demo;
 	}
 
@@ -158,21 +170,41 @@ export class Appliance {
 		await volumes.settle();
 		if (options.demo === true) {
 			await ensureDemo(configuration, volumes, options.demoBytes ?? demoBytesDefault);
-			const mapped = configuration.findTarget(demoTarget)?.luns.find(({ volume }) => volume === demoVolume);
-			if (mapped !== undefined) this.#demo = { target: demoTarget, lun: mapped.lun };
+			this.#demo = findDemo(configuration);
 		}
 
 		const targets = new Targets(configuration, volumes, options.demo === true);
+		const subsystems = new ExportedSubsystems(configuration, volumes, {
+			demo: options.demo === true,
+			log: options.log,
+			firmwareRevision: firmwareRevision(options.version),
+		});
 		const budget = new MemoryBudget(options.budgetBytes ?? budgetBytesDefault);
 		busyPoll.configure(options.busyPollUs ?? 0);
-		const portal = this.#parts.portal({ registry: targets, budget, log: options.log });
-		await this.#listenIscsi(portal);
+		const portals = new Portals(
+			this.#parts,
+			{ targets, subsystems },
+			{ budget, log: options.log, version: options.version },
+			{
+				demo: options.demo === true,
+				iscsi: options.iscsi,
+				nvme: options.nvme,
+				nvmeDiscovery: options.nvmeDiscovery,
+				drainMs: options.drainMs ?? drainMsDefault,
+			},
+		);
+		this.#portals = portals;
+		this.#opened.push(() => portals.drain());
+		await portals.listen();
+		this.#notices.push(...portals.notices);
 		const operations = new ApplianceOperations({
 			configuration,
 			volumes,
 			targets,
-			portal,
-			describe: () => this.#status(directory, configuration, volumes, budget, portal),
+			subsystems,
+			portal: portals.iscsi,
+			nvmeListeners: portals.nvmeListeners,
+			describe: () => this.#status(directory, configuration, volumes, budget, portals),
 		});
 		this.#operations = operations;
 
@@ -187,15 +219,6 @@ export class Appliance {
 				`${volumes.unknownDirectories.length} directories under ${directory.volumes} belong to no volume and are left alone`,
 			);
 		}
-	}
-
-	async #listenIscsi(portal: IscsiPortal): Promise<void> {
-		const usual = { host: this.#options.demo === true ? '127.0.0.1' : '0.0.0.0', port: iscsiPort };
-		const what = { name: 'iSCSI', flag: '--iscsi', asked: this.#options.iscsi, usual };
-		const { tried } = await listenAt(what, (endpoint) => portal.listen(endpoint));
-		this.#portal = portal;
-		this.#opened.push(() => portal.drain(this.#options.drainMs ?? drainMsDefault));
-		if (tried > 0) this.#notices.push(`port ${usual.port} is taken by another program: iSCSI is at ${printEndpoint(portal.address)}`);
 	}
 
 	async #listenAdmin(operations: ApplianceOperations, directory: DataDirectory, access: AdminAccess): Promise<void> {
@@ -220,7 +243,7 @@ export class Appliance {
 		configuration: Configuration,
 		volumes: Volumes,
 		budget: MemoryBudget,
-		portal: IscsiPortal,
+		portals: Portals,
 	): Promise<StatusView> {
 		return {
 			version: this.#options.version,
@@ -231,12 +254,13 @@ export class Appliance {
 			demo: this.#options.demo === true,
 			dataDirectory: directory.path,
 			freeBytes: await this.#parts.engine.disk.freeBytes(directory.path),
-			iscsi: portal.address,
-			...(this.#admin === undefined ? {} : { admin: this.#admin }),
+			...endpoints({ iscsi: portals.iscsiAddress, nvme: portals.nvme, nvmeDiscovery: portals.nvmeDiscovery, admin: this.#admin }),
 			volumes: volumes.counts(),
 			faults: volumes.faults(),
 			targets: configuration.targets().length,
-			sessions: portal.sessions().length,
+			sessions: portals.iscsi.sessions().length,
+			subsystems: configuration.subsystems.count,
+			controllers: this.operations.controllers().length,
 			memory: {
 				rssBytes: process.memoryUsage.rss(),
 				budgetLimitBytes: budget.limitBytes,
@@ -261,6 +285,16 @@ export class Appliance {
 /** For the launcher: `blockport serve`. */
 export function makeServer(settings: Omit<ApplianceOptions, 'version'>, version: string): Appliance {
 	return new Appliance({ ...settings, version });
+}
+
+/** FR of Identify Controller has 8 characters. */
+function firmwareRevision(version: string): string {
+	return version.slice(0, 8);
+}
+
+/** Without those that are not there. */
+function endpoints<Name extends string>(all: Record<Name, Endpoint | undefined>): Partial<Record<Name, Endpoint>> {
+	return Object.fromEntries(Object.entries(all).filter(([, endpoint]) => endpoint !== undefined)) as Partial<Record<Name, Endpoint>>;
 }
 
 interface AdminAccess {

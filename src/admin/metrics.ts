@@ -39,6 +39,8 @@ export async function openMetrics(operations: Operations): Promise<Metrics> {
 			set('blockport_data_directory_free_bytes', 'Free on the file system of the data directory.', status.freeBytes);
 			set('blockport_targets', 'Targets in the configuration.', status.targets);
 			set('blockport_sessions', 'iSCSI sessions.', status.sessions);
+			set('blockport_subsystems', 'NVM subsystems in the configuration.', status.subsystems);
+			set('blockport_nvme_controllers', 'NVMe controllers that hosts are connected to.', status.controllers);
 			for (const [state, count] of Object.entries(status.volumes)) set('blockport_volumes', 'Volumes by state.', count, { state });
 			set('blockport_budget_limit_bytes', 'Payload that may be in flight.', status.memory.budgetLimitBytes);
 			set('blockport_budget_used_bytes', 'Payload in flight.', status.memory.budgetUsedBytes);
@@ -48,6 +50,9 @@ export async function openMetrics(operations: Operations): Promise<Metrics> {
 			processMetrics(set);
 			for (const [name, value] of Object.entries(operations.iscsiStatistics())) {
 				set(`blockport_iscsi_${snakeCase(name)}_total`, `iSCSI listener: ${words(name)}.`, value);
+			}
+			for (const [name, value] of Object.entries(operations.nvmeStatistics())) {
+				set(`blockport_nvme_${snakeCase(name)}_total`, `NVMe/TCP listeners: ${words(name)}.`, value);
 			}
 			for (const volume of await operations.volumes()) {
 				const labels = { volume: volume.name };

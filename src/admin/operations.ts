@@ -1,4 +1,19 @@
-import type { LunMappingView, NewMapping, NewTarget, NewVolume, SessionView, StatusView, TargetView, VolumeView } from './schemas.ts';
+import type {
+	ControllerView,
+	LunMappingView,
+	NamespaceMappingView,
+	NewHostAccess,
+	NewMapping,
+	NewNamespace,
+	NewSubsystem,
+	NewTarget,
+	NewVolume,
+	SessionView,
+	StatusView,
+	SubsystemView,
+	TargetView,
+	VolumeView,
+} from './schemas.ts';
 
 /** What the admin API asks of the appliance. A request that cannot be met throws UsageError; everything that changes something is durable when it returns. */
 export interface Operations {
@@ -22,6 +37,18 @@ export interface Operations {
 
 	sessions(): SessionView[];
 
+	subsystems(): SubsystemView[];
+	subsystem(name: string): SubsystemView;
+	createSubsystem(subsystem: NewSubsystem): Promise<SubsystemView>;
+	deleteSubsystem(name: string): Promise<void>;
+	mapNamespace(subsystem: string, namespace: NewNamespace): Promise<NamespaceMappingView>;
+	unmapNamespace(subsystem: string, nsid: number): Promise<void>;
+	allowHost(subsystem: string, host: string, access: NewHostAccess): Promise<SubsystemView>;
+	disallowHost(subsystem: string, host: string): Promise<SubsystemView>;
+
+	controllers(): ControllerView[];
+
 	/** Sums since the start, for /metrics: name in snake_case → number. */
 	iscsiStatistics(): Readonly<Record<string, number>>;
+	nvmeStatistics(): Readonly<Record<string, number>>;
 }

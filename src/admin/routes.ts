@@ -5,8 +5,8 @@ import { UsageError } from '../config/usage-error.ts';
 import type { Operations } from './operations.ts';
 import * as schemas from './schemas.ts';
 
-const failed = { '4xx': schemas.errorBody, '5xx': schemas.errorBody };
-const nothing = z.null().describe('Done.');
+export const failed = { '4xx': schemas.errorBody, '5xx': schemas.errorBody };
+export const nothing = z.null().describe('Done.');
 
 /** Health: no API version, for load balancers and service managers. */
 export function healthRoutes(operations: Operations): FastifyPluginCallback {
@@ -153,6 +153,6 @@ export function unknownRoute(method: string, url: string): never {
 	throw new UsageError(`There is no ${method} ${url.slice(0, 200)} in this API; GET /v1/openapi.json lists what there is.`, 'notFound');
 }
 
-function typed(instance: FastifyInstance) {
+export function typed(instance: FastifyInstance) {
 	return instance.withTypeProvider<ZodTypeProvider>();
 }

@@ -21,11 +21,15 @@ export const status = z.object({
 	dataDirectory: z.string(),
 	freeBytes: bytes.describe('Free on the file system of the data directory.'),
 	iscsi: endpoint.optional(),
+	nvme: endpoint.optional(),
+	nvmeDiscovery: endpoint.optional(),
 	admin: endpoint.optional(),
 	volumes: z.object({ opening: z.int(), online: z.int(), faulted: z.int() }),
 	faults: z.array(z.object({ volume: name, fault: z.string() })),
 	targets: z.int(),
 	sessions: z.int(),
+	subsystems: z.int(),
+	controllers: z.int(),
 	memory: z.object({ rssBytes: bytes, budgetLimitBytes: bytes, budgetUsedBytes: bytes, budgetPeakBytes: bytes, budgetWaiting: z.int() }),
 	unknownDirectories: z
 		.array(z.string())
@@ -33,6 +37,8 @@ export const status = z.object({
 });
 
 export const lunMapping = z.object({ target: name, lun: z.int(), volume: name });
+
+export const namespaceMapping = z.object({ subsystem: name, nsid: z.int(), volume: name });
 
 export const volume = z.object({
 	name,
@@ -43,12 +49,22 @@ export const volume = z.object({
 	state: z.enum(['opening', 'online', 'faulted']),
 	fault: z.string().optional().describe('Why the volume refuses writes, or could not be opened.'),
 	mappings: z.array(lunMapping),
+	namespaces: z.array(namespaceMapping),
 	statistics: z.record(z.string(), z.number()).optional().describe('Counters and gauges of the engine; absent unless the volume is open.'),
 });
 
 export const volumes = z.object({ volumes: z.array(volume) });
 
-export const newVolume = z.strictObject({ name, sizeBytes: bytes, blockSize: z.union([z.literal(512), z.literal(4096)]).default(512) });
+export const newVolume = z.strictObject({
+	name,
+	sizeBytes: bytes,
+	blockSize: z.union([z.literal(512), z.literal(4096)]).default(512),
+	exports: z
+		.array(z.enum(['iscsi', 'nvme']))
+		.max(2)
+		.optional()
+		.describe('Also makes a target, a subsystem or both of that name, and maps the volume there. Whom they admit is said apart.'),
+});
 
 export const volumeChange = z.strictObject({ sizeBytes: bytes });
 
@@ -86,16 +102,76 @@ export const session = z.object({
 
 export const sessions = z.object({ sessions: z.array(session) });
 
+const dhchapHash = z.enum(['sha256', 'sha384', 'sha512']);
+const dhchapDhgroup = z.enum(['null', 'ffdhe2048', 'ffdhe3072', 'ffdhe4096', 'ffdhe6144', 'ffdhe8192']);
+
+export const subsystem = z.object({
+	name,
+	uuid: z.string(),
+	openToAll: z.boolean().describe('Admits every host; honoured under --demo only.'),
+	createdAt: z.string(),
+	namespaces: z.array(namespaceMapping),
+	hosts: z.array(
+		z.object({
+			host: name,
+			authentication: z
+				.enum(['none', 'host', 'mutual'])
+				.describe('Who proves itself by DH-HMAC-CHAP: nobody, the host, or also the controller if the host asks. Secrets are never shown.'),
+			dhchapHash: dhchapHash.describe('The least that is accepted.'),
+			dhchapDhgroup,
+		}),
+	),
+	controllers: z.int(),
+});
+
+export const subsystems = z.object({ subsystems: z.array(subsystem) });
+
+export const newSubsystem = z.strictObject({ name });
+
+export const newNamespace = z.strictObject({ volume: name, nsid: z.int().optional().describe('The lowest free one if absent.') });
+
+export const hostAccess = z
+	.strictObject({
+		dhchapSecret: z.string().max(128).optional().describe('DHHC-1:…: of the host.'),
+		dhchapCtrlSecret: z.string().max(128).optional().describe('DHHC-1:…: of the controller.'),
+		dhchapHash: dhchapHash.optional(),
+		dhchapDhgroup: dhchapDhgroup.optional(),
+	})
+	.nullish()
+	.describe('What is left out stays as it is.');
+
+export const controller = z.object({
+	subsystem: name,
+	cntlid: z.int(),
+	host: name,
+	hostID: z.string().describe('32 hexadecimal digits.'),
+	ioQueues: z.int(),
+	remote: z.string().describe('host:port of the admin queue.'),
+	authenticated: z.boolean().describe('The host has proved itself by DH-HMAC-CHAP.'),
+});
+
+export const controllers = z.object({ controllers: z.array(controller) });
+
 export const volumeParameters = z.object({ volume: name });
 export const targetParameters = z.object({ target: name });
 export const lunParameters = z.object({ target: name, lun: z.coerce.number<string>().int() });
 export const initiatorParameters = z.object({ target: name, initiator: name });
+
+export const subsystemParameters = z.object({ subsystem: name });
+export const namespaceParameters = z.object({ subsystem: name, nsid: z.coerce.number<string>().int() });
+export const hostParameters = z.object({ subsystem: name, host: name });
 
 export type StatusView = z.infer<typeof status>;
 export type VolumeView = z.infer<typeof volume>;
 export type TargetView = z.infer<typeof target>;
 export type SessionView = z.infer<typeof session>;
 export type LunMappingView = z.infer<typeof lunMapping>;
+export type SubsystemView = z.infer<typeof subsystem>;
+export type NamespaceMappingView = z.infer<typeof namespaceMapping>;
+export type ControllerView = z.infer<typeof controller>;
 export type NewVolume = z.infer<typeof newVolume>;
+export type NewSubsystem = z.infer<typeof newSubsystem>;
+export type NewNamespace = z.infer<typeof newNamespace>;
+export type NewHostAccess = NonNullable<z.infer<typeof hostAccess>>;
 export type NewTarget = z.infer<typeof newTarget>;
 export type NewMapping = z.infer<typeof newMapping>;

@@ -9,6 +9,7 @@ import { type TlsFiles, closeServer, httpServer, listenTcp, listenUnix } from '.
 import { type Metrics, openMetrics } from './metrics.ts';
 import type { Operations } from './operations.ts';
 import { healthRoutes, targetRoutes, unknownRoute, volumeRoutes } from './routes.ts';
+import { subsystemRoutes } from './subsystem-routes.ts';
 
 /** The largest body of any route is a name and two numbers. */
 const bodyBytesMax = 64 * 1024;
@@ -51,6 +52,7 @@ export class AdminServer {
 		await app.register(healthRoutes(options.operations));
 		await app.register(volumeRoutes(options.operations));
 		await app.register(targetRoutes(options.operations));
+		await app.register(subsystemRoutes(options.operations));
 		app.get('/v1/openapi.json', { schema: { hide: true } }, (_request, reply) =>
 			reply.type('application/json').send(JSON.stringify(app.swagger())),
 		);

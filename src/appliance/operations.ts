@@ -1,17 +1,25 @@
 import type { Operations } from '../admin/operations.ts';
 import type {
+	ControllerView,
 	LunMappingView,
+	NamespaceMappingView,
+	NewHostAccess,
 	NewMapping,
+	NewNamespace,
+	NewSubsystem,
 	NewTarget,
 	NewVolume,
 	SessionView,
 	StatusView,
+	SubsystemView,
 	TargetView,
 	VolumeView,
 } from '../admin/schemas.ts';
 import type { Configuration } from '../config/configuration.ts';
 import { UsageError } from '../config/usage-error.ts';
 import type { SessionSummary } from '../iscsi/listener.ts';
+import { checkSecrets } from './host-secrets.ts';
+import type { ExportedSubsystems } from './subsystems.ts';
 import type { Targets } from './targets.ts';
 import type { Volumes } from './volumes.ts';
 
@@ -23,6 +31,14 @@ export interface Portal {
 	endSessions(targetName: string, initiatorName?: string): number;
 }
 
+/** Counters of a listener since the start. */
+export interface Counted {
+	readonly statistics: object;
+}
+
+/** What `volume create --export` puts before the volume's name. */
+export const exportPrefix = { iscsi: 'iqn.2026-11.dev.blockport:', nvme: 'nqn.2026-11.dev.blockport:' } as const;
+
 /**
  * The admin API's view of the appliance. What changes something runs strictly one after the other, configuration first or engine first as each says, and reaches
  * running sessions at once: nothing needs a restart.
@@ -31,7 +47,9 @@ export class ApplianceOperations implements Operations {
 	readonly #configuration: Configuration;
 	readonly #volumes: Volumes;
 	readonly #targets: Targets;
+	readonly #subsystems: ExportedSubsystems;
 	readonly #portal: Portal;
+	readonly #nvmeListeners: readonly Counted[];
 	readonly #describe: () => Promise<StatusView>;
 	#last: Promise<unknown> = Promise.resolve();
 	#state: StatusView['state'] = 'starting';
@@ -40,13 +58,17 @@ export class ApplianceOperations implements Operations {
 		configuration: Configuration;
 		volumes: Volumes;
 		targets: Targets;
+		subsystems: ExportedSubsystems;
 		portal: Portal;
+		nvmeListeners: readonly Counted[];
 		describe: () => Promise<StatusView>;
 	}) {
 		this.#configuration = parts.configuration;
 		this.#volumes = parts.volumes;
 		this.#targets = parts.targets;
+		this.#subsystems = parts.subsystems;
 		this.#portal = parts.portal;
+		this.#nvmeListeners = parts.nvmeListeners;
 		this.#describe = parts.describe;
 	}
 
@@ -81,7 +103,25 @@ export class ApplianceOperations implements Operations {
 	}
 
 	createVolume(volume: NewVolume): Promise<VolumeView> {
-		return this.#inTurn(() => this.#volumes.create(volume));
+		return this.#inTurn(async () => {
+			const exports = new Set(volume.exports);
+			const target = `${exportPrefix.iscsi}${volume.name}`;
+			const subsystem = `${exportPrefix.nvme}${volume.name}`;
+			this.#configuration.checkNewVolume(volume);
+			if (exports.has('iscsi')) this.#configuration.checkNewTarget(target);
+			if (exports.has('nvme')) this.#configuration.subsystems.check(subsystem);
+			const made = await this.#volumes.create(volume);
+			if (exports.size === 0) return made;
+			if (exports.has('iscsi')) {
+				this.#targets.add(this.#configuration.addTarget({ name: target }));
+				this.#mapLun(target, volume.name, 0);
+			}
+			if (exports.has('nvme')) {
+				this.#subsystems.add(this.#configuration.subsystems.add({ name: subsystem }));
+				this.#subsystems.map(this.#configuration.subsystems.map(subsystem, volume.name, 1));
+			}
+			return this.#volumes.view(volume.name);
+		});
 	}
 
 	resizeVolume(name: string, sizeBytes: number): Promise<VolumeView> {
@@ -122,9 +162,7 @@ export class ApplianceOperations implements Operations {
 
 	map(target: string, mapping: NewMapping): Promise<LunMappingView> {
 		return this.#inTurn(async () => {
-			const row = this.#configuration.map(target, mapping.volume, mapping.lun);
-			this.#targets.map(row.target, row.lun, row.volume);
-			return row;
+			return this.#mapLun(target, mapping.volume, mapping.lun);
 		});
 	}
 
@@ -172,10 +210,84 @@ export class ApplianceOperations implements Operations {
 		}));
 	}
 
+	subsystems(): SubsystemView[] {
+		return this.#subsystems.list();
+	}
+
+	subsystem(name: string): SubsystemView {
+		return this.#subsystems.view(name);
+	}
+
+	createSubsystem(subsystem: NewSubsystem): Promise<SubsystemView> {
+		return this.#inTurn(async () => {
+			const row = this.#configuration.subsystems.add(subsystem);
+			this.#subsystems.add(row);
+			return this.subsystem(row.name);
+		});
+	}
+
+	/** Its controllers end. */
+	deleteSubsystem(name: string): Promise<void> {
+		return this.#inTurn(async () => {
+			const row = this.#configuration.subsystems.remove(name);
+			this.#subsystems.remove(row.name);
+		});
+	}
+
+	mapNamespace(subsystem: string, { volume, nsid }: NewNamespace): Promise<NamespaceMappingView> {
+		return this.#inTurn(async () => {
+			const row = this.#configuration.subsystems.map(subsystem, volume, nsid);
+			this.#subsystems.map(row);
+			return row;
+		});
+	}
+
+	unmapNamespace(subsystem: string, nsid: number): Promise<void> {
+		return this.#inTurn(async () => {
+			this.#subsystems.unmap(this.#configuration.subsystems.unmap(subsystem, nsid));
+		});
+	}
+
+	allowHost(subsystem: string, host: string, access: NewHostAccess): Promise<SubsystemView> {
+		return this.#inTurn(async () => {
+			const { hosts } = this.#configuration.subsystems.get(subsystem);
+			checkSecrets(
+				access,
+				hosts.find((one) => one.host === host),
+			);
+			this.#subsystems.setAccess(this.#configuration.subsystems.allow(subsystem, host, access));
+			return this.subsystem(subsystem);
+		});
+	}
+
+	/** Controllers of a host that is no longer admitted end. */
+	disallowHost(subsystem: string, host: string): Promise<SubsystemView> {
+		return this.#inTurn(async () => {
+			this.#subsystems.setAccess(this.#configuration.subsystems.disallow(subsystem, host));
+			return this.subsystem(subsystem);
+		});
+	}
+
+	controllers(): ControllerView[] {
+		return this.#subsystems.controllers();
+	}
+
 	iscsiStatistics(): Record<string, number> {
-		return Object.fromEntries(
-			Object.entries(this.#portal.statistics).filter((entry): entry is [string, number] => typeof entry[1] === 'number'),
-		);
+		return Object.fromEntries(numbers(this.#portal.statistics));
+	}
+
+	nvmeStatistics(): Record<string, number> {
+		const sums: Record<string, number> = {};
+		for (const { statistics } of this.#nvmeListeners) {
+			for (const [name, value] of numbers(statistics)) sums[name] = (sums[name] ?? 0) + value;
+		}
+		return sums;
+	}
+
+	#mapLun(target: string, volume: string, lun?: number): LunMappingView {
+		const row = this.#configuration.map(target, volume, lun);
+		this.#targets.map(row.target, row.lun, row.volume);
+		return row;
 	}
 
 	#sessionsOf(target: string): number {
@@ -189,4 +301,8 @@ export class ApplianceOperations implements Operations {
 		this.#last = turn.catch(() => undefined);
 		return turn;
 	}
+}
+
+function numbers(statistics: object): [string, number][] {
+	return Object.entries(statistics).filter((entry): entry is [string, number] => typeof entry[1] === 'number');
 }

@@ -7,12 +7,15 @@ import {
 	atomicBytesMax,
 	copiedBytesMax,
 } from '../blockvol/block-device.ts';
+import { UsedBytes } from './used-bytes.ts';
 
 /** What the appliance needs of an open volume. */
 export interface OpenVolume extends BlockDevice {
 	resize(sizeBytes: number): Promise<void>;
 	/** Counters and gauges by name. */
 	statistics(): object | Promise<object>;
+	/** Disk space; not every stand-in knows it. */
+	allocatedBytes?(): Promise<number>;
 	close(): Promise<void>;
 }
 
@@ -44,6 +47,7 @@ export class VolumeSlot implements BlockDevice {
 	#waiting: ((volume: BlockDevice) => void)[] = [];
 	#refused: Completion[] = [];
 	#endResize: (() => void) | undefined;
+	#used: UsedBytes | undefined;
 
 	constructor(identity: VolumeIdentity) {
 		this.uuid = identity.uuid;
@@ -58,6 +62,11 @@ export class VolumeSlot implements BlockDevice {
 	/** Before the volume is there: what every volume of the usual geometry has. */
 	get atomicBytesMax(): number {
 		return this.#volume?.atomicBytesMax ?? atomicBytesMax;
+	}
+
+	/** Disk space, at most as much as the volume has: what the kernel said a moment ago, and the whole size while that is not known. */
+	get usedBytes(): number {
+		return Math.min(this.#used?.latest ?? this.sizeBytes, this.sizeBytes);
 	}
 
 	get fault(): string | undefined {
@@ -78,6 +87,7 @@ export class VolumeSlot implements BlockDevice {
 	opened(volume: OpenVolume): void {
 		this.#volume = volume;
 		this.#endResize = volume.onResize(() => this.#resized());
+		if (volume.allocatedBytes !== undefined) this.#used = new UsedBytes(volume.allocatedBytes.bind(volume));
 		if (volume.sizeBytes !== this.#configuredBytes) this.#resized();
 		this.#refused = [];
 		for (const start of this.#waiting.splice(0)) start(volume);
@@ -93,6 +103,7 @@ export class VolumeSlot implements BlockDevice {
 	end(): OpenVolume | undefined {
 		const volume = this.#volume;
 		this.#volume = undefined;
+		this.#used = undefined;
 		this.#endResize?.();
 		this.#refuseAll('closed');
 		return volume;

@@ -1,10 +1,11 @@
 import { randomUUID } from 'node:crypto';
-import type { LunMappingView, NewVolume, VolumeView } from '../admin/schemas.ts';
+import type { NewVolume, VolumeView } from '../admin/schemas.ts';
 import type { Configuration, VolumeRow } from '../config/configuration.ts';
 import { UsageError } from '../config/usage-error.ts';
 import { VolumeFault, VolumeUsageError } from '../blockvol/volume-fault.ts';
 import type { Disk } from '../os/disk.ts';
 import type { Logger } from '../os/logger.ts';
+import { ReservationTable } from '../reservation/reservation-table.ts';
 import type { DataDirectory } from './data-directory.ts';
 import { removeTree } from './remove-tree.ts';
 import { type OpenVolume, type VolumeIdentity, VolumeSlot } from './volume-slot.ts';
@@ -24,21 +25,30 @@ export class Volumes {
 	readonly #directory: DataDirectory;
 	readonly #log: Logger;
 	readonly #slots = new Map<string, VolumeSlot>();
+	readonly #reservations = new Map<string, ReservationTable>();
 	/** Directories that no volume owns and nobody doomed. */
 	unknownDirectories: readonly string[] = [];
 
+	/** Throws UsageError if the reservations of a volume are damaged. */
 	constructor(engine: VolumeEngine, configuration: Configuration, directory: DataDirectory, log: Logger) {
 		this.#engine = engine;
 		this.#configuration = configuration;
 		this.#directory = directory;
 		this.#log = log;
-		for (const row of configuration.volumes()) this.#slots.set(row.name, new VolumeSlot(row));
+		for (const row of configuration.volumes()) this.#add(row);
 	}
 
 	slot(name: string): VolumeSlot {
 		const slot = this.#slots.get(name);
 		if (slot === undefined) throw new UsageError(`There is no volume ${name}.`, 'notFound');
 		return slot;
+	}
+
+	/** The one reservation table of a volume, for all of its exports. */
+	reservations(name: string): ReservationTable {
+		const table = this.#reservations.get(name);
+		if (table === undefined) throw new UsageError(`There is no volume ${name}.`, 'notFound');
+		return table;
 	}
 
 	/** Ends what a crash left half done, and names the directories that it leaves alone. */
@@ -68,11 +78,11 @@ export class Volumes {
 	}
 
 	list(): Promise<VolumeView[]> {
-		return Promise.all(this.#configuration.volumes().map((row) => this.#view(row, this.#configuration.mappingsOf(row.name))));
+		return Promise.all(this.#configuration.volumes().map((row) => this.#view(row)));
 	}
 
 	async view(name: string): Promise<VolumeView> {
-		return await this.#view(this.#configuration.volume(name), this.#configuration.mappingsOf(name));
+		return await this.#view(this.#configuration.volume(name));
 	}
 
 	counts(): { opening: number; online: number; faulted: number } {
@@ -98,9 +108,7 @@ export class Volumes {
 			await this.#removeDirectory(uuid);
 			throw asUsage(error, `Volume ${volume.name} was not made`);
 		}
-		const slot = new VolumeSlot(row);
-		this.#slots.set(row.name, slot);
-		await this.#open(row, slot, false);
+		await this.#open(row, this.#add(row), false);
 		return this.view(row.name);
 	}
 
@@ -118,13 +126,21 @@ export class Volumes {
 		return this.view(name);
 	}
 
-	/** Deletes a volume that no target maps. Its name is free when this returns, and its data gone. */
+	/** Deletes a volume that nothing maps. Its name is free when this returns, and its data gone. */
 	async delete(name: string): Promise<void> {
 		const row = this.#configuration.removeVolume(name);
 		const slot = this.slot(name);
 		this.#slots.delete(name);
+		this.#reservations.delete(name);
 		await this.#close(name, slot);
 		await this.#removeDirectory(row.uuid);
+	}
+
+	#add(row: VolumeRow): VolumeSlot {
+		const slot = new VolumeSlot(row);
+		this.#reservations.set(row.name, new ReservationTable(this.#configuration.reservationStore(row.uuid, this.#log)));
+		this.#slots.set(row.name, slot);
+		return slot;
 	}
 
 	async #open(row: VolumeRow, slot: VolumeSlot, forceCheck: boolean): Promise<void> {
@@ -172,7 +188,10 @@ export class Volumes {
 		this.#configuration.directoryRemoved(uuid);
 	}
 
-	async #view(row: VolumeRow, mappings: readonly LunMappingView[]): Promise<VolumeView> {
+	async #view(row: VolumeRow): Promise<VolumeView> {
+		// Before the wait below: the volume and what maps it are of one moment.
+		const mappings = this.#configuration.mappingsOf(row.name);
+		const namespaces = this.#configuration.subsystems.mappingsOf(row.name);
 		const slot = this.slot(row.name);
 		const statistics = await statisticsOf(slot);
 		return {
@@ -180,7 +199,8 @@ export class Volumes {
 			sizeBytes: slot.sizeBytes,
 			state: slot.state,
 			...(slot.fault === undefined ? {} : { fault: slot.fault }),
-			mappings: [...mappings],
+			mappings,
+			namespaces,
 			...(statistics === undefined ? {} : { statistics }),
 		};
 	}

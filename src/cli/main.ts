@@ -3,6 +3,7 @@ import { UsageError } from '../config/usage-error.ts';
 import { ApiError } from './api-client.ts';
 import { type MakeServer, serveCommand } from './serve-command.ts';
 import { sessionCommand, statusCommand } from './status-commands.ts';
+import { controllerCommand, subsystemCommand } from './subsystem-commands.ts';
 import { targetCommand } from './target-commands.ts';
 import { type CheckVolume, volumeCommand } from './volume-commands.ts';
 
@@ -30,12 +31,14 @@ export async function main(words: readonly string[], surroundings: Surroundings)
 
 export function program(surroundings: Surroundings): Command {
 	const root = new Command('blockport')
-		.description('iSCSI block storage from one process')
+		.description('iSCSI and NVMe/TCP block storage from one process')
 		.version(surroundings.version)
 		.addCommand(serveCommand(surroundings.makeServer))
 		.addCommand(volumeCommand(surroundings.checkVolume))
 		.addCommand(targetCommand())
 		.addCommand(sessionCommand())
+		.addCommand(subsystemCommand())
+		.addCommand(controllerCommand())
 		.addCommand(statusCommand());
 	everyCommand(root, (command) => command.exitOverride().showHelpAfterError('(add --help for what there is)'));
 	return root;

@@ -5,7 +5,7 @@ import type { DestinationStream, Logger } from 'pino';
 import { type Endpoint, parseEndpoint, printEndpoint } from '../config/endpoint.ts';
 import { UsageError } from '../config/usage-error.ts';
 import { checkVolumeSize } from '../config/names.ts';
-import { demoCommands } from './demo-commands.ts';
+import { type DemoExports, demoCommands } from './demo-commands.ts';
 import { size } from './flags.ts';
 import { collectStartGarbage } from './start-garbage.ts';
 
@@ -14,6 +14,8 @@ export interface ServeSettings {
 	readonly demo: boolean;
 	readonly demoBytes: number | undefined;
 	readonly iscsi: Endpoint | undefined;
+	readonly nvme: Endpoint | 'none' | undefined;
+	readonly nvmeDiscovery: Endpoint | 'none' | undefined;
 	readonly admin: Endpoint | undefined;
 	readonly socket: string | undefined;
 	readonly adminTokenFile: string | undefined;
@@ -32,11 +34,13 @@ export interface Server {
 	/** Resolves when everything is closed, to the names of volumes that could not be closed properly. */
 	stop(): Promise<readonly string[]>;
 	readonly iscsi: Endpoint | undefined;
+	readonly nvme: Endpoint | undefined;
+	readonly nvmeDiscovery: Endpoint | undefined;
 	readonly admin: Endpoint | undefined;
 	readonly socket: string;
 	readonly notices: readonly string[];
-	/** URL parts of what the demo exports, if it does. */
-	readonly demo: { readonly target: string; readonly lun: number } | undefined;
+	/** What the demo exports, if it does. */
+	readonly demo: DemoExports | undefined;
 }
 
 export type MakeServer = (settings: ServeSettings) => Promise<Server>;
@@ -46,6 +50,8 @@ interface ServeFlags {
 	demo?: boolean;
 	demoSize?: number;
 	iscsi?: string;
+	nvme?: string;
+	nvmeDiscovery?: string;
 	admin?: string;
 	socket?: string;
 	adminTokenFile?: string;
@@ -63,9 +69,14 @@ export function serveCommand(makeServer: MakeServer): Command {
 	return new Command('serve')
 		.description('run the appliance until SIGTERM or SIGINT; a second signal does not wait')
 		.option('--data-dir <dir>', 'where everything is kept; made if it is not there', './blockport-data')
-		.option('--demo', 'without configuration, make a volume and a target open to all on loopback, and print how to use them')
+		.option('--demo', 'without configuration, make a volume open to all on loopback over iSCSI and NVMe, and print how to use it')
 		.option('--demo-size <size>', 'size of the demo volume (default: 10G)', size)
 		.option('--iscsi <host:port>', 'iSCSI listener (default: port 3260 or the next free one; 0.0.0.0, under --demo 127.0.0.1)')
+		.option('--nvme <host:port>', 'NVMe/TCP listener (default: port 4420 or the next free one; 0.0.0.0, under --demo 127.0.0.1), or none')
+		.option(
+			'--nvme-discovery <host:port>',
+			'NVMe discovery listener (default: port 8009 or the next free one, at the address of --nvme), or none',
+		)
 		.option('--admin <host:port>', 'admin API (default: 127.0.0.1, port 9260 or the next free one)')
 		.option('--socket <path>', 'Unix socket of the admin API (default: blockport.sock in the data directory)')
 		.option('--admin-token-file <path>', 'token that --admin asks for')
@@ -97,11 +108,14 @@ async function serve(flags: ServeFlags, makeServer: MakeServer): Promise<void> {
 	const stream = destination({ dest: 2, sync: false, maxLength: logBufferBytesMax });
 	const log = pino({ level: flags.logLevel, base: null, serializers: { err: loggedError } }, stream);
 	process.once('exit', () => flushLog(stream));
+	const host = flags.demo === true ? '127.0.0.1' : '0.0.0.0';
 	const server = await makeServer({
 		dataDirectory: flags.dataDir,
 		demo: flags.demo === true,
 		demoBytes: flags.demoSize,
-		iscsi: endpoint(flags.iscsi, '--iscsi', { host: flags.demo === true ? '127.0.0.1' : '0.0.0.0', port: 3260 }),
+		iscsi: endpoint(flags.iscsi, '--iscsi', { host, port: 3260 }),
+		nvme: flags.nvme === 'none' ? 'none' : endpoint(flags.nvme, '--nvme', { host, port: 4420 }),
+		nvmeDiscovery: flags.nvmeDiscovery === 'none' ? 'none' : endpoint(flags.nvmeDiscovery, '--nvme-discovery', { host, port: 8009 }),
 		admin: endpoint(flags.admin, '--admin', { host: '127.0.0.1', port: 9260 }),
 		socket: flags.socket,
 		adminTokenFile: flags.adminTokenFile,
@@ -152,12 +166,17 @@ function stopAsked(log: Logger): Promise<void> {
 }
 
 function announce(server: Server): void {
-	const { iscsi, admin, demo } = server;
+	const { iscsi, nvme, nvmeDiscovery, admin, demo } = server;
 	const text = server.notices.map((notice) => `note: ${notice}`);
-	if (demo !== undefined && iscsi !== undefined) text.push('', ...demoCommands(iscsi, demo), '');
+	if (demo !== undefined) text.push('', ...demoCommands({ iscsi, nvme, nvmeDiscovery }, demo), '');
+	const named = [
+		['iSCSI', iscsi],
+		['NVMe', nvme],
+		['NVMe discovery', nvmeDiscovery],
+		['admin', admin],
+	] as const;
 	const places = [
-		...(iscsi === undefined ? [] : [`iSCSI ${printEndpoint(iscsi)}`]),
-		...(admin === undefined ? [] : [`admin ${printEndpoint(admin)}`]),
+		...named.flatMap(([name, place]) => (place === undefined ? [] : [`${name} ${printEndpoint(place)}`])),
 		`socket ${server.socket}`,
 	];
 	text.push(`blockport ready: ${places.join(', ')}`);

@@ -1,7 +1,8 @@
 import { Command, Option } from 'commander';
 import type { VolumeView } from '../admin/schemas.ts';
 import { ApiClient, ApiError } from './api-client.ts';
-import { type CommonFlags, remoteCommand, size } from './flags.ts';
+import { UsageError } from '../config/usage-error.ts';
+import { type CommonFlags, argument, remoteCommand, size } from './flags.ts';
 import { printSize } from './size.ts';
 import { confirm, lines, show, table } from './terminal.ts';
 
@@ -16,10 +17,18 @@ export function volumeCommand(checkVolume: CheckVolume): Command {
 			.argument('<name>')
 			.requiredOption('--size <size>', 'for example 10G (GiB), 512M, 1.5T; a multiple of 4096 bytes', size)
 			.addOption(new Option('--block-size <bytes>', 'logical block').choices(['512', '4096']).default('512'))
-			.action(async (name: string, flags: CommonFlags & { size: number; blockSize: string }) => {
-				const body = { name, sizeBytes: flags.size, blockSize: Number(flags.blockSize) };
+			.option('--export <protocols>', 'iscsi, nvme or both with a comma: make a target or subsystem of that name too', protocols)
+			.action(async (name: string, flags: CommonFlags & { size: number; blockSize: string; export?: string[] }) => {
+				const body = {
+					name,
+					sizeBytes: flags.size,
+					blockSize: Number(flags.blockSize),
+					...(flags.export === undefined ? {} : { exports: flags.export }),
+				};
 				const made = await new ApiClient(flags).post<VolumeView>('/v1/volumes', body);
-				await show(flags.json, made, () => `volume ${made.name} made: ${printSize(made.sizeBytes)}, uuid ${made.uuid}`);
+				await show(flags.json, made, () =>
+					[`volume ${made.name} made: ${printSize(made.sizeBytes)}, uuid ${made.uuid}`, ...exported(made)].join('\n'),
+				);
 			}),
 	);
 
@@ -87,8 +96,28 @@ function path(name: string): string {
 	return `/v1/volumes/${encodeURIComponent(name)}`;
 }
 
+const protocols = argument((text: string): string[] => {
+	const named = text.split(',');
+	if (named.some((one) => one !== 'iscsi' && one !== 'nvme') || new Set(named).size !== named.length)
+		throw new UsageError('It takes iscsi, nvme or iscsi,nvme.');
+	return named;
+});
+
 function mappings(volume: VolumeView): string {
-	return volume.mappings.map(({ target, lun }) => `${target} LUN ${lun}`).join(', ');
+	return [
+		...volume.mappings.map(({ target, lun }) => `${target} LUN ${lun}`),
+		...volume.namespaces.map(({ subsystem, nsid }) => `${subsystem} namespace ${nsid}`),
+	].join(', ');
+}
+
+/** What is left to do, since nothing is open to anybody by itself. */
+function exported(volume: VolumeView): string[] {
+	return [
+		...volume.mappings.map(({ target, lun }) => `it is LUN ${lun} of ${target}: blockport target allow ${target} INITIATOR`),
+		...volume.namespaces.map(
+			({ subsystem, nsid }) => `it is namespace ${nsid} of ${subsystem}: blockport subsystem allow ${subsystem} HOSTNQN`,
+		),
+	];
 }
 
 function describe(volume: VolumeView): string {

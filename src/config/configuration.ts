@@ -183,14 +183,19 @@ export class Configuration {
 		return row;
 	}
 
+	/** Refuses a name that addTarget would refuse; returns it in its normal form. */
+	checkNewTarget(asked: string): string {
+		const name = checkIscsiName(asked, 'target');
+		if (this.findTarget(name) !== undefined) throw new UsageError(`There is a target ${name} already.`, 'alreadyExists');
+		if (this.#count('targets') >= limits.targets) throw new UsageError(`There are ${limits.targets} targets, which is the most.`, 'inUse');
+		return name;
+	}
+
 	addTarget(target: { name: string; alias?: string; tpgt?: number; openToAll?: boolean }): TargetRow {
 		return this.#change(() => {
-			const name = checkIscsiName(target.name, 'target');
+			const name = this.checkNewTarget(target.name);
 			const alias = checkAlias(target.alias ?? '');
 			const tpgt = checkTpgt(target.tpgt ?? 1);
-			if (this.findTarget(name) !== undefined) throw new UsageError(`There is a target ${name} already.`, 'alreadyExists');
-			if (this.#count('targets') >= limits.targets)
-				throw new UsageError(`There are ${limits.targets} targets, which is the most.`, 'inUse');
 			this.#database
 				.prepare('INSERT INTO targets (name, alias, tpgt, open_to_all, created_at) VALUES (?, ?, ?, ?, ?)')
 				.run(name, alias, tpgt, target.openToAll === true ? 1 : 0, this.#now().toISOString());

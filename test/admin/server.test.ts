@@ -8,7 +8,7 @@ import test, { type ExecutionContext } from 'ava';
 import type { Guard } from '../../src/admin/guard.ts';
 import { loopbackHosts } from '../../src/admin/guard.ts';
 import type { Operations } from '../../src/admin/operations.ts';
-import type { StatusView, TargetView, VolumeView } from '../../src/admin/schemas.ts';
+import type { ControllerView, StatusView, SubsystemView, TargetView, VolumeView } from '../../src/admin/schemas.ts';
 import { AdminServer } from '../../src/admin/server.ts';
 import { UsageError } from '../../src/config/usage-error.ts';
 import { silent } from '../../src/os/logger.ts';
@@ -22,6 +22,7 @@ const volume: VolumeView = {
 	createdAt: '2026-11-21T12:00:00.000Z',
 	state: 'online',
 	mappings: [],
+	namespaces: [],
 	statistics: { dirtyPages: 3, readCommands: 9, sizeBytes: 2 ** 30 },
 };
 const target: TargetView = {
@@ -33,6 +34,24 @@ const target: TargetView = {
 	luns: [],
 	initiators: [],
 	sessions: 2,
+};
+const subsystem: SubsystemView = {
+	name: 'nqn.2026-11.dev.blockport:one',
+	uuid: '00000000-0000-4000-8000-000000000002',
+	openToAll: false,
+	createdAt: '2026-11-21T12:00:00.000Z',
+	namespaces: [{ subsystem: 'nqn.2026-11.dev.blockport:one', nsid: 1, volume: 'data' }],
+	hosts: [{ host: 'nqn.2026-11.test:host', authentication: 'mutual', dhchapHash: 'sha256', dhchapDhgroup: 'ffdhe2048' }],
+	controllers: 1,
+};
+const controller: ControllerView = {
+	subsystem: subsystem.name,
+	cntlid: 1,
+	host: 'nqn.2026-11.test:host',
+	hostID: '00112233445566778899aabbccddeeff',
+	ioQueues: 2,
+	remote: '127.0.0.1:40000',
+	authenticated: true,
 };
 const status: StatusView = {
 	version: '1.2.3',
@@ -47,6 +66,8 @@ const status: StatusView = {
 	faults: [],
 	targets: 1,
 	sessions: 2,
+	subsystems: 3,
+	controllers: 4,
 	memory: { rssBytes: 1, budgetLimitBytes: 64, budgetUsedBytes: 2, budgetPeakBytes: 3, budgetWaiting: 4 },
 	unknownDirectories: [],
 };
@@ -75,6 +96,17 @@ class Stub implements Operations {
 	allow = (name: string, initiator: string) => this.#done(target, 'allow', name, initiator);
 	disallow = (name: string, initiator: string) => this.#done(target, 'disallow', name, initiator);
 	sessions = () => [];
+	subsystems = () => [subsystem];
+	subsystem = () => subsystem;
+	createSubsystem = (body: object) => this.#done(subsystem, 'createSubsystem', body);
+	deleteSubsystem = (name: string) => this.#done(undefined, 'deleteSubsystem', name);
+	mapNamespace = (name: string, mapping: { volume: string; nsid?: number | undefined }) =>
+		this.#done({ subsystem: name, nsid: mapping.nsid ?? 1, volume: mapping.volume }, 'mapNamespace', name, mapping);
+	unmapNamespace = (name: string, nsid: number) => this.#done(undefined, 'unmapNamespace', name, nsid);
+	allowHost = (name: string, host: string, access: object) => this.#done(subsystem, 'allowHost', name, host, access);
+	disallowHost = (name: string, host: string) => this.#done(subsystem, 'disallowHost', name, host);
+	controllers = () => [controller];
+	nvmeStatistics = () => ({ connections: 8, bytesWritten: 9 });
 	iscsiStatistics = () => ({ commands: 5, bytesRead: 6 });
 
 	async #done<T>(result: T, ...call: unknown[]): Promise<T> {
@@ -161,6 +193,7 @@ test('every route reaches its operation with what was asked', async (t) => {
 	t.is((await call('PUT', `/v1/targets/${name}/initiators/iqn.x`)).status, 200);
 	t.is((await call('DELETE', `/v1/targets/${name}/initiators/iqn.x`)).status, 200);
 	t.deepEqual((await call('GET', '/v1/sessions')).body, { sessions: [] });
+	t.is((await call('POST', '/v1/volumes', { name: 'data', sizeBytes: 4096, exports: ['nvme'] })).status, 201);
 	t.deepEqual(operations.calls, [
 		['volume', 'data'],
 		['createVolume', { name: 'data', sizeBytes: 4096, blockSize: 512 }],
@@ -173,7 +206,57 @@ test('every route reaches its operation with what was asked', async (t) => {
 		['unmap', target.name, 3],
 		['allow', target.name, 'iqn.x'],
 		['disallow', target.name, 'iqn.x'],
+		['createVolume', { name: 'data', sizeBytes: 4096, blockSize: 512, exports: ['nvme'] }],
 	]);
+});
+
+test('every route of NVMe reaches its operation with what was asked', async (t) => {
+	const { operations, call } = await serve(t);
+	const path = `/v1/subsystems/${encodeURIComponent(subsystem.name)}`;
+	const host = `${path}/hosts/${encodeURIComponent(controller.host)}`;
+	const access = { dhchapSecret: 'one', dhchapCtrlSecret: 'two', dhchapHash: 'sha512', dhchapDhgroup: 'ffdhe8192' };
+	t.deepEqual((await call('GET', '/v1/subsystems')).body, { subsystems: [subsystem] });
+	t.deepEqual((await call('GET', path)).body, subsystem);
+	t.is((await call('POST', '/v1/subsystems', { name: subsystem.name })).status, 201);
+	t.is((await call('DELETE', path)).status, 204);
+	t.deepEqual((await call('POST', `${path}/namespaces`, { volume: 'data' })).body, subsystem.namespaces[0]);
+	t.deepEqual((await call('PUT', `${path}/namespaces/7`, { volume: 'data' })).body, { ...subsystem.namespaces[0], nsid: 7 });
+	t.is((await call('DELETE', `${path}/namespaces/7`)).status, 204);
+	t.is((await call('PUT', host)).status, 200);
+	t.is((await call('PUT', host, access)).status, 200);
+	t.is((await call('DELETE', host)).status, 200);
+	t.deepEqual((await call('GET', '/v1/controllers')).body, { controllers: [controller] });
+	t.deepEqual(operations.calls, [
+		['createSubsystem', { name: subsystem.name }],
+		['deleteSubsystem', subsystem.name],
+		['mapNamespace', subsystem.name, { volume: 'data' }],
+		['mapNamespace', subsystem.name, { volume: 'data', nsid: 7 }],
+		['unmapNamespace', subsystem.name, 7],
+		['allowHost', subsystem.name, controller.host, {}],
+		['allowHost', subsystem.name, controller.host, access],
+		['disallowHost', subsystem.name, controller.host],
+	]);
+});
+
+test('bodies of NVMe routes that do not fit are 400 and reach nobody; what is wrong with a secret is said without it', async (t) => {
+	const { operations, call } = await serve(t);
+	for (const [method, path, body] of [
+		['POST', '/v1/subsystems', { name: 1 }],
+		['POST', '/v1/subsystems', { name: 'a', uuid: 'b' }],
+		['POST', '/v1/subsystems/a/namespaces', { volume: 'a', nsid: 1.5 }],
+		['PUT', '/v1/subsystems/a/namespaces/x', { volume: 'a' }],
+		['PUT', '/v1/subsystems/a/hosts/b', { dhchapSecret: 'x'.repeat(129) }],
+		['PUT', '/v1/subsystems/a/hosts/b', { dhchapHash: 'md5' }],
+		['PUT', '/v1/subsystems/a/hosts/b', { dhchapDhgroup: 'modp' }],
+		['PUT', '/v1/subsystems/a/hosts/b', { secret: 'x' }],
+		['POST', '/v1/volumes', { name: 'a', sizeBytes: 4096, exports: ['nfs'] }],
+		['POST', '/v1/volumes', { name: 'a', sizeBytes: 4096, exports: ['nvme', 'nvme', 'nvme'] }],
+	] as const) {
+		const answer = await call(method, path, body);
+		t.is(answer.status, 400, `${method} ${path} ${JSON.stringify(body)}`);
+		t.notRegex(answer.text, /xxx/);
+	}
+	t.deepEqual(operations.calls, []);
 });
 
 test('a name of 223 bytes, all of them escaped, fits into a path', async (t) => {
@@ -389,6 +472,10 @@ test('metrics: appliance, budget, process, listener and each volume, as Promethe
 		'blockport_budget_used_bytes 2',
 		'blockport_budget_waiting 4',
 		'blockport_iscsi_bytes_read_total 6',
+		'blockport_subsystems 3',
+		'blockport_nvme_controllers 4',
+		'blockport_nvme_connections_total 8',
+		'blockport_nvme_bytes_written_total 9',
 		'blockport_volume_dirty_pages{volume="data"} 3',
 		'blockport_volume_read_commands_total{volume="data"} 9',
 		'# TYPE blockport_volume_read_commands_total counter',
@@ -416,22 +503,32 @@ test('the OpenAPI document names every route with its bodies', async (t) => {
 			.flatMap(([path, methods]) => Object.keys(methods).map((method) => `${method} ${path}`))
 			.toSorted(),
 		[
+			'delete /v1/subsystems/{subsystem}',
+			'delete /v1/subsystems/{subsystem}/hosts/{host}',
+			'delete /v1/subsystems/{subsystem}/namespaces/{nsid}',
 			'delete /v1/targets/{target}',
 			'delete /v1/targets/{target}/initiators/{initiator}',
 			'delete /v1/targets/{target}/luns/{lun}',
 			'delete /v1/volumes/{volume}',
 			'get /healthz',
 			'get /readyz',
+			'get /v1/controllers',
 			'get /v1/sessions',
 			'get /v1/status',
+			'get /v1/subsystems',
+			'get /v1/subsystems/{subsystem}',
 			'get /v1/targets',
 			'get /v1/targets/{target}',
 			'get /v1/volumes',
 			'get /v1/volumes/{volume}',
 			'patch /v1/volumes/{volume}',
+			'post /v1/subsystems',
+			'post /v1/subsystems/{subsystem}/namespaces',
 			'post /v1/targets',
 			'post /v1/targets/{target}/luns',
 			'post /v1/volumes',
+			'put /v1/subsystems/{subsystem}/hosts/{host}',
+			'put /v1/subsystems/{subsystem}/namespaces/{nsid}',
 			'put /v1/targets/{target}/initiators/{initiator}',
 			'put /v1/targets/{target}/luns/{lun}',
 		],

@@ -5,7 +5,7 @@ import { type Server, createServer } from 'node:net';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { Appliance, type ApplianceOptions } from '../../src/appliance.ts';
-import { demoTarget } from '../../src/appliance/demo.ts';
+import { demoSubsystem, demoTarget } from '../../src/appliance/demo.ts';
 import { DataDirectory } from '../../src/appliance/data-directory.ts';
 import { UsageError } from '../../src/config/usage-error.ts';
 import { FileDisk } from '../../src/os/file-disk.ts';
@@ -19,7 +19,17 @@ const anywhere = { host: '127.0.0.1', port: 0 };
 
 function appliance(t: ExecutionContext, dataDirectory: string, options: Partial<ApplianceOptions> = {}, parts: StandIns = standIns()) {
 	const made = new Appliance(
-		{ dataDirectory, version: '1.2.3', log: silent, iscsi: anywhere, admin: anywhere, drainMs: 1, ...options },
+		{
+			dataDirectory,
+			version: '1.2.3',
+			log: silent,
+			iscsi: anywhere,
+			nvme: anywhere,
+			nvmeDiscovery: anywhere,
+			admin: anywhere,
+			drainMs: 1,
+			...options,
+		},
 		parts.parts,
 	);
 	t.teardown(() => made.stop());
@@ -80,7 +90,7 @@ test('the demo: one volume at LUN 0 of a target that everyone may use, the same 
 	const parts = standIns();
 	const first = appliance(t, path, { demo: true, demoBytes: 2 ** 20 }, parts);
 	await first.start();
-	t.deepEqual(first.demo, { target: demoTarget, lun: 0 });
+	t.deepEqual(first.demo, { iscsi: { target: demoTarget, lun: 0 }, nvme: { subsystem: demoSubsystem, nsid: 1 } });
 	const [volume] = await first.operations.volumes();
 	t.like(volume, { name: 'demo', sizeBytes: 2 ** 20, state: 'online', mappings: [{ target: demoTarget, lun: 0, volume: 'demo' }] });
 	t.deepEqual(

@@ -1,7 +1,8 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { type Server, createServer } from 'node:net';
 import { join } from 'node:path';
-import type { ApplianceParts, IscsiPortal } from '../../src/appliance.ts';
+import type { ApplianceParts } from '../../src/appliance.ts';
+import type { IscsiPortal, Listener } from '../../src/appliance/portals.ts';
 import type { VolumeEngine } from '../../src/appliance/volumes.ts';
 import type { OpenVolume, VolumeIdentity } from '../../src/appliance/volume-slot.ts';
 import type { Allocation, CompareCompletion, Completion, Outcome } from '../../src/blockvol/block-device.ts';
@@ -9,6 +10,7 @@ import { VolumeFault, VolumeUsageError } from '../../src/blockvol/volume-fault.t
 import type { Endpoint } from '../../src/config/endpoint.ts';
 import type { SessionSummary } from '../../src/iscsi/listener.ts';
 import type { TargetRegistry } from '../../src/iscsi/registry.ts';
+import type { Portal, SubsystemRegistry } from '../../src/nvmeof/registry.ts';
 import type { Disk } from '../../src/os/disk.ts';
 import { FileDisk } from '../../src/os/file-disk.ts';
 
@@ -120,17 +122,10 @@ export class StandInEngine implements VolumeEngine {
 }
 
 /** A TCP listener without a protocol. */
-export class StandInPortal implements IscsiPortal {
-	readonly registry: TargetRegistry;
+export class StandInListener implements Listener {
 	readonly statistics = { commands: 7, name: 'not a number' };
-	readonly ended: string[] = [];
 	readonly #server: Server = createServer((socket) => socket.destroy());
 	drainedMs: number | undefined;
-	list: SessionSummary[] = [];
-
-	constructor(registry: TargetRegistry) {
-		this.registry = registry;
-	}
 
 	listen({ host, port }: Endpoint): Promise<void> {
 		return new Promise((resolve, reject) => {
@@ -148,10 +143,6 @@ export class StandInPortal implements IscsiPortal {
 		return { host: address.address, port: address.port };
 	}
 
-	sessions(): readonly SessionSummary[] {
-		return this.list;
-	}
-
 	drain(timeoutMs: number): Promise<void> {
 		this.drainedMs = timeoutMs;
 		return this.close();
@@ -161,6 +152,21 @@ export class StandInPortal implements IscsiPortal {
 		return new Promise((resolve) => {
 			this.#server.close(() => resolve());
 		});
+	}
+}
+
+export class StandInPortal extends StandInListener implements IscsiPortal {
+	readonly registry: TargetRegistry;
+	readonly ended: string[] = [];
+	list: SessionSummary[] = [];
+
+	constructor(registry: TargetRegistry) {
+		super();
+		this.registry = registry;
+	}
+
+	sessions(): readonly SessionSummary[] {
+		return this.list;
 	}
 
 	endSessions(targetName: string, initiatorName?: string): number {
@@ -174,6 +180,16 @@ export interface StandIns {
 	readonly engine: StandInEngine;
 	/** Set when the appliance has made it. */
 	portal: StandInPortal | undefined;
+	nvme: StandInNvme | undefined;
+}
+
+export interface StandInNvme {
+	readonly registry: SubsystemRegistry;
+	readonly portals: () => readonly Portal[];
+	readonly io: StandInListener;
+	readonly discovery: StandInListener;
+	closed: boolean;
+	close(): void;
 }
 
 export function standIns(disk?: Disk): StandIns {
@@ -181,11 +197,26 @@ export function standIns(disk?: Disk): StandIns {
 	const made: StandIns = {
 		engine,
 		portal: undefined,
+		nvme: undefined,
 		parts: {
 			engine,
 			portal: ({ registry }) => {
 				made.portal = new StandInPortal(registry);
 				return made.portal;
+			},
+			nvme: ({ registry, portals }) => {
+				const nvme: StandInNvme = {
+					registry,
+					portals,
+					io: new StandInListener(),
+					discovery: new StandInListener(),
+					closed: false,
+					close: () => {
+						nvme.closed = true;
+					},
+				};
+				made.nvme = nvme;
+				return nvme;
 			},
 		},
 	};

@@ -42,7 +42,20 @@ export interface Daemon extends Running {
 /** Starts `blockport serve` on ports of the kernel's choice and waits for its ready line. */
 export async function serve(t: ExecutionContext, folder: string, ...words: string[]): Promise<Daemon> {
 	const dataDirectory = join(folder, 'data');
-	const running = start(['serve', '--data-dir', dataDirectory, '--iscsi', '127.0.0.1:0', '--admin', '127.0.0.1:0', ...words]);
+	const running = start([
+		'serve',
+		'--data-dir',
+		dataDirectory,
+		'--iscsi',
+		'127.0.0.1:0',
+		'--nvme',
+		'127.0.0.1:0',
+		'--nvme-discovery',
+		'127.0.0.1:0',
+		'--admin',
+		'127.0.0.1:0',
+		...words,
+	]);
 	t.teardown(async () => {
 		running.child.kill('SIGKILL');
 		await running.ended;

@@ -4,9 +4,11 @@ import { chmod, mkdir, open, readdir, stat, symlink, writeFile } from 'node:fs/p
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import test from 'ava';
-import type { SessionView, StatusView, TargetView, VolumeView } from '../../src/admin/schemas.ts';
+import type { ControllerView, SessionView, StatusView, SubsystemView, TargetView, VolumeView } from '../../src/admin/schemas.ts';
 import { defaultInitiatorName } from '../initiator/login.ts';
 import { Session } from '../initiator/session.ts';
+import { Association, discoveryNQN } from '../nvme-host/association.ts';
+import { Namespace } from '../nvme-host/namespace.ts';
 import { temporaryDirectory } from '../temporary.ts';
 import { type Daemon, blockport, launcher, serve } from './process.ts';
 
@@ -45,6 +47,72 @@ test('the commands of the manual: volumes and targets from making to deleting, o
 	t.deepEqual(await readdir(join(daemon.dataDirectory, 'volumes')), []);
 });
 
+const subsystem = 'nqn.2026-11.dev.blockport:one';
+const hostNQN = 'nqn.2014-08.org.nvmexpress:uuid:6f4a2c1e-9b3d-4e57-8a10-5d2c7e9f0b63';
+/** 32 bytes of 1, and of 2. */
+const secrets = [
+	'DHHC-1:00:AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQHMnzFi:',
+	'DHHC-1:01:AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgJvwX3v:',
+] as const;
+
+test('the commands of the manual: subsystems from making to deleting, on a running appliance', async (t) => {
+	const folder = await temporaryDirectory(t);
+	const { run, json } = await serve(t, folder, '--log-level', 'error');
+	t.is((await run('subsystem', 'list')).stdout, 'There are no subsystems.\n');
+	t.is((await run('controller', 'list')).stdout, 'There are no controllers.\n');
+	t.is((await run('volume', 'create', 'data', '--size', '64M')).code, 0);
+	t.is((await run('subsystem', 'create', subsystem)).stdout, `subsystem ${subsystem} made\n`);
+	t.is((await run('subsystem', 'map', subsystem, 'data', '--nsid', '3')).stdout, `volume data is namespace 3 of ${subsystem}\n`);
+	t.is((await run('subsystem', 'allow', subsystem, hostNQN)).stdout, `${hostNQN} may connect to ${subsystem}\n`);
+	t.regex((await run('subsystem', 'list')).stdout, new RegExp(`^${subsystem} +3=data +${hostNQN} +0$`, 'm'));
+
+	const { nvme } = await json<StatusView>('status');
+	const association = await Association.open({ port: nvme?.port ?? 0, subnqn: subsystem, hostnqn: hostNQN, ioQueues: 2, katoMs: 5000 });
+	t.like((await json<{ controllers: ControllerView[] }>('controller', 'list')).controllers[0], { host: hostNQN, subsystem, ioQueues: 2 });
+	t.regex((await run('controller', 'list')).stdout, new RegExp(`^${hostNQN} +${subsystem} +\\d+ +127\\.0\\.0\\.1:\\d+ +2 +no$`, 'm'));
+	association.destroy();
+
+	const file = join(folder, 'secret');
+	await writeFile(file, `${secrets[1]}\n`);
+	const words = [
+		'--dhchap-secret',
+		secrets[0],
+		'--dhchap-ctrl-secret',
+		`@${file}`,
+		'--dhchap-hash',
+		'sha512',
+		'--dhchap-dhgroup',
+		'ffdhe3072',
+	];
+	t.is((await run('subsystem', 'allow', subsystem, hostNQN, ...words)).code, 0);
+	t.like((await json<SubsystemView>('subsystem', 'show', subsystem)).hosts[0], {
+		host: hostNQN,
+		authentication: 'mutual',
+		dhchapHash: 'sha512',
+		dhchapDhgroup: 'ffdhe3072',
+	});
+	for (const words of [['list'], ['list', '--json'], ['show', subsystem], ['show', subsystem, '--json']]) {
+		const { stdout } = await run('subsystem', ...words);
+		t.regex(stdout, /authenticat/);
+		t.notRegex(stdout, /DHHC|AQEB|AgIC/, 'a secret is never shown again');
+	}
+	t.regex((await run('volume', 'show', 'data')).stdout, new RegExp(`^mapped as +${subsystem} namespace 3$`, 'm'));
+	t.is((await run('volume', 'delete', 'data', '-y')).code, 1);
+	t.is((await run('subsystem', 'disallow', subsystem, hostNQN)).stdout, `${hostNQN} may no longer connect to ${subsystem}\n`);
+	t.is((await run('subsystem', 'unmap', subsystem, 'data')).stdout, `namespace 3 of ${subsystem} unmapped\n`);
+	t.is((await run('subsystem', 'delete', subsystem, '-y')).stdout, `subsystem ${subsystem} deleted\n`);
+	t.is((await run('volume', 'delete', 'data', '-y')).code, 0);
+});
+
+test('volume create --export makes the target and the subsystem, and says what is left to do', async (t) => {
+	const { run } = await serve(t, await temporaryDirectory(t), '--log-level', 'error');
+	const { stdout, code } = await run('volume', 'create', 'data', '--size', '64M', '--export', 'iscsi,nvme');
+	t.is(code, 0);
+	t.regex(stdout, /^it is LUN 0 of (?<target>\S+): blockport target allow \k<target> INITIATOR$/m);
+	t.regex(stdout, /^it is namespace 1 of (?<name>\S+): blockport subsystem allow \k<name> HOSTNQN$/m);
+	t.regex((await run('volume', 'list')).stdout, /blockport:data LUN 0, nqn\.2026-11\.dev\.blockport:data namespace 1$/m);
+});
+
 test('what is asked wrongly is 2, what cannot be done is 1, each in one sentence', async (t) => {
 	const { run } = await serve(t, await temporaryDirectory(t), '--log-level', 'silent');
 	const cases: [number, string[]][] = [
@@ -59,6 +127,15 @@ test('what is asked wrongly is 2, what cannot be done is 1, each in one sentence
 		[1, ['target', 'unmap', target, 'absent']],
 		[1, ['target', 'allow', target, initiator]],
 		[1, ['target', 'delete', target, '--yes']],
+		[2, ['subsystem', 'create', 'nonsense']],
+		[1, ['subsystem', 'show', subsystem]],
+		[1, ['subsystem', 'map', subsystem, 'absent']],
+		[1, ['subsystem', 'unmap', subsystem, 'absent']],
+		[1, ['subsystem', 'allow', subsystem, hostNQN]],
+		[2, ['subsystem', 'allow', subsystem, hostNQN, '--dhchap-secret', '@/nowhere']],
+		[1, ['subsystem', 'disallow', subsystem, hostNQN]],
+		[1, ['subsystem', 'delete', subsystem, '--yes']],
+		[2, ['subsystem', 'delete', subsystem]],
 		// There is no terminal to ask at.
 		[2, ['volume', 'delete', 'absent']],
 		[2, ['target', 'delete', target]],
@@ -94,6 +171,16 @@ test('flags that are no flags, sizes that are no sizes: 2, before anything is as
 		['serve', '--demo-size', '10G'],
 		['serve', '--demo', '--demo-size', '1000'],
 		['serve', '--admin', '0.0.0.0:0'],
+		['serve', '--nvme', 'nonsense:x'],
+		['serve', '--nvme-discovery', '1.2.3.4:65536'],
+		['volume', 'create', 'a', '--size', '1G', '--export', 'nfs'],
+		['volume', 'create', 'a', '--size', '1G', '--export', 'nvme,nvme'],
+		['volume', 'create', 'a', '--size', '1G', '--export', ''],
+		['subsystem', 'map', subsystem, 'data', '--nsid', 'x'],
+		['subsystem', 'unmap', subsystem],
+		['subsystem', 'unmap', subsystem, 'data', '--nsid', '1'],
+		['subsystem', 'allow', subsystem, hostNQN, '--dhchap-hash', 'md5'],
+		['subsystem', 'allow', subsystem, hostNQN, '--dhchap-dhgroup', 'modp2048'],
 	]) {
 		const { code, stderr, stdout } = await blockport(words, folder);
 		t.is(code, 2, words.join(' '));
@@ -142,11 +229,22 @@ test('the demo prints commands to paste, then the ready line, and serves what th
 	const folder = await temporaryDirectory(t);
 	const daemon = await serve(t, folder, '--demo', '--demo-size', '64M', '--log-level', 'silent');
 	const { stdout } = daemon.output;
-	const { iscsi } = await daemon.json<StatusView>('status');
+	const { iscsi, nvme, nvmeDiscovery } = await daemon.json<StatusView>('status');
 	for (const command of ['iscsiadm -m discovery', 'iscsiadm -m node', 'qemu-img info iscsi://', 'iscsi-ls -s', 'iscsi-inq']) {
 		t.regex(stdout, new RegExp(`${command}.*127\\.0\\.0\\.1:${iscsi?.port}`));
 	}
-	t.regex(stdout, /\nblockport ready: iSCSI 127\.0\.0\.1:\d+, admin 127\.0\.0\.1:\d+, socket .+\n$/);
+	t.regex(stdout, new RegExp(`nvme discover -t tcp -a 127\\.0\\.0\\.1 -s ${nvmeDiscovery?.port}\\n`));
+	t.regex(stdout, new RegExp(`nvme connect -t tcp -a 127\\.0\\.0\\.1 -s ${nvme?.port} -n nqn\\.2026-11\\.dev\\.blockport:demo\\n`));
+	const discovery = await Association.open({ port: nvmeDiscovery?.port ?? 0, subnqn: discoveryNQN, ioQueues: 0 });
+	const [entry] = (await discovery.discover()).entries;
+	discovery.destroy();
+	const association = await Association.open({ port: Number(entry?.trsvcid), subnqn: entry?.subnqn ?? '', katoMs: 5000 });
+	t.is((await Namespace.attach(association, 1)).sizeBytes, 2 ** 26);
+	association.destroy();
+	t.regex(
+		stdout,
+		/\nblockport ready: iSCSI 127\.0\.0\.1:\d+, NVMe 127\.0\.0\.1:\d+, NVMe discovery 127\.0\.0\.1:\d+, admin 127\.0\.0\.1:\d+, socket .+\n$/,
+	);
 	t.like((await daemon.json<{ volumes: VolumeView[] }>('volume', 'list')).volumes[0], {
 		name: 'demo',
 		sizeBytes: 2 ** 26,

@@ -32,9 +32,14 @@ test('lines leave out what is not there', (t) => {
 	);
 });
 
+const demo = {
+	iscsi: { target: 'iqn.2026-11.dev.blockport:demo', lun: 0 },
+	nvme: { subsystem: 'nqn.2026-11.dev.blockport:demo', nsid: 1 },
+};
+const nowhere = { iscsi: undefined, nvme: undefined, nvmeDiscovery: undefined };
+
 test('the demo’s commands name the port in use, an IPv6 portal in brackets, and loopback for "everywhere"', (t) => {
-	const demo = { target: 'iqn.2026-11.dev.blockport:demo', lun: 0 };
-	const text = demoCommands({ host: '127.0.0.1', port: 3262 }, demo).join('\n');
+	const text = demoCommands({ ...nowhere, iscsi: { host: '127.0.0.1', port: 3262 } }, demo).join('\n');
 	for (const command of [
 		'iscsiadm -m discovery -t sendtargets -p 127.0.0.1:3262',
 		'iscsiadm -m node -T iqn.2026-11.dev.blockport:demo -p 127.0.0.1:3262 --login',
@@ -45,6 +50,23 @@ test('the demo’s commands name the port in use, an IPv6 portal in brackets, an
 	]) {
 		t.true(text.includes(command), command);
 	}
-	t.true(demoCommands({ host: '::1', port: 1 }, demo).join().includes('iscsi://[::1]:1/'));
-	t.true(demoCommands({ host: '0.0.0.0', port: 1 }, demo).join().includes('iscsi://127.0.0.1:1/'));
+	t.notRegex(text, /nvme/);
+	const iscsi = (host: string) => demoCommands({ ...nowhere, iscsi: { host, port: 1 } }, demo).join();
+	t.true(iscsi('::1').includes('iscsi://[::1]:1/'));
+	t.true(iscsi('0.0.0.0').includes('iscsi://127.0.0.1:1/'));
+});
+
+test('the demo’s commands for nvme-cli: discovery where it is served, I/O where that is, addresses without brackets', (t) => {
+	const nvme = { host: '::', port: 4421 };
+	const text = demoCommands({ ...nowhere, nvme, nvmeDiscovery: { host: '::1', port: 8010 } }, demo).join('\n');
+	for (const command of [
+		'sudo nvme discover -t tcp -a ::1 -s 8010',
+		'sudo nvme connect -t tcp -a 127.0.0.1 -s 4421 -n nqn.2026-11.dev.blockport:demo',
+		'sudo nvme disconnect -n nqn.2026-11.dev.blockport:demo',
+	]) {
+		t.true(text.split('\n').includes(`  ${command}`), command);
+	}
+	t.notRegex(text, /iscsi/);
+	t.regex(demoCommands({ ...nowhere, nvme }, demo).join('\n'), /discover -t tcp -a 127\.0\.0\.1 -s 4421/);
+	t.deepEqual(demoCommands({ ...nowhere, nvme }, { iscsi: demo.iscsi, nvme: undefined }), []);
 });
