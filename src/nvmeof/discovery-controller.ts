@@ -51,7 +51,7 @@ export class DiscoveryController extends Controller {
 		const entries = this.subsystem.entriesFor(this);
 		if (entries.equals(this.#entries)) return;
 		this.#entries = entries;
-		this.#genctr = this.subsystem.generation;
+		this.#genctr = this.subsystem.nextGeneration();
 		this.events.raise(asynchronousEvents.discoveryLogChanged);
 	}
 

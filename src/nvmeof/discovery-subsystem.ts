@@ -31,8 +31,13 @@ export class DiscoverySubsystem implements ControllerOwner {
 		this.#endChange = registry.onChange(() => this.#changed());
 	}
 
-	/** Counts changes of the registry. */
+	/** Counts changes of the registry, and those that hosts have seen: GENCTR of a controller that is made now. */
 	get generation(): number {
+		return this.#generation;
+	}
+
+	nextGeneration(): number {
+		this.#generation++;
 		return this.#generation;
 	}
 
@@ -63,7 +68,7 @@ export class DiscoverySubsystem implements ControllerOwner {
 	}
 
 	#changed(): void {
-		this.#generation++;
+		this.nextGeneration();
 		for (const controller of this.controllers.values()) controller.registryChanged();
 	}
 }

@@ -2,7 +2,7 @@ import type { IoCommand } from './io-command.ts';
 import { placeRange } from './lba-range.ts';
 import { walkRange } from './range-walk.ts';
 import { status } from './status.ts';
-import { verifyBuffers } from './verify-buffers.ts';
+import { payloadOf } from './verify-buffers.ts';
 
 /** NVM Command Set 1.0, Verify: reads every block of the range, whose checksums the engine compares. VSL names no bound, so any NLB is taken. */
 export const verify: IoCommand = {
@@ -14,9 +14,10 @@ export const verify: IoCommand = {
 	start({ queue }, request, namespace) {
 		if (!placeRange(namespace, request, Infinity)) return 'finished';
 		namespace.statistics.read(request.lengthBytes);
-		verifyBuffers.take((buffer) => {
+		const { verifyBuffers } = namespace;
+		verifyBuffers.take((pooled) => {
 			const done = (): void => {
-				verifyBuffers.give(buffer);
+				verifyBuffers.give(pooled);
 				queue.finish(request);
 			};
 			if (request.aborted || queue.isClosed) {
@@ -24,7 +25,7 @@ export const verify: IoCommand = {
 				done();
 				return;
 			}
-			walkRange(request, buffer, { visited: () => true, failed: (outcome) => namespace.statistics.failed(outcome), done });
+			walkRange(request, payloadOf(pooled), { visited: () => true, failed: (outcome) => namespace.statistics.failed(outcome), done });
 		});
 		return 'pending';
 	},

@@ -24,8 +24,8 @@ export const limits = {
 	inCapsuleBytes: 8192,
 	/** Commands that walk over a range read pieces of this size. */
 	pieceBytes: copiedBytesMax,
-	/** Buffers of that size for Verify, over all controllers; who finds none waits for its turn. */
-	verifyBuffers: 16,
+	/** Buffers of that size for the Verify commands of one namespace; who finds none waits for its turn. */
+	verifyBuffers: 4,
 	/** Abort commands outstanding at a controller: ACL + 1. */
 	aborts: 4,
 	/** Asynchronous Event Requests outstanding at a controller: AERL + 1. */

@@ -4,6 +4,7 @@ import { type ReservationNotice, ReservationTable } from '../reservation/reserva
 import { NamespaceIdentity } from './identity.ts';
 import { limits } from './limits.ts';
 import { NamespaceStatistics } from './namespace-statistics.ts';
+import { VerifyBuffers } from './verify-buffers.ts';
 
 export interface NamespaceOptions {
 	/** Refuses every command that changes the medium with Namespace is Write Protected. */
@@ -29,6 +30,7 @@ export class Namespace {
 	readonly identity: NamespaceIdentity;
 	readonly reservations: ReservationTable;
 	readonly statistics = new NamespaceStatistics();
+	readonly verifyBuffers = new VerifyBuffers();
 	/** Logical blocks of a write that is whole or absent after a crash. */
 	readonly atomicBlocks: number;
 	readonly #usedBytes: (() => number) | undefined;
