@@ -136,7 +136,7 @@ export class Queue implements QueueLogic {
 		if (controller !== undefined) controller.keepAlive.heard = true;
 		if (opcode === fabricsOpcode) return this.#startFabrics(request);
 		if (controller === undefined) return request.end(status.commandSequenceError);
-		if (this.auth !== undefined && !this.auth.authenticated) return request.end(status.authenticationRequired, false);
+		if (this.auth !== undefined && !this.auth.authenticated) return request.end(status.authenticationRequired);
 		if (!controller.properties.isReady) return request.end(status.commandSequenceError);
 		if (this.#io !== undefined) return startIO(this.#io, request);
 		if ((sqe[1]! & 0b11) !== fuse.normal || sqe[1]! >>> 6 !== psdtSGL) return request.end(status.invalidField);
@@ -149,7 +149,7 @@ export class Queue implements QueueLogic {
 		const command = findFabricsCommand(sqe);
 		if (this.controller === undefined && command?.from !== 'unconnected') return request.end(status.commandSequenceError);
 		if (command === undefined) return request.end(status.invalidCommandOpcode);
-		if (command.from === 'connected' && this.auth?.authenticated === false) return request.end(status.authenticationRequired, false);
+		if (command.from === 'connected' && this.auth?.authenticated === false) return request.end(status.authenticationRequired);
 		return command.start(this, request);
 	}
 
