@@ -7,32 +7,39 @@ export interface LoginSettings {
 	/** An iface record that exists (iscsiadm -m iface). */
 	readonly iface?: string;
 	readonly lun?: number;
+	/** Another portal than Blockport's. */
+	readonly at?: string;
 }
 
 /** Discovers, logs in and waits for udev; resolves to the disk, /dev/sdX. */
-export async function login(stage: Stage, target: string, { settings = {}, iface, lun = 0 }: LoginSettings = {}): Promise<string> {
-	const which = `-m node -T ${target} -p ${portal}${iface === undefined ? '' : ` -I ${iface}`}`;
+export async function login(
+	stage: Stage,
+	target: string,
+	{ settings = {}, iface, lun = 0, at = portal }: LoginSettings = {},
+): Promise<string> {
+	const which = `-m node -T ${target} -p ${at}${iface === undefined ? '' : ` -I ${iface}`}`;
 	const lines = [
-		`iscsiadm -m discovery -t sendtargets -p ${portal}${iface === undefined ? '' : ` -I ${iface}`}`,
+		`iscsiadm -m discovery -t sendtargets -p ${at}${iface === undefined ? '' : ` -I ${iface}`}`,
 		...Object.entries(settings).map(([name, value]) => `iscsiadm ${which} -o update -n ${name} -v ${value}`),
 		`iscsiadm ${which} --login`,
 		'udevadm settle',
 	];
 	await stage.run(`set -e\n${lines.join('\n')}`);
-	return await diskOf(stage, target, lun);
+	return await diskOf(stage, target, lun, at);
 }
 
 /** A disk that is logged in, by udev's name for its path. */
-export async function diskOf(stage: Stage, target: string, lun = 0): Promise<string> {
-	const path = `/dev/disk/by-path/ip-${portal}-iscsi-${target}-lun-${lun}`;
+export async function diskOf(stage: Stage, target: string, lun = 0, at = portal): Promise<string> {
+	const path = `/dev/disk/by-path/ip-${at}-iscsi-${target}-lun-${lun}`;
 	const { output } = await stage.run(`for i in $(seq 50); do [ -b ${path} ] && break; sleep 0.1; done; readlink -e ${path}`, {
 		isQuiet: true,
 	});
 	return output.trim();
 }
 
-export async function logout(stage: Stage, target: string): Promise<void> {
-	await stage.run(`iscsiadm -m node -T ${target} -p ${portal} --logout`);
+/** udev looks at a disk again after its last writer has closed it; a logout under its eyes would be an I/O error. */
+export async function logout(stage: Stage, target: string, at = portal): Promise<void> {
+	await stage.run(`udevadm settle; iscsiadm -m node -T ${target} -p ${at} --logout`);
 }
 
 /** Raises the size of the largest command, as docs/initiators.md says. */

@@ -16,6 +16,10 @@ export interface Scenario {
 	readonly units: readonly OfferedUnit[];
 	/** 'none': the guest's kernel log holds no complaint; 'connection': about the connection only; 'medium': of any kind. */
 	readonly faults?: Faults;
+	/** Begins with the disks as that scenario left them, and so runs it first. The units are the same. */
+	readonly after?: Scenario;
+	/** The target's data are on a disk of their own, which can lose power (Stage.losePower). */
+	readonly hasOwnDisk?: boolean;
 	/** Programs of the host that it needs beside the lane's own, and the Debian packages that have them. */
 	readonly programs?: Readonly<Record<string, string>>;
 	/** Only when it is named. */

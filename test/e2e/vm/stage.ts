@@ -2,19 +2,23 @@ import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Guest, type RunOptions } from './guest.ts';
 import type { Finished } from './guest-shell.ts';
+import { HostDisk } from './host-disk.ts';
 import { setLink } from './network.ts';
-import type { Scenario } from './scenario.ts';
+import type { Faults, Scenario } from './scenario.ts';
 import { complaints } from './kernel-log.ts';
 import { ScenarioTarget } from './target.ts';
+
+/** A target's whole disk where it has one. */
+const ownDiskMiB = 6144;
 
 export interface Settings {
 	/** The folder with the guest's image. */
 	readonly image: string;
 	/** Where everything is made that is removed in the end. */
 	readonly folder: string;
-	/** Another tree's program, for a deliberate breakage. */
-	readonly launcher: string | undefined;
 	readonly log: (line: string) => void;
+	/** Scenarios that measure append to bench/results.md. */
+	readonly isAppending: boolean;
 }
 
 /** What a scenario plays on: a guest, which several scenarios share one after the other, and a target of its own. */
@@ -23,6 +27,10 @@ export class Stage {
 	#guest: Guest | undefined = undefined;
 	#target: ScenarioTarget | undefined = undefined;
 	#folder = '';
+	#disk: HostDisk | undefined = undefined;
+	#faults: Faults = 'none';
+	/** The scenario whose folder is still there. */
+	#left: Scenario | undefined = undefined;
 
 	constructor(settings: Settings) {
 		this.#settings = settings;
@@ -43,6 +51,10 @@ export class Stage {
 		return this.#folder;
 	}
 
+	get isAppending(): boolean {
+		return this.#settings.isAppending;
+	}
+
 	get log(): (line: string) => void {
 		return this.#settings.log;
 	}
@@ -56,18 +68,30 @@ export class Stage {
 	async reboot(): Promise<void> {
 		await this.#guest?.kill();
 		this.#guest = await Guest.boot(this.#settings.image, this.#settings.folder, this.log);
+		// What the kernel said of its own machine is no scenario's.
+		await this.run('dmesg -C', { isQuiet: true });
 	}
 
-	/** Plays one scenario from a clean guest to a clean guest. Rejects when its claim does not hold, or the guest's kernel complains. */
-	async play(scenario: Scenario): Promise<{ figures: string | void; memory: { idleBytes: number; peakBytes: number } }> {
-		this.#folder = await mkdtemp(join(this.#settings.folder, `${scenario.name}-`));
+	/** Host and guest lose power and have it again: another guest, and the target with what had reached its disk. */
+	async losePower(): Promise<void> {
+		if (this.#disk === undefined) throw new Error('the scenario has no disk of its own');
+		await this.#judgeKernel();
+		this.log('host# power off: guest, target and the host below it');
+		await this.guest.kill();
+		await this.target.kill();
+		await this.#disk.losePower();
+		await Promise.all([this.reboot(), this.target.start()]);
+		this.log(`host# ${this.target.readyLine}`);
+	}
+
+	/** Plays one scenario from a clean guest to a clean guest; launcher: a program to try instead of this tree's. Rejects when its claim does not hold, or the guest's kernel complains. */
+	async play(scenario: Scenario, launcher?: string): Promise<{ figures: string | void; memory: { idleBytes: number; peakBytes: number } }> {
 		let isClean = false;
 		try {
+			await this.#prepare(scenario, launcher);
 			if (this.#guest === undefined || this.#guest.isBroken) await this.reboot();
 			await this.run('dmesg -C', { isQuiet: true });
-			await mkdir(join(this.#folder, 'data'));
-			this.#target = new ScenarioTarget(join(this.#folder, 'data'), scenario.units, this.#settings.launcher);
-			await this.#target.start();
+			this.#faults = scenario.faults ?? 'none';
 			const figures = await this.#played(scenario);
 			await this.#cleaned();
 			const { memory } = this.target;
@@ -78,31 +102,53 @@ export class Stage {
 		} finally {
 			await setLink('up');
 			// What a failure leaves behind nobody can know.
-			if (!isClean) await this.#guest?.kill();
-			await this.#target?.kill().catch(() => undefined);
-			await this.removeFolder();
+			if (!isClean) {
+				await this.#guest?.kill();
+				await this.#removeFolder();
+			}
+			this.#left = isClean ? scenario : undefined;
 		}
+	}
+
+	/** A folder with a target that is not started yet: the one that the scenario before has left, or an empty one. */
+	async #prepare(scenario: Scenario, launcher: string | undefined): Promise<void> {
+		const { after, units, hasOwnDisk = false } = scenario;
+		if (after !== undefined && after !== this.#left) throw new Error(`it begins with what ${after.name} leaves, and that has failed`);
+		const data = (): string => join(this.#folder, 'data');
+		if (after === undefined) {
+			await this.#removeFolder();
+			this.#folder = await mkdtemp(join(this.#settings.folder, `${scenario.name}-`));
+			await mkdir(data());
+			if (hasOwnDisk) this.#disk = await HostDisk.make(join(this.#folder, 'disk'), data(), ownDiskMiB);
+		}
+		this.#target = new ScenarioTarget(data(), units, launcher, after !== undefined);
 	}
 
 	/** Ends everything. */
 	async close(): Promise<void> {
 		await this.#guest?.kill();
-		await this.#target?.kill().catch(() => undefined);
+		await this.#removeFolder();
 	}
 
 	async #played(scenario: Scenario): Promise<string | void> {
 		try {
+			await this.target.start();
 			const figures = await scenario.run(this);
-			const { output } = await this.run('dmesg', { isQuiet: true });
-			this.log('guest dmesg:');
-			for (const line of output.trimEnd().split('\n')) this.log(`  ${line}`);
-			const found = complaints(output, scenario.faults ?? 'none');
-			if (found.length > 0) throw new Error(`the guest's kernel complains:\n${found.join('\n')}`);
+			await this.#judgeKernel();
 			return figures;
 		} catch (error) {
 			await this.#tellState();
 			throw error;
 		}
+	}
+
+	/** Shows what the guest's kernel has said since the last time. */
+	async #judgeKernel(): Promise<void> {
+		const { output } = await this.run('dmesg -c', { isQuiet: true });
+		this.log('guest dmesg:');
+		for (const line of output.trimEnd().split('\n')) this.log(`  ${line}`);
+		const found = complaints(output, this.#faults);
+		if (found.length > 0) throw new Error(`the guest's kernel complains:\n${found.join('\n')}`);
 	}
 
 	/** What helps with a failure: the guest's kernel log and sessions, the target's output. */
@@ -121,7 +167,12 @@ export class Stage {
 		if (code !== 0) throw new Error(`the guest cannot be cleaned up:\n${output}`);
 	}
 
-	async removeFolder(): Promise<void> {
+	async #removeFolder(): Promise<void> {
+		if (this.#folder === '') return;
+		if (this.#target?.isRunning === true) await this.#target.kill();
+		await this.#disk?.unmount();
+		this.#disk = undefined;
 		await rm(this.#folder, { recursive: true, force: true });
+		this.#folder = '';
 	}
 }

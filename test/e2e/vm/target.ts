@@ -13,16 +13,22 @@ export const initiators = { guest: 'iqn.2026-11.dev.blockport.test:guest', secon
 export class ScenarioTarget extends Blockport {
 	#peakBytes = 0;
 	#idleBytes = 0;
+	#isStarted = false;
 
-	constructor(folder: string, units: readonly OfferedUnit[], launcher: string | undefined) {
+	constructor(folder: string, units: readonly OfferedUnit[], launcher: string | undefined, isConfigured: boolean) {
 		super({
 			folder,
 			units,
+			isConfigured,
 			initiators: Object.values(initiators),
 			address: network.hostAddress,
 			...(launcher === undefined ? {} : { launcher }),
 		});
 		this.port = portalPort;
+	}
+
+	get isRunning(): boolean {
+		return this.#isStarted && !this.process.isGone;
 	}
 
 	/** Bytes of resident memory: after the first start, and the most so far. */
@@ -32,6 +38,7 @@ export class ScenarioTarget extends Blockport {
 	}
 
 	override async start(): Promise<void> {
+		this.#isStarted = true;
 		await super.start();
 		if (this.#idleBytes === 0) this.#idleBytes = this.process.rssBytes();
 	}

@@ -6,7 +6,7 @@ import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { chmod, mkdir, mkdtemp, readdir, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
-import { earlyInit, files, folders, init, kernelFiles, packages, unused, unusedFiles } from './recipe.ts';
+import { earlyInit, files, folders, init, kernelFiles, links, packages, unused, unusedFiles } from './recipe.ts';
 import { shell } from './shell.ts';
 
 const unpackedAtOnce = 3;
@@ -78,6 +78,12 @@ async function finishRoot(root: string): Promise<void> {
 		await mkdir(dirname(join(root, path)), { recursive: true });
 		// oxlint-disable-next-line no-await-in-loop
 		await writeFile(join(root, path), text);
+	}
+	for (const [path, to] of Object.entries(links)) {
+		// oxlint-disable-next-line no-await-in-loop
+		await rm(join(root, path), { recursive: true, force: true });
+		// oxlint-disable-next-line no-await-in-loop
+		await symlink(to, join(root, path));
 	}
 	await rm(join(root, 'usr/sbin/init'), { force: true });
 	await writeFile(join(root, 'usr/sbin/init'), init);

@@ -138,3 +138,6 @@ export const files: Readonly<Record<string, string>> = {
 
 /** Empty folders of the root. */
 export const folders: readonly string[] = ['dev', 'etc', 'lane', 'mnt', 'proc', 'run', 'sys', 'tmp', 'var/lib/iscsi', 'var/lib/postgresql'];
+
+/** Links of the root, to what they are made of: made by the packages' scripts elsewhere. */
+export const links: Readonly<Record<string, string>> = { 'usr/bin/sh': 'bash', 'var/run': '../run' };

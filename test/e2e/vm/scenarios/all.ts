@@ -1,7 +1,37 @@
 import type { Scenario } from '../scenario.ts';
-import { discovery } from './discovery.ts';
+import { besideTgtd } from './beside-tgtd.ts';
+import { commands } from './commands.ts';
+import { discovery, stranger } from './discovery.ts';
 import { fileSystems } from './file-systems.ts';
+import { fioR2T, fioVerify } from './fio-verify.ts';
 import { fstrim } from './fstrim.ts';
+import { grow } from './grow.ts';
+import { killFio } from './kill-fio.ts';
+import { link } from './link.ts';
+import { multipath } from './multipath.ts';
+import { negativeControl } from './negative-control.ts';
+import { killPgbench, postgresql } from './postgresql.ts';
+import { powerLoss, powerLossDatabase } from './power-loss.ts';
+import { twoSessions } from './two-sessions.ts';
 
 /** Every scenario, in the order in which they run. */
-export const scenarios: readonly Scenario[] = [discovery, ...fileSystems, fstrim];
+export const scenarios: readonly Scenario[] = [
+	discovery,
+	stranger,
+	commands,
+	...fileSystems,
+	fstrim,
+	fioVerify,
+	fioR2T,
+	grow,
+	twoSessions,
+	multipath,
+	postgresql,
+	killPgbench,
+	killFio,
+	link,
+	powerLoss,
+	powerLossDatabase,
+	negativeControl,
+	besideTgtd,
+];

@@ -24,11 +24,25 @@ export const discovery: Scenario = {
 		expect(sizes.trim().endsWith(`${2 * gibibyte}\n${3 * gibibyte}`), 'other sizes were expected');
 		const { output: sessions } = await stage.run('iscsiadm -m session');
 		expect(sessions.includes(`${portal},1 ${target}`), 'there is no session');
-		await stage.run(`iscsiadm -m node -T ${hidden} -p ${portal} -o new && iscsiadm -m node -T ${hidden} -p ${portal} --login`, {
-			okCodes: [8, 19, 24],
-		});
 		await logout(stage, target);
 		await stage.run('iscsiadm -m session', { okCodes: [21] });
 		await stage.run(`[ ! -e ${first} ]`);
+	},
+};
+
+export const stranger: Scenario = {
+	name: 'stranger',
+	claim: 'whoever is not allowed finds nothing, and his login ends with an authorization failure',
+	units: [],
+	// A login that is refused ends its connection.
+	faults: 'connection',
+	async run(stage) {
+		await stage.target.cli('target', 'create', hidden);
+		await stage.target.cli('target', 'allow', hidden, initiators.second);
+		await stage.run(`iscsiadm -m discovery -t sendtargets -p ${portal}`, { okCodes: [21] });
+		const which = `-m node -T ${hidden} -p ${portal}`;
+		const { output } = await stage.run(`iscsiadm ${which} -o new && iscsiadm ${which} --login`, { okCodes: [24] });
+		expect(output.includes('login failed due to authorization failure'), 'another reason was expected');
+		await stage.run('iscsiadm -m session', { okCodes: [21] });
 	},
 };

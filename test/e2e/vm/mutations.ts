@@ -1,0 +1,86 @@
+import { cp, mkdir, readFile, symlink, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+
+/** A deliberate breakage of the target: a textual change of one source file that a scenario must notice. */
+export interface Mutation {
+	readonly name: string;
+	/** What the target does wrong with it. */
+	readonly title: string;
+	readonly file: string;
+	readonly search: string;
+	readonly replace: string;
+	/** The scenarios that turn red, by name. */
+	readonly scenarios: readonly string[];
+}
+
+/** When the target changes and `search` is not there any more, the lane says so: then the breakage is to be put into the new code, not dropped. */
+export const mutations: readonly Mutation[] = [
+	{
+		name: 'fua',
+		title: 'a write with FUA is answered before it is durable',
+		file: 'src/scsi/read-write.ts',
+		search: '			task.fua = fua.get(cdb) !== 0;\n',
+		replace: '			task.fua = fua.get(cdb) > 1;\n',
+		scenarios: ['power-loss'],
+	},
+	{
+		name: 'flush',
+		title: 'SYNCHRONIZE CACHE is answered without a flush',
+		file: 'src/scsi/synchronize-cache.ts',
+		search: '			return immed.get(cdb) === 0 ? flush(unit, task) : flushUnwatched(unit);\n',
+		replace: "			return immed.get(cdb) > 1 ? flush(unit, task) : 'finished';\n",
+		scenarios: ['power-loss', 'power-loss-database'],
+	},
+	{
+		name: 'residual-missing',
+		title: 'no answer has a residual count',
+		file: 'src/iscsi/residual.ts',
+		search: '	if (due < expected) return { flags: underflowBit, count: expected - due };\n',
+		replace: '',
+		scenarios: ['commands'],
+	},
+	{
+		name: 'residual-wrong',
+		title: 'every answer says that one block is missing',
+		file: 'src/iscsi/residual.ts',
+		search: '	return { flags: 0, count: 0 };\n',
+		replace: '	return expected > 512 ? { flags: underflowBit, count: 512 } : { flags: 0, count: 0 };\n',
+		scenarios: ['commands', 'fio-r2t'],
+	},
+	{
+		name: 'vpd-b2',
+		title: 'VPD page B2h denies UNMAP and WRITE SAME (byte 5)',
+		file: 'src/scsi/vpd.ts',
+		search: '	provisioning.lbpu.set(data, 1);\n	provisioning.lbpws.set(data, 1);\n	provisioning.lbpws10.set(data, 1);\n',
+		replace: '',
+		scenarios: ['commands', 'fstrim'],
+	},
+	{
+		name: 'vpd-b2-type',
+		title: 'VPD page B2h says that the volume is fully provisioned (byte 6)',
+		file: 'src/scsi/vpd.ts',
+		search: '	provisioning.provisioningType.set(data, thin);\n',
+		replace: '',
+		scenarios: ['commands'],
+	},
+];
+
+/** A copy of a tree below `folder` with the mutation in it; resolves to its launcher. */
+export async function mutated(mutation: Mutation, root: string, folder: string): Promise<string> {
+	const copy = join(folder, `mutation-${mutation.name}`);
+	await mkdir(copy);
+	for (const part of ['src', 'bin', 'package.json']) {
+		// oxlint-disable-next-line no-await-in-loop
+		await cp(join(root, part), join(copy, part), { recursive: true });
+	}
+	await symlink(join(root, 'node_modules'), join(copy, 'node_modules'));
+	const file = join(copy, mutation.file);
+	const pieces = (await readFile(file, 'utf8')).split(mutation.search);
+	if (pieces.length !== 2) {
+		throw new Error(
+			`the text to change is there ${pieces.length - 1} times in ${mutation.file}: put ${mutation.name} into the code as it is now`,
+		);
+	}
+	await writeFile(file, pieces.join(mutation.replace));
+	return join(copy, 'bin/blockport');
+}
