@@ -37,10 +37,12 @@ test('features that are set are read back; SEL default and saved say what was th
 
 test('SEL supported capabilities: nothing is saveable, what is of a namespace says so', async (t) => {
 	const { get } = await prepared();
-	for (const { fid, scope, set } of features) {
+	for (const feature of features) {
+		const { fid, scope } = feature;
+		const isChangeable = feature.set !== undefined;
 		t.is(
 			(await get(fid, { sel: 3 })).result0,
-			(scope === 'namespace' ? 0b010 : 0) | (set === undefined ? 0 : 0b100),
+			(scope === 'namespace' ? 0b010 : 0) | (isChangeable ? 0b100 : 0),
 			`FID ${fid.toString(16)}h`,
 		);
 	}
@@ -85,10 +87,10 @@ const bad: [title: string, fid: number, value: number, options: { nsid?: number;
 for (const [title, fid, value, options, status] of bad) {
 	test(`Set Features with ${title}: ${status.toString(16)}h, and nothing changes`, async (t) => {
 		const { set, get, subsystem, controller } = await prepared();
-		const values = { ...controller.features };
+		const values = structuredClone(controller.features);
 		const answer = await set(fid, value, options);
 		t.deepEqual([answer.status, answer.dnr], [status, true]);
-		t.deepEqual({ ...controller.features }, values);
+		t.deepEqual(structuredClone(controller.features), values);
 		t.is((await get(0x0f)).result0, 5000);
 		t.is((await get(0x82, { nsid: 1 })).result0, 0);
 		t.false(subsystem.namespaces.get(1)!.reservations.persistThroughPowerLoss);
