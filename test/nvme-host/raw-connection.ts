@@ -261,6 +261,15 @@ export class RawConnection {
 		}
 	}
 
+	/** Reads no more: what the controller sends stays in the kernel's buffers. */
+	pause(): void {
+		this.#socket.pause();
+	}
+
+	resume(): void {
+		this.#socket.resume();
+	}
+
 	/** Sends nothing any more; what comes is still received. */
 	finish(): void {
 		this.#socket.end();

@@ -149,6 +149,16 @@ test('the log is read in pieces by its offset, as nvme-cli does', async (t) => {
 	t.deepEqual(Buffer.concat(pieces), whole);
 });
 
+test('a log of 300 subsystems comes whole, in one transfer and in order', async (t) => {
+	const world = await World.open(t);
+	const names = Array.from({ length: 300 }, (_none, index) => `nqn.2026-11.dev.blockport.test:many-${index}`);
+	for (const name of names) world.addSubsystem(name);
+	const { entries } = await (await world.connect(discovery)).discover();
+	const seen = new Set(entries.map((entry) => entry.subnqn));
+	t.true(names.every((name) => seen.has(name)));
+	t.is(seen.size, entries.length);
+});
+
 test('a discovery controller lives without keep alives as long as its host asked for none, but not for ever', async (t) => {
 	const world = await World.open(t);
 	const association = await world.connect({ ...discovery, katoMs: 0 });
