@@ -12,7 +12,7 @@ import {
 	type PDUForm,
 	type RawConnection,
 } from '../../nvme-host/raw-connection.ts';
-import { fes, pduType, putU32, sglInCapsule, sglTransport } from '../../nvme-host/wire.ts';
+import { fes, pduType, putU32, sglInCapsule } from '../../nvme-host/wire.ts';
 import { connectCapsule, content, expectTermReq, formOf, World } from './world.ts';
 
 const { ioOpcode } = commands;
@@ -537,7 +537,7 @@ for (const maxR2T of [0, 1, 3]) {
 		const end = await raw.expect(pduType.capsuleResp);
 		t.deepEqual([end.cid, end.status], [7, 0]);
 		t.is(solicited, data.length);
-		t.is(most, Math.min(maxR2T + 1, most));
+		t.is(most, maxR2T + 1, 'as many as the host allows');
 		t.true(world.device.bytes(0, data.length).equals(data));
 	});
 }
@@ -665,7 +665,6 @@ test('in-capsule data at an offset is taken from there; a read cannot have its d
 	wrong[39] = sglInCapsule;
 	raw.send(capsuleCmd(wrong));
 	t.is((await raw.expect(pduType.capsuleResp)).status, 0x011);
-	t.is(sglTransport, 0x5a);
 });
 
 // Bounds.

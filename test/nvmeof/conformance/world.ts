@@ -1,4 +1,5 @@
 import type { ExecutionContext } from 'ava';
+import type { AuthSecrets } from '../../../src/nvmeof/auth-exchange.ts';
 import { NvmeFabric } from '../../../src/nvmeof/fabric.ts';
 import { NvmeListener } from '../../../src/nvmeof/listener.ts';
 import type { Portal, SubsystemRegistry } from '../../../src/nvmeof/registry.ts';
@@ -100,8 +101,8 @@ export class World {
 		return `6b1d2f04-77a3-4c1e-9c55-${String(this.#nextUUID++).padStart(12, '0')}`;
 	}
 
-	addSubsystem(nqn: string, admits: (hostNQN: string) => boolean = () => true): Subsystem {
-		const subsystem = new Subsystem({ nqn, uuid: this.newUUID(), admits, secretFor: () => undefined });
+	addSubsystem(nqn: string, admits: (hostNQN: string) => boolean = () => true, secrets?: AuthSecrets): Subsystem {
+		const subsystem = new Subsystem({ nqn, uuid: this.newUUID(), admits, secretFor: () => secrets });
 		this.registry.subsystems.set(nqn, subsystem);
 		this.registry.changed();
 		return subsystem;
