@@ -2,8 +2,8 @@
 export const transportLimits = {
 	/** TCP connections of a listener at once. One more is closed at once. 16 hosts with 16 I/O queues each need 272. */
 	connections: 512,
-	/** Data in one H2CData: the MAXH2CDATA that we declare. */
-	h2cDataBytes: 512 * 1024,
+	/** Data in one H2CData: the MAXH2CDATA that we declare. No less than r2tBytes: Linux before 5.18 answers each R2T with one H2CData and does not look at MAXH2CDATA. */
+	h2cDataBytes: 1024 * 1024,
 	/** Data in one C2HData. */
 	c2hDataBytes: 128 * 1024,
 	/** What one R2T asks for, and the device gets in one write. */
@@ -23,6 +23,8 @@ export const transportLimits = {
 	readBytesPerConnection: 4 * 1024 * 1024,
 	/** From accept to the end of Connect. */
 	connectSeconds: 15,
+	/** From our last word on a connection to its end: for a host that does not even read that. */
+	closeSeconds: 10,
 	/** A connection that holds memory for data that does not come, or does not read what we send, ends after this. */
 	stalledSeconds: 30,
 	/** The same while somebody waits for memory; then less than contendedBytesPerSecond does not count as coming. */

@@ -2,12 +2,13 @@ import type { Connection } from './connection.ts';
 import { transportLimits } from './transport-limits.ts';
 
 /**
- * Looks at a connection once a second, and ends it when it does not come to Connect, holds memory without using it, or does not read. Whether a host that is connected lives is for Keep
+ * Looks at a connection once a second, and ends it when it does not come to Connect, holds memory without using it, does not read, or does not close. Whether a host that is connected lives is for Keep
  * Alive to say.
  */
 export class Watch {
 	readonly #connection: Connection;
 	#connectSeconds = 0;
+	#closedSeconds = 0;
 	#stuckSeconds = 0;
 	#idleSeconds = 0;
 	#slowSeconds = 0;
@@ -20,7 +21,10 @@ export class Watch {
 
 	tick(): void {
 		const connection = this.#connection;
-		if (connection.closed) return;
+		if (connection.closed) {
+			if (++this.#closedSeconds > transportLimits.closeSeconds) connection.host.destroy('the host does not close');
+			return;
+		}
 		if (!connection.isConnected && ++this.#connectSeconds > transportLimits.connectSeconds) {
 			connection.destroy('Connect took too long');
 			return;

@@ -231,6 +231,7 @@ test('cold reads of many connections share a quarter of the budget, and writes g
 	}
 	t.is(made.memory.reads.usedBytes, 2 * MiB);
 	t.is(made.budget.usedBytes, 2 * MiB);
+	for (const peer of peers) t.true(peer.connection.reads.heldBytes <= MiB / 2);
 	const writer = await made.connect().open();
 	writer.send(writer.command({ opcode: opcode.write, cid: 1, block: 0, blocks: 16, data: pattern(8192, 1) }));
 	t.is(made.device.writes.length, 1);

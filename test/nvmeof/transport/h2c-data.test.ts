@@ -164,7 +164,7 @@ for (const [headerDigest, dataDigest] of [
 ] as const) {
 	test(`writes of 512 bytes to 4 MiB by R2T${headerDigest ? ' with digests' : ''}, whatever pieces the data comes in`, async (t) => {
 		for (const blocks of [1, 16, 17, 127, 128, 129, 256, 1024, 2048, 2049, 8192]) {
-			for (const pieceBytes of [4096, 100_000, 512 * 1024]) {
+			for (const pieceBytes of [4096, 100_000, MiB]) {
 				const world = new World({ deviceBytes: 5 * MiB });
 				const peer = await world.connect().open({ headerDigest, dataDigest });
 				const data = pattern(blocks * 512, blocks);
@@ -232,6 +232,16 @@ test('a Transfer Tag that is over is not given again soon, and is not taken any 
 		t.is(statusOf(await peer.answer()), '0');
 	}
 	t.is(new Set(tags).size, 60);
+	const other = await world.connect().open();
+	other.send(other.command({ opcode: opcode.write, cid: 1, blocks: 1 }));
+	const { ttag } = r2t(await other.answer());
+	other.fulfil({ cid: 1, ttag, offset: 0, length: 512 }, Buffer.alloc(512, 1));
+	await other.answers();
+	// Over, while the same command identifier has an R2T in the same slot.
+	other.send(other.command({ opcode: opcode.write, cid: 1, blocks: 1 }));
+	t.is((r2t(await other.answer()).ttag ^ ttag) & 0x3ff, 0);
+	other.send(other.h2cData({ cid: 1, ttag, offset: 0, data: Buffer.alloc(512), last: true }));
+	t.is(statusOf(await other.answer()), 'term 1/10');
 	peer.send(peer.h2cData({ cid: 1, ttag: tags[5]!, offset: 0, data: Buffer.alloc(512), last: true }));
 	t.is(statusOf(await peer.answer()), 'term 1/8');
 });
@@ -394,6 +404,7 @@ test('what one connection may have solicited is bounded, and so is what all have
 	for (const peer of peers) for (let cid = 0; cid < 4; cid++) peer.send(peer.command({ opcode: opcode.write, cid, blocks: 8192 }));
 	// A quarter of the budget is for all, a quarter of that for each.
 	t.is(world.memory.solicited.usedBytes, 4 * MiB);
+	for (const peer of peers) t.true(peer.connection.solicited.heldBytes <= MiB);
 	const done = new Map<Peer, number>();
 	for (let round = 0; round < 400; round++) {
 		for (const peer of peers) {

@@ -19,9 +19,10 @@ test('ICResp: PFV 0, CPDA 0, the digests that were asked for, MAXH2CDATA; no log
 		t.is(flags, 0);
 		t.is(data.length, 0);
 		const digests = (headerDigest ? 1 : 0) | (dataDigest ? 2 : 0);
-		t.is(header.toString('hex', 0, 16), `0100800080000000000000${digests.toString().padStart(2, '0')}00000800`);
+		t.is(header.toString('hex', 0, 16), `0100800080000000000000${digests.toString().padStart(2, '0')}00001000`);
 		t.true(header.subarray(16).every((byte) => byte === 0));
 		t.is(pdu.ICResp.maxH2CData.get(header, 0), transportLimits.h2cDataBytes);
+		t.true(transportLimits.h2cDataBytes >= transportLimits.r2tBytes);
 		t.true(transportLimits.h2cDataBytes >= 4096 && transportLimits.h2cDataBytes % 4 === 0);
 	}
 });

@@ -17,7 +17,7 @@ test('ICReq as a Linux host sends it, with both digests: ICResp', async (t) => {
 	const peer = new World().connect();
 	peer.send(lines('00 00 80 00 80000000', '0000 00 03 00000000', '00'.repeat(112)));
 	const { header } = await peer.answer();
-	t.deepEqual(header, lines('01 00 80 00 80000000', '0000 00 03 00000800', '00'.repeat(112)));
+	t.deepEqual(header, lines('01 00 80 00 80000000', '0000 00 03 00001000', '00'.repeat(112)));
 });
 
 test('R2T, byte by byte', async (t) => {

@@ -429,7 +429,7 @@ export class Peer implements ConnectionHost {
 	}
 
 	/** Answers an R2T with `data` of the whole command. */
-	fulfil(asked: AskedData, data: Uint8Array, pieceBytes = 512 * 1024): void {
+	fulfil(asked: AskedData, data: Uint8Array, pieceBytes = 1024 * 1024): void {
 		for (let at = asked.offset; at < asked.offset + asked.length; at += pieceBytes) {
 			const end = Math.min(at + pieceBytes, asked.offset + asked.length);
 			this.send(

@@ -103,6 +103,18 @@ test('end() from within start(): the answer of that command leaves, others are e
 	}
 });
 
+test('end() from within start() does not wait for the rest of a capsule', async (t) => {
+	const peer = await new World().connect().open();
+	peer.logic.onStart = (request) => {
+		request.lengthBytes = 4000;
+		peer.connection.end('enough');
+		return 'parameters';
+	};
+	peer.send(peer.command({ opcode: opcode.parameters, cid: 1, data: Buffer.alloc(4000) }).subarray(0, 100));
+	t.true(peer.ended);
+	t.deepEqual(peer.logic.log, ['closed']);
+});
+
 test('end() from within parameters(), and behind a pending command’s answer', async (t) => {
 	const world = new World();
 	const peer = await world.connect().open();

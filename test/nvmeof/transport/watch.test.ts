@@ -198,3 +198,15 @@ test('a failed write that waits for the rest of its data holds nothing, so nobod
 	t.true(world.isFree);
 	t.is(ticksToEnd(peer), Infinity);
 });
+
+test('a host that does not read our last word is closed after a time', async (t) => {
+	const world = new World();
+	const peer = await world.connect().open();
+	peer.blocked = true;
+	peer.send(Buffer.alloc(8, 0x42));
+	t.true(peer.ended);
+	for (let second = 0; second < transportLimits.closeSeconds; second++) peer.connection.tick();
+	t.is(peer.destroyed, undefined);
+	peer.connection.tick();
+	t.is(peer.destroyed, 'the host does not close');
+});
