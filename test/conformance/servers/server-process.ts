@@ -40,7 +40,9 @@ export class ServerProcess {
 				resolve(signal === null ? `exit code ${code}` : `signal ${signal}`);
 			});
 		});
-		process.once('exit', () => this.#child.kill('SIGKILL'));
+		const killed = (): void => void this.#child.kill('SIGKILL');
+		process.once('exit', killed);
+		void this.exited.then(() => process.off('exit', killed));
 	}
 
 	get pid(): number {

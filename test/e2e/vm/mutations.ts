@@ -29,7 +29,7 @@ export const mutations: readonly Mutation[] = [
 		file: 'src/scsi/synchronize-cache.ts',
 		search: '			return immed.get(cdb) === 0 ? flush(unit, task) : flushUnwatched(unit);\n',
 		replace: "			return immed.get(cdb) > 1 ? flush(unit, task) : 'finished';\n",
-		scenarios: ['power-loss', 'power-loss-database'],
+		scenarios: ['power-loss-database'],
 	},
 	{
 		name: 'residual-missing',
@@ -45,7 +45,7 @@ export const mutations: readonly Mutation[] = [
 		file: 'src/iscsi/residual.ts',
 		search: '	return { flags: 0, count: 0 };\n',
 		replace: '	return expected > 512 ? { flags: underflowBit, count: 512 } : { flags: 0, count: 0 };\n',
-		scenarios: ['commands', 'fio-r2t'],
+		scenarios: ['commands'],
 	},
 	{
 		name: 'vpd-b2',
