@@ -101,10 +101,10 @@ export class FusedPairs {
 		return false;
 	}
 
-	/** The connection is gone, and what waited with it. A pair that the device works on comes to its end. */
+	/** The connection is gone, and what waited with it. A pair that the device works on comes to its end by itself. */
 	forget(): void {
 		this.#open = undefined;
-		for (const [request, pair] of this.#pairs) if (!pair.isRunning) this.#pairs.delete(request);
+		this.#pairs.clear();
 	}
 
 	#startFirst(request: Request): NextStep {

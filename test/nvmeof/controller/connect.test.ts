@@ -204,7 +204,7 @@ test('an I/O queue gone, its QID may be connected again', async (t) => {
 });
 
 test('Disconnect deletes an I/O queue behind its answer; on the admin queue it is refused, and so is another format', async (t) => {
-	const { admin, io, fabric, cntlid } = await attach();
+	const { admin, io, fabric, cntlid, controller } = await attach();
 	t.is((await admin.run(fabricsSqe(0x08))).status, 0x185);
 	const other = fabricsSqe(0x08);
 	other[40] = 1;
@@ -212,6 +212,7 @@ test('Disconnect deletes an I/O queue behind its answer; on the admin queue it i
 	const one = io.begin(fabricsSqe(0x08));
 	t.is(one.step, 'finished');
 	t.false(io.isClosed, 'the answer is on its way');
+	t.deepEqual([...controller.queues.keys()], [0], 'and the queue identifier is free');
 	t.is(one.request.status, 0);
 	await settled();
 	t.true(io.isClosed);
@@ -259,6 +260,8 @@ test('KATO is rounded up to KAS', async (t) => {
 
 test('a process that stood still does not make its hosts pay: one late tick is no silence', async (t) => {
 	const { admin, clock, fabric } = await attach();
+	clock.nowMs += 1000;
+	fabric.tick();
 	clock.nowMs += 600_000;
 	fabric.tick();
 	t.false(admin.isClosed);

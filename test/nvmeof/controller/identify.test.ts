@@ -5,6 +5,7 @@ import { features } from '../../../src/nvmeof/feature-rows.ts';
 import { ioCommands } from '../../../src/nvmeof/io-commands.ts';
 import { limits } from '../../../src/nvmeof/limits.ts';
 import { logPages } from '../../../src/nvmeof/log-pages.ts';
+import { Subsystem } from '../../../src/nvmeof/subsystem.ts';
 import { MemoryDevice } from '../../scsi/memory-device.ts';
 import { attach, attachOther, connectAdmin, hostNQN, setUp, sqe, subsystemNQN } from './host.ts';
 
@@ -218,7 +219,6 @@ function descriptors(list: Buffer): Map<number, string> {
 
 test('two subsystems have two serial numbers', async (t) => {
 	const { read, registry, fabric } = await identified();
-	const { Subsystem } = await import('../../../src/nvmeof/subsystem.ts');
 	const second = new Subsystem({
 		nqn: 'nqn.2026-11.test:two',
 		uuid: 'a6f4ab2e-4f04-4c5b-9c46-fd1c8f4ad1f0',

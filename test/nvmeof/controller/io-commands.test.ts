@@ -159,6 +159,7 @@ test('Flush of every namespace: all of them, and the first failure is what is sa
 	t.is((await io.run(sqe({ opcode: opcodes.flush, nsid: 0xffff_ffff }))).status, 0);
 	t.deepEqual([device.calls.length, second.calls.length], [1, 1]);
 	device.outcome = () => 'faulted';
+	second.outcome = () => 'closed';
 	second.held = true;
 	const flush = io.begin(sqe({ opcode: opcodes.flush, nsid: 0xffff_ffff }));
 	await settled();
