@@ -22,8 +22,8 @@ export interface RegisterParameters {
 	readonly aptpl: boolean;
 	/** ALL_TG_PT: the nexuses of the same initiator port with the target's other ports. */
 	readonly otherPorts?: readonly Registrant[];
-	/** SPEC_I_PT: the nexuses of the initiator ports in the parameter list, if any; only for a nexus that is not registered. */
-	readonly specified?: readonly Registrant[];
+	/** SPEC_I_PT: the nexuses of the initiator ports in the parameter list, even if they are none; undefined without the bit. Only for a nexus that is not registered. */
+	readonly specified?: readonly Registrant[] | undefined;
 }
 
 /**
@@ -32,17 +32,18 @@ export interface RegisterParameters {
  * if the command had come through each of them; one that would refuse it is left as it is.
  */
 export function register(table: ReservationTable, nexus: Registrant, parameters: RegisterParameters): ReservationOutcome {
-	const { serviceActionReservationKey: key, aptpl, otherPorts = [], specified = [] } = parameters;
+	const { serviceActionReservationKey: key, aptpl, otherPorts = [], specified } = parameters;
 	const registered = table.isRegistered(nexus);
 	if (!admits(table, nexus, parameters)) return 'conflict';
+	// Neither SPEC_I_PT nor anything else is looked at of who asks for nothing. But it has to be let through first (SPC-2: RESERVE of the unit stops everybody).
+	if (!registered && key === 0n) return table.unitHolder === undefined ? 'good' : 'conflict';
 	// SPEC_I_PT is for a nexus that registers, not for one that changes or gives up its key.
-	if (specified.length > 0 && (registered || parameters.ignoreExistingKey || key === 0n)) return 'invalidKey';
-	if (!registered && key === 0n) return 'good';
+	if (specified !== undefined && (registered || parameters.ignoreExistingKey)) return 'invalidKey';
 	const changes: Registration[] = [{ registrant: nexus, key }];
 	for (const other of otherPorts) {
 		if (admits(table, other, parameters)) changes.push({ registrant: other, key });
 	}
-	for (const one of specified) {
+	for (const one of specified ?? []) {
 		if (!table.isRegistered(one)) changes.push({ registrant: one, key });
 	}
 	return table.enroll(nexus, changes, aptpl);

@@ -1,8 +1,26 @@
 import { strict as assert } from 'node:assert';
-import { generationModulus, limits, reservationKeyMax } from './limits.ts';
-import { Registrant } from './registrant.ts';
-import { type ReservationStore, ReservationStoreFault, type StoredReservations } from './reservation-store.ts';
+import { generationModulus, limits } from './limits.ts';
+import type { Registrant } from './registrant.ts';
+import {
+	assertSound,
+	isHolder,
+	type Notice,
+	nothing,
+	type Registration,
+	released,
+	type Reservation,
+	type ReservationNotice,
+	reservationOf,
+	restored,
+	settled,
+	type State,
+	stored,
+	toldOthers,
+} from './reservation-state.ts';
+import { type ReservationStore, ReservationStoreFault } from './reservation-store.ts';
 import { type ReservationType, reservationTypes } from './reservation-type.ts';
+
+export type { Registration, Reservation, ReservationNotice } from './reservation-state.ts';
 
 /**
  * How an operation ended; unless `good`, it changed nothing.
@@ -18,12 +36,6 @@ import { type ReservationType, reservationTypes } from './reservation-type.ts';
  */
 export type ReservationOutcome = 'good' | 'conflict' | 'invalidKey' | 'wrongType' | 'notReserved' | 'full' | 'notStored';
 
-/**
- * What another registrant did to this one. SCSI: unit attentions REGISTRATIONS PREEMPTED (2A/05), RESERVATIONS RELEASED (2A/04), RESERVATIONS PREEMPTED (2A/03).
- * NVMe: Registration Preempted (1), Reservation Released (2), Reservation Preempted (3) in the Reservation Notification log page, and its event.
- */
-export type ReservationNotice = 'registrationPreempted' | 'reservationReleased' | 'reservationPreempted';
-
 /** A protocol's side of a table. Both protocols get every call, and look for those registrants that are theirs. */
 export interface ReservationListener {
 	notify(registrant: Registrant, notice: ReservationNotice): void;
@@ -34,18 +46,6 @@ export interface ReservationListener {
 	abort(registrants: readonly Registrant[], finished: () => void): void;
 }
 
-export interface Registration {
-	readonly registrant: Registrant;
-	/** Never 0. */
-	readonly key: bigint;
-}
-
-export interface Reservation {
-	readonly type: ReservationType;
-	/** Undefined for an all-registrants type, where every registrant holds it. */
-	readonly holder: Registrant | undefined;
-}
-
 export interface ReservationReport {
 	readonly generation: number;
 	readonly persistThroughPowerLoss: boolean;
@@ -54,20 +54,17 @@ export interface ReservationReport {
 	readonly registrations: readonly (Registration & { readonly holder: boolean })[];
 }
 
-interface State {
-	readonly registrations: ReadonlyMap<string, Registration>;
-	readonly reservation: Reservation | undefined;
-	readonly persistThroughPowerLoss: boolean;
-}
-
 /**
  * The registrations and the reservation of one volume, for SCSI and NVMe alike: a reservation that a host took over one protocol binds those of the other.
  * The operations are those of NVMe's Register, Acquire, Release and Report; what SCSI's REGISTER and REGISTER AND MOVE want beyond them is in
  * persistent-reserve-out.ts.
  *
+ * Beside them stands SPC-2's RESERVE of the whole unit, by one I_T nexus and without a key. It lasts as long as the nexus at most and is stored nowhere.
+ *
  * Invariants, asserted after each change:
  * - no key is 0, and there are at most limits.registrantsPerVolume registrations
  * - there is no reservation without a registration, and the holder of one that is not of an all-registrants type is registered
+ * - nobody is registered while somebody has the whole unit (SPC-2: each of the two methods refuses the other)
  *
  * A change is drawn up, stored if anything persistent is touched, and only then takes effect and is told: when the store fails, nothing happened.
  */
@@ -76,6 +73,8 @@ export class ReservationTable {
 	readonly #listeners = new Set<ReservationListener>();
 	#state: State;
 	#generation = 0;
+	#unitHolder: Registrant | undefined;
+	#restricts: boolean;
 
 	/** Carries what the store says was persistent; the generation counts from 0 after each start (SPC-4, PRGENERATION). Throws what store.load() throws. */
 	constructor(store?: ReservationStore) {
@@ -83,6 +82,22 @@ export class ReservationTable {
 		const stored = store?.load();
 		this.#state = stored?.persistThroughPowerLoss === true ? restored(stored) : nothing;
 		assertSound(this.#state);
+		this.#restricts = this.#state.reservation !== undefined;
+	}
+
+	/** Whether anybody holds anything: while this is false, allows() is true for all. */
+	get restricts(): boolean {
+		return this.#restricts;
+	}
+
+	/** Who has the whole unit by RESERVE of SPC-2. */
+	get unitHolder(): Registrant | undefined {
+		return this.#unitHolder;
+	}
+
+	/** PTPL_C: whether there is a store that can keep anything. */
+	get canPersist(): boolean {
+		return this.#store !== undefined;
 	}
 
 	/** PRGENERATION, GEN: counts registrations, preemptions and clears that succeeded, modulo 2^32; reserving and releasing do not count. */
@@ -101,6 +116,8 @@ export class ReservationTable {
 
 	/** Whether this one's commands of that kind get through now (SPC-4 and SBC-3, commands allowed in the presence of reservations; NVMe Base 2.0, Command Behavior in the Presence of a Reservation). */
 	allows(registrant: Registrant, access: 'read' | 'write'): boolean {
+		if (!this.#restricts) return true;
+		if (this.#unitHolder !== undefined) return this.#unitHolder.name === registrant.name;
 		const { reservation } = this.#state;
 		if (reservation === undefined) return true;
 		const circle = reservationTypes[reservation.type][access];
@@ -163,6 +180,7 @@ export class ReservationTable {
 	 * A reservation whose holder goes is released, and of an all-registrants type when nobody remains.
 	 */
 	enroll(by: Registrant, changes: readonly Registration[], persist?: boolean): ReservationOutcome {
+		if (this.#unitHolder !== undefined) return 'conflict';
 		const registrations = new Map(this.#state.registrations);
 		for (const change of changes) {
 			if (change.key === 0n) registrations.delete(change.registrant.name);
@@ -190,8 +208,8 @@ export class ReservationTable {
 		return this.#commit({ ...this.#state, reservation: reservationOf(type, registrant) }, [], false);
 	}
 
-	/** RELEASE; NVMe Release. Good without effect for a registrant that holds nothing. */
-	release(registrant: Registrant, key: bigint, type: ReservationType): ReservationOutcome {
+	/** RELEASE; NVMe Release. Good without effect for a registrant that holds nothing. `type` undefined is one that no reservation can have. */
+	release(registrant: Registrant, key: bigint, type: ReservationType | undefined): ReservationOutcome {
 		if (!this.#keyIs(registrant, key)) return 'conflict';
 		const { reservation } = this.#state;
 		if (reservation === undefined || !this.isHolder(registrant)) return 'good';
@@ -254,26 +272,71 @@ export class ReservationTable {
 		one();
 	}
 
+	/** Why this one cannot move a reservation, wherever to; undefined if it can. */
+	moveRefusal(from: Registrant, key: bigint): 'conflict' | 'notReserved' | undefined {
+		if (!this.#keyIs(from, key)) return 'conflict';
+		const { reservation } = this.#state;
+		if (reservation === undefined) return 'notReserved';
+		return reservation.holder?.name === from.name ? undefined : 'conflict';
+	}
+
 	/**
 	 * REGISTER AND MOVE: registers `to` with its key and makes it the holder. `from` remains registered unless `unregister`.
 	 * Nobody is told: what the two of them lose and get is known to who asked (SPC-4, registering and moving the reservation).
 	 */
 	move(from: Registrant, key: bigint, to: Registration, unregister: boolean, persist?: boolean): ReservationOutcome {
-		if (!this.#keyIs(from, key)) return 'conflict';
-		const { reservation } = this.#state;
-		if (reservation === undefined) return 'notReserved';
-		if (reservationTypes[reservation.type].allRegistrants || !this.isHolder(from)) return 'conflict';
+		const refused = this.moveRefusal(from, key);
+		if (refused !== undefined) return refused;
+		const { type } = this.#state.reservation!;
 		if (to.key === 0n || to.registrant.name === from.name) return 'invalidKey';
 		const registrations = new Map(this.#state.registrations);
 		registrations.set(to.registrant.name, to);
 		if (unregister) registrations.delete(from.name);
 		if (registrations.size > limits.registrantsPerVolume) return 'full';
 		const persistThroughPowerLoss = persist ?? this.#state.persistThroughPowerLoss;
-		return this.#commit(
-			{ registrations, reservation: { type: reservation.type, holder: to.registrant }, persistThroughPowerLoss },
-			[],
-			true,
-		);
+		return this.#commit({ registrations, reservation: { type, holder: to.registrant }, persistThroughPowerLoss }, [], true);
+	}
+
+	/** Whether preempt() of this key would put a reservation of the caller's into the place of the one that there is; else its type is not looked at. */
+	preemptsReservation(preempted: bigint): boolean {
+		const { reservation } = this.#state;
+		if (reservation === undefined) return false;
+		return reservation.holder === undefined ? preempted === 0n : this.keyOf(reservation.holder) === preempted;
+	}
+
+	/**
+	 * RESERVE of SPC-2. While anybody is registered it is a conflict, except for those whom the persistent reservation lets do everything: for them it is good
+	 * without effect (SPC-4, exceptions to SPC-2 RESERVE and RELEASE behavior).
+	 */
+	reserveUnit(registrant: Registrant): 'good' | 'conflict' {
+		if (this.#state.registrations.size > 0) return this.#isExcepted(registrant) ? 'good' : 'conflict';
+		if (this.#unitHolder !== undefined) return this.#unitHolder.name === registrant.name ? 'good' : 'conflict';
+		this.#setUnitHolder(registrant);
+		return 'good';
+	}
+
+	/** RELEASE of SPC-2: good without effect for who does not have the unit; with registrations as reserveUnit(). */
+	releaseUnit(registrant: Registrant): 'good' | 'conflict' {
+		if (this.#state.registrations.size > 0) return this.#isExcepted(registrant) ? 'good' : 'conflict';
+		this.endUnitReservation(registrant);
+		return 'good';
+	}
+
+	/** The nexus is lost, or (without one) the unit was reset: what RESERVE of SPC-2 has set ends. */
+	endUnitReservation(registrant?: Registrant): void {
+		if (registrant === undefined || this.#unitHolder?.name === registrant.name) this.#setUnitHolder(undefined);
+	}
+
+	#setUnitHolder(registrant: Registrant | undefined): void {
+		assert.ok(registrant === undefined || this.#state.registrations.size === 0);
+		this.#unitHolder = registrant;
+		this.#restricts = registrant !== undefined || this.#state.reservation !== undefined;
+	}
+
+	#isExcepted(registrant: Registrant): boolean {
+		const { reservation } = this.#state;
+		if (reservation === undefined) return false;
+		return reservationTypes[reservation.type].write === 'holder' ? this.isHolder(registrant) : this.isRegistered(registrant);
 	}
 
 	#preempt(
@@ -289,7 +352,7 @@ export class ReservationTable {
 		if (preempted === 0n && !allRegistrants) {
 			return refused(reservation === undefined && registrant.protocol === 'nvme' ? 'conflict' : 'invalidKey');
 		}
-		const takesOver = allRegistrants ? preempted === 0n : reservation?.holder !== undefined && this.keyOf(reservation.holder) === preempted;
+		const takesOver = this.preemptsReservation(preempted);
 		const going = [...registrations.values()].filter(
 			(one) => (preempted === 0n || one.key === preempted) && !(takesOver && one.registrant.name === registrant.name),
 		);
@@ -316,8 +379,10 @@ export class ReservationTable {
 
 	#commit(next: State, notices: readonly Notice[], counted: boolean): ReservationOutcome {
 		assertSound(next);
+		assert.ok(this.#unitHolder === undefined || next.registrations.size === 0);
 		if (!this.#save(next)) return 'notStored';
 		this.#state = next;
+		this.#restricts = this.#unitHolder !== undefined || next.reservation !== undefined;
 		if (counted) this.#generation = (this.#generation + 1) % generationModulus;
 		for (const { registrant, notice } of notices) {
 			for (const listener of this.#listeners) listener.notify(registrant, notice);
@@ -336,81 +401,4 @@ export class ReservationTable {
 			return false;
 		}
 	}
-}
-
-interface Notice {
-	readonly registrant: Registrant;
-	readonly notice: ReservationNotice;
-}
-
-const nothing: State = { registrations: new Map(), reservation: undefined, persistThroughPowerLoss: false };
-
-function reservationOf(type: ReservationType, registrant: Registrant): Reservation {
-	return { type, holder: reservationTypes[type].allRegistrants ? undefined : registrant };
-}
-
-function isHolder({ reservation, registrations }: State, registrant: Registrant): boolean {
-	if (reservation === undefined) return false;
-	return reservation.holder === undefined ? registrations.has(registrant.name) : reservation.holder.name === registrant.name;
-}
-
-/** Without a reservation that has lost its last holder. */
-function settled(state: State): State {
-	const { reservation, registrations } = state;
-	if (reservation === undefined) return state;
-	const held = reservation.holder === undefined ? registrations.size > 0 : registrations.has(reservation.holder.name);
-	return held ? state : { ...state, reservation: undefined };
-}
-
-/** Whom to tell that a reservation ended between two states by the doing of `by`. */
-function released(before: State, after: State, by: Registrant): Notice[] {
-	if (before.reservation === undefined || after.reservation !== undefined) return [];
-	return reservationTypes[before.reservation.type].releaseIsTold ? toldOthers(after, by, 'reservationReleased') : [];
-}
-
-function toldOthers(state: State, by: Registrant, notice: ReservationNotice): Notice[] {
-	return [...state.registrations.values()]
-		.filter((one) => one.registrant.name !== by.name)
-		.map((one) => ({ registrant: one.registrant, notice }));
-}
-
-function stored(state: State): StoredReservations {
-	if (!state.persistThroughPowerLoss) return { persistThroughPowerLoss: false, type: undefined, registrations: [] };
-	return {
-		persistThroughPowerLoss: true,
-		type: state.reservation?.type,
-		registrations: [...state.registrations.values()].map(({ registrant, key }) => ({
-			protocol: registrant.protocol,
-			id: registrant.id,
-			port: registrant.port,
-			key,
-			holder: isHolder(state, registrant),
-		})),
-	};
-}
-
-function restored({ type, registrations }: StoredReservations): State {
-	const entries = registrations.map((one) => {
-		const registrant = new Registrant(one.protocol, one.id, one.port);
-		return { registrant, key: one.key, holder: one.holder };
-	});
-	const holder = entries.find((one) => one.holder)?.registrant;
-	assert.equal(type !== undefined, holder !== undefined, 'a stored reservation has a holder');
-	return {
-		registrations: new Map(entries.map(({ registrant, key }) => [registrant.name, { registrant, key }])),
-		reservation: type === undefined || holder === undefined ? undefined : reservationOf(type, holder),
-		persistThroughPowerLoss: true,
-	};
-}
-
-function assertSound({ registrations, reservation }: State): void {
-	assert.ok(registrations.size <= limits.registrantsPerVolume);
-	for (const [name, { registrant, key }] of registrations) {
-		assert.equal(name, registrant.name);
-		assert.ok(key > 0n && key <= reservationKeyMax);
-	}
-	if (reservation === undefined) return;
-	assert.ok(registrations.size > 0);
-	assert.equal(reservation.holder === undefined, reservationTypes[reservation.type].allRegistrants);
-	assert.ok(reservation.holder === undefined || registrations.has(reservation.holder.name));
 }
