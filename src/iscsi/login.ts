@@ -150,7 +150,8 @@ export class Login {
 		const kind = said('SessionType') ?? 'Normal';
 		if (kind !== 'Normal' && kind !== 'Discovery') return loginStatus.sessionTypeNotSupported;
 		this.discovery = kind === 'Discovery';
-		this.initiatorName = initiatorName;
+		// §4.2.7.2: two spellings are one name, and so one initiator port.
+		this.initiatorName = initiatorName.toLowerCase();
 		this.#named = true;
 		if (!this.discovery) {
 			const name = said('TargetName');

@@ -95,6 +95,11 @@ export class SessionTable {
 		if (connection.closed) return loginStatus.initiatorError;
 		if (this.#byTSIH.size >= limits.sessions) return loginStatus.outOfResources;
 		const session = new Session(login, this.#nextTSIH(), login.parameters, login.cmdSN, this.#plan, now);
+		// PREEMPT AND ABORT by another nexus: this one did not ask for it and waits for answers.
+		session.nexus.abortTasks = (unit, ended) => {
+			const tasks = session.tasks.all().filter((task) => task.unit === unit);
+			this.functions.abort(tasks, () => 'answered', ended);
+		};
 		if (login.target !== undefined && !login.target.attach(session.nexus)) return loginStatus.outOfResources;
 		this.#byTSIH.set(session.tsih, session);
 		session.connections.push(connection);

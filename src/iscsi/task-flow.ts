@@ -131,6 +131,7 @@ export class TaskFlow {
 		}
 		this.#connection.statistics.tasksAborted++;
 		task.aborted = how;
+		task.scsi.aborted = true;
 		this.#connection.forget(task);
 		dropDataOut(task);
 		if (task.atDevice === 0) dropDataIn(task);

@@ -4,10 +4,8 @@ import { rejectReason, TaskManagementRequest, taskManagementFunction as fn, task
 import type { Session } from './session.ts';
 import type { IscsiTask } from './task.ts';
 
-/** A task management function that waits for the device to give up its tasks. */
+/** Somebody who waits for the device to give up tasks that were aborted. */
 interface OpenFunction {
-	readonly connection: Connection;
-	readonly initiatorTaskTag: number;
 	readonly tasks: Set<IscsiTask>;
 	readonly finish: () => void;
 }
@@ -25,24 +23,34 @@ export class OpenFunctions {
 
 	/** Ends tasks, then answers. Tasks of other sessions end with TASK ABORTED: their initiators did not ask for it and wait for an answer. */
 	run(connection: Connection, initiatorTaskTag: number, tasks: readonly IscsiTask[], finish: () => void): void {
-		const { session } = connection;
-		session!.taskManagementFunctions++;
-		const open: OpenFunction = { connection, initiatorTaskTag, tasks: new Set(tasks), finish };
+		const session = connection.session!;
+		session.taskManagementFunctions++;
+		this.abort(
+			tasks,
+			(task) => (task.connection!.session === session ? 'silent' : 'answered'),
+			() => {
+				session.taskManagementFunctions--;
+				finish();
+				connection.control.answerTaskManagement(initiatorTaskTag, response.functionComplete);
+			},
+		);
+	}
+
+	/** Ends tasks; `finish` is called once, when the device has nothing of them any more. */
+	abort(tasks: readonly IscsiTask[], how: (task: IscsiTask) => 'silent' | 'answered', finish: () => void): void {
+		const open: OpenFunction = { tasks: new Set(tasks), finish };
 		this.#open.add(open);
-		for (const task of tasks) task.connection!.flow.abort(task, task.connection!.session === session ? 'silent' : 'answered');
-		this.#answerIfDone(open, session!);
+		for (const task of tasks) task.connection!.flow.abort(task, how(task));
+		this.#finishIfDone(open);
 	}
 
 	/** An aborted task is gone. */
 	gone(task: IscsiTask): void {
-		for (const open of this.#open) if (open.tasks.delete(task)) this.#answerIfDone(open, open.connection.session!);
+		for (const open of this.#open) if (open.tasks.delete(task)) this.#finishIfDone(open);
 	}
 
-	#answerIfDone(open: OpenFunction, session: Session): void {
-		if (open.tasks.size > 0 || !this.#open.delete(open)) return;
-		session.taskManagementFunctions--;
-		open.finish();
-		open.connection.control.answerTaskManagement(open.initiatorTaskTag, response.functionComplete);
+	#finishIfDone(open: OpenFunction): void {
+		if (open.tasks.size === 0 && this.#open.delete(open)) open.finish();
 	}
 }
 

@@ -3,6 +3,7 @@ import type { Field } from './field.ts';
 import type { LogicalUnit } from './logical-unit.ts';
 import type { Nexus } from './nexus.ts';
 import type { Access } from './outcome-sense.ts';
+import type { ReservationGroup } from './reservation-group.ts';
 import type { NextStep, ScsiTask } from './task.ts';
 
 /** One row of the dispatch table; REPORT SUPPORTED OPERATION CODES shows the same rows. */
@@ -24,6 +25,8 @@ export interface CommandRow {
 	readonly lengthBytes: 6 | 10 | 12 | 16;
 	/** The fields of the CDB that are looked at, besides operation code, service action and NACA. Reserved and ignored bits are in no field. */
 	readonly fields: Readonly<Record<string, Field>>;
+	/** How it gets on with reservations of others; some depend on what the CDB asks for. */
+	readonly reservation: ReservationGroup | ((cdb: Buffer) => ReservationGroup);
 	/** What it does to the medium; default none. */
 	readonly access?: Access;
 	/** `exempt`: carried out although a unit attention waits (SAM-5); default reported. */

@@ -3,11 +3,23 @@ import { getLbaStatus } from './get-lba-status.ts';
 import { inquiry } from './inquiry.ts';
 import { modeSelect10, modeSelect6 } from './mode-select.ts';
 import { modeSense10, modeSense6 } from './mode-sense.ts';
+import { readFullStatus, readKeys, readReservation, reportCapabilities } from './persistent-reserve-in.ts';
+import {
+	clear,
+	preempt,
+	preemptAndAbort,
+	registerAndIgnoreExistingKey,
+	registerAndMove,
+	registerNexus,
+	release,
+	reserve,
+} from './persistent-reserve-out.ts';
 import { read10, read12, read16, read6, write10, write12, write16, write6 } from './read-write.ts';
 import { readCapacity10, readCapacity16 } from './read-capacity.ts';
 import { reportLunsCommand } from './report-luns.ts';
 import { defineReportSupportedOperationCodes } from './report-supported-operation-codes.ts';
 import { reportSupportedTaskManagementFunctions } from './report-supported-tmf.ts';
+import { release10, release6, reserve10, reserve6 } from './reserve-release.ts';
 import { requestSense } from './request-sense.ts';
 import { preventAllowMediumRemoval, startStopUnit, testUnitReady } from './start-stop.ts';
 import { synchronizeCache10, synchronizeCache16 } from './synchronize-cache.ts';
@@ -23,6 +35,8 @@ export const commands: readonly Command[] = [
 	write6,
 	inquiry,
 	modeSelect6,
+	reserve6,
+	release6,
 	modeSense6,
 	startStopUnit,
 	preventAllowMediumRemoval,
@@ -34,7 +48,21 @@ export const commands: readonly Command[] = [
 	writeSame10,
 	unmap,
 	modeSelect10,
+	reserve10,
+	release10,
 	modeSense10,
+	readKeys,
+	readReservation,
+	reportCapabilities,
+	readFullStatus,
+	registerNexus,
+	reserve,
+	release,
+	clear,
+	preempt,
+	preemptAndAbort,
+	registerAndIgnoreExistingKey,
+	registerAndMove,
 	read16,
 	write16,
 	verify16,

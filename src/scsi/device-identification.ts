@@ -1,6 +1,7 @@
 import { vendorIdentification } from './identity.ts';
 import type { Identity } from './identity.ts';
 import type { TargetPort } from './nexus.ts';
+import { targetPortName } from './port-name.ts';
 
 /** SPC-4, designation descriptor. */
 const codeSet = { binary: 1, ascii: 2, utf8: 3 } as const;
@@ -24,8 +25,7 @@ export function deviceIdentification(identity: Identity, port: TargetPort | unde
 	if (port === undefined) return Buffer.concat(unit);
 	const tag = Buffer.alloc(4);
 	tag.writeUInt16BE(port.targetPortalGroupTag, 2);
-	// RFC 7143 §4.4.2: the name of an iSCSI target port is the target's name, ",t,0x" and the portal group tag.
-	const portName = `${port.name},t,0x${port.targetPortalGroupTag.toString(16).padStart(4, '0')}`;
+	const portName = targetPortName(port.name, port.targetPortalGroupTag);
 	return Buffer.concat([
 		...unit,
 		descriptor(codeSet.binary, association.targetPort, designatorType.relativeTargetPort, tag),

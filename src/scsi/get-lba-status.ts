@@ -22,6 +22,7 @@ export const getLbaStatus = defineCommand({
 	serviceAction: 0x12,
 	lengthBytes: 16,
 	fields: { startingLogicalBlockAddress, allocationLength },
+	reservation: 'read',
 	start(unit, task) {
 		const first = startingLogicalBlockAddress.get(task.cdb);
 		if (!isInside(unit, first, 1)) return lbaOutOfRange(unit, task);

@@ -32,6 +32,7 @@ export const inquiry = defineCommand({
 	opcode: 0x12,
 	lengthBytes: 6,
 	fields: { evpd, pageCode, allocationLength },
+	reservation: 'free',
 	attention: 'exempt',
 	start(unit, task, nexus) {
 		if (evpd.get(task.cdb) === 0) {

@@ -19,6 +19,10 @@ export const limits = {
 	unmapDescriptorsMax: 256,
 	/** A pattern that is not zero is written at the disk's speed, so this is far below an initiator's time-out. */
 	writeSameBytesMax: 1024 * 1024 * 1024,
+	/** Of PERSISTENT RESERVE OUT: as many TransportIDs of the longest iSCSI name and an ISID as a volume takes registrants, and some over. */
+	persistentReserveOutBytesMax: 128 * 1024,
+	/** RFC 7143 §4.2.7.1. */
+	iscsiNameBytes: 223,
 	/** Of one GET LBA STATUS answer. */
 	lbaStatusDescriptorsMax: 128,
 	/** Commands that walk over a range hold one buffer of this size, whatever the length in the CDB. */

@@ -1,11 +1,14 @@
 import { ok as assert } from 'node:assert';
 import type { BlockDevice, Outcome } from '../blockvol/block-device.ts';
+import { ReservationTable } from '../reservation/reservation-table.ts';
 import { serviceAction } from './command.ts';
 import { findCommand, hasServiceActions } from './commands.ts';
 import { Identity } from './identity.ts';
 import type { Field } from './field.ts';
-import type { Nexus } from './nexus.ts';
+import type { Nexus, TargetPort } from './nexus.ts';
 import { outcomeSense } from './outcome-sense.ts';
+import { conflicts } from './reservation-group.ts';
+import { ReservationWatch } from './reservation-watch.ts';
 import { additionalSense, illegal, invalidFieldInCdb, senseData, senseKey } from './sense.ts';
 import type { Sense, SenseFormat } from './sense.ts';
 import { status } from './task.ts';
@@ -17,6 +20,8 @@ export interface LogicalUnitOptions {
 	readOnly?: boolean;
 	/** Four characters of INQUIRY. */
 	productRevision?: string;
+	/** That of the volume, shared with its other exports. Without it the unit has one of its own, which nothing persists. */
+	reservations?: ReservationTable | undefined;
 }
 
 /**
@@ -29,14 +34,29 @@ export class LogicalUnit {
 	readonly readOnly: boolean;
 	/** D_SENSE of the Control mode page, which cannot be changed. */
 	readonly senseFormat: SenseFormat = 'fixed';
+	readonly reservations: ReservationTable;
 	readonly #attentions = new UnitAttentions();
+	#ports: readonly TargetPort[] = [];
 	readonly #endResize: () => void;
+	readonly #endReservations: () => void;
 
 	constructor(device: BlockDevice, options: LogicalUnitOptions = {}) {
 		this.device = device;
 		this.identity = new Identity(device.uuid, options.productRevision ?? '1');
 		this.readOnly = options.readOnly ?? false;
+		this.reservations = options.reservations ?? new ReservationTable();
+		this.#endReservations = this.reservations.listen(new ReservationWatch(this, () => this.nexuses));
 		this.#endResize = device.onResize(() => this.#attentions.raiseForAll(additionalSense.capacityDataHasChanged));
+	}
+
+	/** The target ports that lead to it. */
+	get ports(): readonly TargetPort[] {
+		return this.#ports;
+	}
+
+	/** Those that are attached. */
+	get nexuses(): Iterable<Nexus> {
+		return this.#attentions.nexuses;
 	}
 
 	/** Capacity in logical blocks. */
@@ -49,14 +69,17 @@ export class LogicalUnit {
 	 */
 	start(task: ScsiTask, nexus: Nexus): NextStep {
 		const found = findCommand(task.cdb);
+		const { reservations } = this;
+		const isConflict = reservations.restricts && found !== undefined && conflicts(reservations, found, task.cdb, nexus.registrant);
 		if (this.#attentions.any && found?.attention !== 'exempt') {
-			const code = this.#attentions.take(nexus);
+			const code = isConflict ? this.#attentions.takeReset(nexus) : this.#attentions.take(nexus);
 			if (code !== undefined) return this.check(task, { key: senseKey.unitAttention, code });
 		}
 		if (found === undefined) {
 			if (hasServiceActions(task.cdb)) return this.invalidField(task, serviceAction);
 			return this.check(task, illegal(additionalSense.invalidCommandOperationCode));
 		}
+		if (isConflict) return this.conflict(task);
 		// NORMACA is 0, so NACA is not taken (SAM-5, CONTROL byte).
 		if (found.naca.get(task.cdb) !== 0) return this.invalidField(task, found.naca);
 		if (this.readOnly && found.access === 'write') {
@@ -97,16 +120,18 @@ export class LogicalUnit {
 		return true;
 	}
 
-	/** The I_T nexus is lost; what it had not been told goes with it. */
+	/** The I_T nexus is lost; what it had not been told goes with it, and what it reserved by RESERVE of SPC-2. Registrations stay. */
 	detach(nexus: Nexus): void {
+		this.reservations.endUnitReservation(nexus.registrant);
 		this.#attentions.detach(nexus);
 	}
 
 	/**
 	 * After LOGICAL UNIT RESET (29h/03h) or a reset of the target (29h/00h) on the nexus `by`: every other nexus is told. The transport has ended the tasks.
-	 * Nothing that a reset puts back can be changed (mode pages), so there is no more to do.
+	 * RESERVE of SPC-2 ends, persistent reservations stay. Nothing else that a reset puts back can be changed (mode pages).
 	 */
 	reset(by: Nexus | undefined, cause: 'logicalUnit' | 'target' = 'logicalUnit'): void {
+		this.reservations.endUnitReservation();
 		this.#attentions.raiseForAll(
 			cause === 'target' ? additionalSense.powerOnResetOrBusDeviceResetOccurred : additionalSense.busDeviceResetFunctionOccurred,
 			by,
@@ -136,12 +161,30 @@ export class LogicalUnit {
 		return 'finished';
 	}
 
+	/** Ends a task with RESERVATION CONFLICT. */
+	conflict(task: ScsiTask): 'finished' {
+		task.status = status.reservationConflict;
+		task.sense = undefined;
+		task.dataIn = undefined;
+		return 'finished';
+	}
+
 	/** Ends a task with INVALID FIELD IN CDB. */
 	invalidField(task: ScsiTask, field: Field): 'finished' {
 		return this.check(task, invalidFieldInCdb(field));
 	}
 
+	/** A target maps it. */
+	addPort(port: TargetPort): void {
+		this.#ports = [...this.#ports, port];
+	}
+
+	removePort(port: TargetPort): void {
+		this.#ports = this.#ports.filter((one) => one !== port);
+	}
+
 	close(): void {
 		this.#endResize();
+		this.#endReservations();
 	}
 }

@@ -12,9 +12,10 @@ export const modePages: readonly ModePage[] = [
 	/** Caching: WCE, because an acknowledged write may still be in memory; SYNCHRONIZE CACHE and FUA are what they say. */
 	modePage(0x08, 0x12, { 2: 0x04 }),
 	/**
-	 * Control: TST 000b, D_SENSE 0, QUEUE ALGORITHM MODIFIER 1 (commands complete in any order), SWP 0, TAS 0; BUSY TIMEOUT PERIOD FFFFh (not limited).
+	 * Control: TST 000b, D_SENSE 0, QUEUE ALGORITHM MODIFIER 1 (commands complete in any order), SWP 0, TAS 1 (what another nexus aborts ends with TASK
+	 * ABORTED); BUSY TIMEOUT PERIOD FFFFh (not limited).
 	 */
-	modePage(0x0a, 0x0a, { 3: 0x10, 8: 0xff, 9: 0xff }),
+	modePage(0x0a, 0x0a, { 3: 0x10, 5: 0x40, 8: 0xff, 9: 0xff }),
 	/** Informational Exceptions Control: DEXCPT, none are reported. */
 	modePage(0x1c, 0x0a, { 2: 0x08 }),
 ];

@@ -23,6 +23,7 @@ function modeSelect(name: string, opcode: number, lengthBytes: 6 | 10, header: M
 		opcode,
 		lengthBytes,
 		fields: { pf, sp, parameterListLength },
+		reservation: 'write',
 		start(unit, task) {
 			// Pages cannot be saved.
 			if (sp.get(task.cdb) !== 0) return unit.invalidField(task, sp);

@@ -36,6 +36,7 @@ function modeSense(
 		opcode,
 		lengthBytes,
 		fields: { dbd, pageControl, pageCode, subpageCode, allocationLength, ...(llbaa === undefined ? {} : { llbaa }) },
+		reservation: 'read',
 		start(unit, task) {
 			const { cdb } = task;
 			const control = pageControl.get(cdb);

@@ -23,6 +23,7 @@ export const readCapacity10 = defineCommand({
 	opcode: 0x25,
 	lengthBytes: 10,
 	fields: {},
+	reservation: 'free',
 	start(unit, task) {
 		const data = Buffer.alloc(8);
 		// FFFFFFFFh sends the initiator to READ CAPACITY (16).
@@ -40,6 +41,7 @@ export const readCapacity16 = defineCommand({
 	serviceAction: 0x10,
 	lengthBytes: 16,
 	fields: { allocationLength },
+	reservation: 'free',
 	start(unit, task) {
 		const data = Buffer.alloc(capacity16Length);
 		capacity16.returnedLogicalBlockAddress.set(data, unit.blocks - 1);

@@ -43,6 +43,7 @@ function transfer(
 		opcode,
 		lengthBytes,
 		fields: { protect, dpo, fua, lba, transferLength },
+		reservation: access,
 		access,
 		start(unit, task) {
 			const { cdb } = task;
@@ -62,6 +63,7 @@ function transfer6(name: string, opcode: number, access: 'read' | 'write'): Comm
 		opcode,
 		lengthBytes: 6,
 		fields: { lba, transferLength },
+		reservation: access,
 		access,
 		start(unit, task) {
 			return begin(unit, task, lba.get(task.cdb), transferLength.get(task.cdb) || 256, access, transferLength);

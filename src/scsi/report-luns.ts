@@ -17,6 +17,7 @@ export const reportLunsCommand = defineCommand({
 	opcode: 0xa0,
 	lengthBytes: 12,
 	fields: { selectReport, allocationLength },
+	reservation: 'free',
 	attention: 'exempt',
 	start: (_unit, task, nexus) => reportLuns(nexus.port, task, nexus),
 });

@@ -30,6 +30,7 @@ export function defineReportSupportedOperationCodes(commands: () => readonly Com
 		serviceAction: 0x0c,
 		lengthBytes: 12,
 		fields: { rctd, reportingOptions, requestedOperationCode, requestedServiceAction, allocationLength },
+		reservation: 'read',
 		start(unit, task) {
 			const { cdb } = task;
 			const withTimeouts = rctd.get(cdb) !== 0;

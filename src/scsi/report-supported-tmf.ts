@@ -23,6 +23,7 @@ export const reportSupportedTaskManagementFunctions = defineCommand({
 	serviceAction: 0x0d,
 	lengthBytes: 12,
 	fields: { repd, allocationLength },
+	reservation: 'read',
 	start(unit, task) {
 		// SPC-4: at least the basic data must find room.
 		if (allocationLength.get(task.cdb) < basicLength) return unit.invalidField(task, allocationLength);

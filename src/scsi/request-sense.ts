@@ -18,6 +18,7 @@ export const requestSense = defineCommand({
 	opcode: 0x03,
 	lengthBytes: 6,
 	fields: { desc, allocationLength },
+	reservation: 'free',
 	attention: 'exempt',
 	start(unit, task, nexus) {
 		// A condition that the allocation length would cut off has not been told, so it stays.

@@ -23,14 +23,19 @@ export const additionalSense = {
 	invalidFieldInCdb: 0x2400,
 	logicalUnitNotSupported: 0x2500,
 	invalidFieldInParameterList: 0x2600,
+	invalidReleaseOfPersistentReservation: 0x2604,
 	writeProtected: 0x2700,
 	spaceAllocationFailedWriteProtect: 0x2707,
 	powerOnResetOrBusDeviceResetOccurred: 0x2900,
 	busDeviceResetFunctionOccurred: 0x2903,
+	reservationsPreempted: 0x2a03,
+	reservationsReleased: 0x2a04,
+	registrationsPreempted: 0x2a05,
 	capacityDataHasChanged: 0x2a09,
 	savingParametersNotSupported: 0x3900,
 	reportedLunsDataHasChanged: 0x3f0e,
 	internalTargetFailure: 0x4400,
+	insufficientRegistrationResources: 0x5504,
 } as const;
 
 /** What a sense data buffer says, apart from its format. */

@@ -8,6 +8,7 @@ export const testUnitReady = defineCommand({
 	opcode: 0x00,
 	lengthBytes: 6,
 	fields: {},
+	reservation: 'ready',
 	start: () => 'finished',
 });
 
@@ -26,6 +27,7 @@ export const startStopUnit = defineCommand({
 	opcode: 0x1b,
 	lengthBytes: 6,
 	fields: { immed, powerCondition, noFlush, loej, startBit },
+	reservation: (cdb) => (startBit.get(cdb) === 1 && powerCondition.get(cdb) === 0 ? 'free' : 'write'),
 	start(unit, task) {
 		const { cdb } = task;
 		if (powerCondition.get(cdb) !== 0) return unit.invalidField(task, powerCondition);
@@ -43,5 +45,6 @@ export const preventAllowMediumRemoval = defineCommand({
 	opcode: 0x1e,
 	lengthBytes: 6,
 	fields: { prevent },
+	reservation: (cdb) => (prevent.get(cdb) === 0 ? 'free' : 'write'),
 	start: (unit, task) => (prevent.get(task.cdb) > 1 ? unit.invalidField(task, prevent) : 'finished'),
 });

@@ -20,6 +20,8 @@ function synchronizeCache(name: string, opcode: number, lengthBytes: 10 | 16, lb
 		opcode,
 		lengthBytes,
 		fields: { immed, lba, numberOfBlocks },
+		// It belongs to the write commands, though it changes nothing.
+		reservation: 'write',
 		start(unit, task) {
 			const { cdb } = task;
 			if (!isInside(unit, lba.get(cdb), numberOfBlocks.get(cdb))) return lbaOutOfRange(unit, task);

@@ -42,6 +42,7 @@ export class ScsiTarget implements TargetPort {
 		if (this.#units.has(lun)) throw new RangeError(`LUN ${lun} is taken`);
 		for (const mapped of this.#units.values()) if (mapped === unit) throw new RangeError('a logical unit has one LUN in a target');
 		this.#units.set(lun, unit);
+		unit.addPort(this);
 		for (const nexus of this.#nexuses) unit.attach(nexus);
 		this.#inventoryChanged();
 	}
@@ -51,6 +52,7 @@ export class ScsiTarget implements TargetPort {
 		const unit = this.#units.get(lun);
 		if (unit === undefined) return;
 		this.#units.delete(lun);
+		unit.removePort(this);
 		for (const nexus of this.#nexuses) unit.detach(nexus);
 		this.#inventoryChanged();
 	}

@@ -1,4 +1,5 @@
 import type { Completion, Outcome } from '../blockvol/block-device.ts';
+import type { Nexus } from './nexus.ts';
 
 /** SAM-5, status codes that this device server returns. */
 export const status = {
@@ -49,6 +50,8 @@ export class ScsiTask implements Completion {
 	owner: TaskOwner | undefined = undefined;
 	/** Set by the transport when task management ends a `pending` task: it stops at its next piece, with status TASK ABORTED, and calls its owner. */
 	aborted = false;
+	/** Of the device server: on which nexus the command came, for those that need it when their data-out is there. */
+	nexus: Nexus | undefined = undefined;
 	/** Of the device server: called by the device on completion of a pending step. */
 	onOutcome: ((task: ScsiTask, outcome: Outcome) => void) | undefined = undefined;
 
@@ -60,6 +63,7 @@ export class ScsiTask implements Completion {
 		this.sense = undefined;
 		this.dataIn = undefined;
 		this.aborted = false;
+		this.nexus = undefined;
 		this.onOutcome = undefined;
 	}
 

@@ -2,6 +2,9 @@ import { additionalSense } from './sense.ts';
 import { limits } from './limits.ts';
 import type { Nexus } from './nexus.ts';
 
+/** SPC-4, ASC of every POWER ON, RESET and I_T NEXUS LOSS condition. */
+const resetCode = 0x29;
+
 /**
  * Unit attention conditions of one logical unit, per nexus, in the order in which they arose (SAM-5, unit attention conditions). A condition that is
  * waiting already is not queued twice. At the limit all give way to 29h/00h, after which an initiator looks at everything again.
@@ -11,6 +14,11 @@ import type { Nexus } from './nexus.ts';
 export class UnitAttentions {
 	readonly #queues = new Map<Nexus, number[]>();
 	#pending = 0;
+
+	/** Those that are attached. */
+	get nexuses(): Iterable<Nexus> {
+		return this.#queues.keys();
+	}
 
 	/** Whether any nexus has a condition waiting. */
 	get any(): boolean {
@@ -52,6 +60,13 @@ export class UnitAttentions {
 	take(nexus: Nexus): number | undefined {
 		const code = this.#queues.get(nexus)?.shift();
 		if (code !== undefined) this.#pending--;
+		return code;
+	}
+
+	/** The oldest condition of a nexus that tells of a reset: those go before RESERVATION CONFLICT, the others after it (SAM-5, status precedence). */
+	takeReset(nexus: Nexus): number | undefined {
+		const code = this.#queues.get(nexus)?.find((one) => one >> 8 === resetCode);
+		if (code !== undefined) this.withdraw(code, nexus);
 		return code;
 	}
 

@@ -28,6 +28,7 @@ export const unmap = defineCommand({
 	opcode: 0x42,
 	lengthBytes: 10,
 	fields: { anchor, parameterListLength },
+	reservation: 'write',
 	access: 'write',
 	start(unit, task) {
 		// ANC_SUP is 0 (SBC-3, UNMAP).

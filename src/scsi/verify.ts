@@ -29,6 +29,7 @@ function verify(name: string, opcode: number, lengthBytes: 10 | 12 | 16, lba: Fi
 		opcode,
 		lengthBytes,
 		fields: { vrprotect, dpo, bytchk, lba, verificationLength },
+		reservation: 'read',
 		access: 'read',
 		start(unit, task) {
 			const { cdb } = task;

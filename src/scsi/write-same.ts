@@ -45,6 +45,7 @@ function writeSame(
 		opcode,
 		lengthBytes,
 		fields,
+		reservation: 'write',
 		access: 'write',
 		start(unit, task) {
 			const { cdb } = task;

@@ -3,7 +3,8 @@ import { cdb, checkCondition, good, invalidField, invalidParameter, parameterLis
 
 const recovery = hex('010a', '00'.repeat(10));
 const caching = hex('081204', '00'.repeat(17));
-const control = '0a0a001000000000ffff0000';
+/** TAS is byte 5 bit 6. */
+const control = '0a0a001000400000ffff0000';
 const exceptions = hex('1c0a08', '00'.repeat(9));
 const allPages = hex(recovery, caching, control, exceptions);
 
