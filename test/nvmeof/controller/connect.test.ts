@@ -56,6 +56,7 @@ const badConnects: [title: string, command: ConnectFields, data: ConnectDataFiel
 	['SUBNQN in capitals', {}, { subnqn: subsystemNQN.toUpperCase() }, 0x182, inData | 256],
 	['SUBNQN longer than 223 bytes', {}, { subnqn: `nqn.2026-11.test:${'a'.repeat(220)}` }, 0x182, inData | 256],
 	['HOSTNQN without an end', {}, { hostnqn: Buffer.alloc(256, 0x6e) }, 0x182, inData | 512],
+	['HOSTNQN longer than 223 bytes', {}, { hostnqn: `nqn.2026-11.test:${'a'.repeat(207)}` }, 0x182, inData | 512],
 	['HOSTNQN empty', {}, { hostnqn: '' }, 0x182, inData | 512],
 	['HOSTNQN that is no NQN', {}, { hostnqn: 'iqn.2026-11.test:host' }, 0x182, inData | 512],
 	['HOSTNQN that is no UTF-8', {}, { hostnqn: Buffer.from('6e716e2e80ff', 'hex') }, 0x182, inData | 512],
