@@ -173,7 +173,8 @@ export const features: readonly Feature[] = [
 		name: 'Keep Alive Timer',
 		fid: 0x0f,
 		scope: 'controller',
-		initial: 0,
+		// 1D4C0h, of transports that demand the timer.
+		initial: limits.discoverySilenceMs,
 		get: ({ controller }) => controller.keepAlive.timeoutMs,
 		set: ({ controller }, cdw11) => (controller.keepAlive.set(cdw11, false) ? status.success : status.keepAliveTimeoutInvalid),
 	},

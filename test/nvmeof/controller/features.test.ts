@@ -22,7 +22,7 @@ test('features that are set are read back; SEL default and saved say what was th
 		[0x06, 0, 1],
 		[0x0a, 1, 0],
 		[0x0b, 0x11f, 0],
-		[0x0f, 9000, 0],
+		[0x0f, 9000, 0x1d4c0],
 	] as const) {
 		t.is((await set(fid, value)).status, 0, `FID ${fid.toString(16)}h`);
 		t.is((await get(fid)).result0, value);
