@@ -35,8 +35,8 @@ export const DiscoveryLogEntry = layout('Discovery Log Page Entry', 1024, {
 const tcp = 3;
 const addressFamily = { ipv4: 1, ipv6: 2 } as const;
 const nvmSubsystem = 2;
-/** TREQ: no secure channel is asked for. */
-const secureChannelNotRequired = 2;
+/** TREQ: nothing is said of a secure channel, since there is none (SECTYPE). `Not required` would say that one is possible. */
+const secureChannelNotSpecified = 0;
 const dynamicController = 0xffff;
 
 /** The entries for these subsystems at these portals, seen from a host that came by `localAddress`. */
@@ -63,7 +63,7 @@ function entry(nqn: string, address: string, port: number, portid: number): Buff
 	fields.trtype.set(data, 0, tcp);
 	fields.adrfam.set(data, 0, isIPv4(address) ? addressFamily.ipv4 : addressFamily.ipv6);
 	fields.subtype.set(data, 0, nvmSubsystem);
-	fields.secureChannel.set(data, 0, secureChannelNotRequired);
+	fields.secureChannel.set(data, 0, secureChannelNotSpecified);
 	fields.disableSQFlowControl.set(data, 0, 1);
 	fields.portid.set(data, 0, portid);
 	fields.cntlid.set(data, 0, dynamicController);

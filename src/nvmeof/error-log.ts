@@ -16,7 +16,7 @@ export const ErrorEntry = layout('Error Information Log Entry', 64, {
 	lba: number64le(16),
 	nsid: u32le(24),
 	vendorSpecificInformation: u8(28),
-	/** TRTYPE of the transport. */
+	/** 0: the error has nothing to do with the transport. */
 	trtype: u8(29),
 	reserved30: reserved(30, 2),
 	commandSpecificInformation: bytes(32, 8),
@@ -24,8 +24,9 @@ export const ErrorEntry = layout('Error Information Log Entry', 64, {
 	reserved42: reserved(42, 22),
 });
 
-const tcp = 3;
 const fabricsOpcode = 0x7f;
+/** Write, Read, Compare, Write Zeroes, Verify: the I/O commands that name an LBA in their own fields. */
+const rangeOpcodes: ReadonlySet<number> = new Set([0x01, 0x02, 0x05, 0x08, 0x0c]);
 
 /** The last errors of a controller, and how many there ever were. */
 export class ErrorLog {
@@ -49,11 +50,10 @@ export class ErrorLog {
 		ErrorEntry.commandID.set(ring, at, CommonSQE.commandIdentifier.get(sqe, 0));
 		ErrorEntry.statusField.set(ring, at, (request.status << 1) | (request.dnr ? 0x8000 : 0));
 		ErrorEntry.parameterErrorLocation.set(ring, at, 0xffff);
-		ErrorEntry.trtype.set(ring, at, tcp);
 		// A Fabrics command has its type where others have their namespace.
 		if (sqe[0] === fabricsOpcode) return;
 		ErrorEntry.nsid.set(ring, at, CommonSQE.nsid.get(sqe, 0));
-		if (qid !== 0) ErrorEntry.lba.set(ring, at, Math.min(RangeSQE.slba.get(sqe, 0), Number.MAX_SAFE_INTEGER));
+		if (qid !== 0 && rangeOpcodes.has(sqe[0]!)) ErrorEntry.lba.set(ring, at, Math.min(RangeSQE.slba.get(sqe, 0), Number.MAX_SAFE_INTEGER));
 	}
 
 	/** The newest entry first. */

@@ -117,8 +117,8 @@ const controllerTypes = { io: 1, discovery: 2 } as const;
 const eventBits = { io: 1 << 8, discovery: 2 ** 31 } as const;
 /** One firmware slot, and it cannot be written. */
 const firmwareSlots = 0b011;
-/** ANA: the optimized state is reported, and a namespace keeps its group. */
-const anaCapabilities = 0b0100_0001;
+/** ANA: the optimized state is reported. That a namespace keeps its group is not said: libnvme 1.3 would leave no room for NSIDs in the log, and read past its end. */
+const anaCapabilities = 1;
 /** Seconds that no transition between ANA states may take longer than; there is none. */
 const anaTransitionSeconds = 1;
 /** A volatile write cache is there, and Flush takes NSID FFFFFFFFh. */

@@ -82,7 +82,7 @@ test('the discovery log: one entry for each subsystem at each portal', async (t)
 		],
 	);
 	for (const { trtype, subtype, treq, cntlid, asqsz, sectype } of entries) {
-		t.deepEqual([trtype, subtype, treq, cntlid, asqsz, sectype], [3, 2, 0b110, 0xffff, limits.queueDepth, 0]);
+		t.deepEqual([trtype, subtype, treq, cntlid, asqsz, sectype], [3, 2, 0b100, 0xffff, limits.queueDepth, 0]);
 	}
 });
 

@@ -151,11 +151,13 @@ test('SMART: a volume with a fault is a critical warning, a medium error is coun
 test('the error log: newest first, with queue, command, status and place; a ring of 64', async (t) => {
 	const { log, io, admin } = await prepared();
 	await io.run(ranged(0x02, 77_777, 1, { cid: 5 }));
+	// Dword 10 of this one is a length, no LBA.
+	await io.run(ranged(0x0e, 1023, 1, { cid: 7 }));
 	await admin.run(sqe({ opcode: 0x99, cid: 6, nsid: 3 }));
 	const { data } = await log(0x01);
 	t.is(data.length, 64 * limits.errorLogEntries);
 	t.deepEqual(
-		[0, 64].map((at) => ({
+		[0, 64, 128].map((at) => ({
 			count: Number(data.readBigUInt64LE(at)),
 			sqid: data.readUInt16LE(at + 8),
 			cid: data.readUInt16LE(at + 10),
@@ -166,15 +168,16 @@ test('the error log: newest first, with queue, command, status and place; a ring
 			trtype: data[at + 29],
 		})),
 		[
-			{ count: 2, sqid: 0, cid: 6, status: 0x8002, location: 0xffff, lba: 0, nsid: 3, trtype: 3 },
-			{ count: 1, sqid: 1, cid: 5, status: 0x8100, location: 0xffff, lba: 77_777, nsid: 1, trtype: 3 },
+			{ count: 3, sqid: 0, cid: 6, status: 0x8002, location: 0xffff, lba: 0, nsid: 3, trtype: 0 },
+			{ count: 2, sqid: 1, cid: 7, status: 0x8030, location: 0xffff, lba: 0, nsid: 1, trtype: 0 },
+			{ count: 1, sqid: 1, cid: 5, status: 0x8100, location: 0xffff, lba: 77_777, nsid: 1, trtype: 0 },
 		],
 	);
-	t.is(data.readBigUInt64LE(128), 0n);
+	t.is(data.readBigUInt64LE(192), 0n);
 	for (let count = 0; count < limits.errorLogEntries; count++) await admin.run(sqe({ opcode: 0x98 }));
 	const full = (await log(0x01)).data;
-	t.is(Number(full.readBigUInt64LE(0)), limits.errorLogEntries + 2);
-	t.is(Number(full.readBigUInt64LE(64 * 63)), 3);
+	t.is(Number(full.readBigUInt64LE(0)), limits.errorLogEntries + 3);
+	t.is(Number(full.readBigUInt64LE(64 * 63)), 4);
 });
 
 test('the firmware log: one slot, active, with the revision that Identify shows', async (t) => {
