@@ -18,6 +18,8 @@ const scope = bits(2, 4, 4);
 const type = bits(2, 0, 4);
 const parameterListLength = u32be(5);
 const logicalUnitScope = 0;
+/** RESERVE, RELEASE, PREEMPT, PREEMPT AND ABORT; the others ignore SCOPE and TYPE. */
+const serviceActionsWithType: readonly number[] = [0x01, 0x02, 0x04, 0x05];
 
 /** A service action with its parameter list: what it does, and how that ended. */
 interface Asked {
@@ -121,12 +123,13 @@ function registerAs({ unit, nexus, list }: Asked, ignoreExistingKey: boolean): S
 }
 
 function persistentReserveOut(name: string, serviceAction: number, carryOut: (asked: Asked) => Settled | 'pending'): Command {
+	const looksAtType = serviceActionsWithType.includes(serviceAction);
 	return defineCommand({
 		name: `PERSISTENT RESERVE OUT, ${name}`,
 		opcode: 0x5f,
 		serviceAction,
 		lengthBytes: 10,
-		fields: { scope, type, parameterListLength },
+		fields: { ...(looksAtType ? { scope, type } : {}), parameterListLength },
 		reservation: 'persistent',
 		start(unit, task, nexus) {
 			const lengthBytes = parameterListLength.get(task.cdb);

@@ -78,7 +78,10 @@ test('REPORT SUPPORTED OPERATION CODES shows each service action, with its usage
 	}
 	for (let action = 0; action < 8; action++) {
 		const { dataIn } = await a.send(cdb.reportOperationCodes(2, 0x5f, action));
-		t.is(dataIn.toString('hex'), hex('0003000a', '5f', `0${action}`, 'ff', '0000', 'ffffffff', '04'));
+		t.is(
+			dataIn.toString('hex'),
+			hex('0003000a', '5f', `0${action}`, [1, 2, 4, 5].includes(action) ? 'ff' : '00', '0000', 'ffffffff', '04'),
+		);
 	}
 	for (const [opcode, length] of [
 		[0x16, 6],
