@@ -1,4 +1,5 @@
 import { layout, reserved, u16le, u32le, u8 } from '../wire/layout.ts';
+import { limits } from './limits.ts';
 import { number64le } from './number-field.ts';
 import type { Subsystem } from './subsystem.ts';
 
@@ -22,12 +23,16 @@ export const AnaGroupDescriptor = layout('ANA Group Descriptor', 32, {
 
 const optimized = 0x01;
 
-/** With `groupsOnly` (RGO) the NSIDs are left out. A group without namespaces is left out. */
+/**
+ * With `groupsOnly` (RGO) the NSIDs are left out. A group without namespaces is left out. The page has always the size that hosts compute from NANAGRPID and MNAN: libnvme reads
+ * it in pieces of 4 KiB, and an offset beyond its end would be refused.
+ */
 export function anaLog(subsystem: Subsystem, groupsOnly: boolean): Buffer {
 	const nsids = [...subsystem.namespaces.keys()];
 	const listed = groupsOnly ? [] : nsids;
 	const groups = nsids.length === 0 ? 0 : 1;
-	const page = Buffer.alloc(AnaLogHeader.sizeBytes + groups * AnaGroupDescriptor.sizeBytes + 4 * listed.length);
+	const nsidsMax = groupsOnly ? 0 : limits.namespacesPerSubsystem;
+	const page = Buffer.alloc(AnaLogHeader.sizeBytes + AnaGroupDescriptor.sizeBytes + 4 * nsidsMax);
 	AnaLogHeader.changeCount.set(page, 0, subsystem.changeCount);
 	AnaLogHeader.numberOfDescriptors.set(page, 0, groups);
 	if (groups === 0) return page;

@@ -114,6 +114,14 @@ test('ANA of as many namespaces as there may be is whole', async (t) => {
 	t.is(data.readUInt32LE(bytes - 4), limits.namespacesPerSubsystem);
 });
 
+test('ANA in pieces of 4 KiB, as libnvme reads it: the piece behind few NSIDs is there', async (t) => {
+	const { log } = await prepared();
+	const last = 16 + 32 + 4 * limits.namespacesPerSubsystem - 4096;
+	const { status, data } = await log(0x0c, { offset: 4096, bytes: last });
+	t.deepEqual([status, data], [0, Buffer.alloc(last)]);
+	t.is((await log(0x0c, { offset: 4096 + last + 4, bytes: 4 })).status, 2, 'behind the largest that it can be');
+});
+
 test('SMART counts what went through, of one namespace and of all', async (t) => {
 	const { log, io, subsystem, clock } = await prepared({ sizeBytes: 4 * 1024 * 1024 });
 	subsystem.addNamespace(2, new MemoryDevice({ sizeBytes: 4 * 1024 * 1024 }));
