@@ -20,7 +20,7 @@ export class HostDisk {
 
 	static async make(image: string, mountPoint: string, sizeMiB: number): Promise<HostDisk> {
 		await shell('truncate', ['-s', `${sizeMiB}M`, image]);
-		await shell('/sbin/mke2fs', ['-q', '-t', 'ext4', image]);
+		await shell('mke2fs', ['-q', '-t', 'ext4', image]);
 		const disk = new HostDisk(image, mountPoint);
 		await disk.#mount();
 		return disk;

@@ -12,7 +12,8 @@ export const isInside = process.env[mark] === '1';
 export async function runInside(): Promise<number> {
 	const user = process.getuid?.() === 0 ? [] : ['--user', '--map-root-user'];
 	const flags = [...user, '--net', '--pid', '--fork', '--kill-child', '--mount', '--mount-proc'];
-	const child = spawn('unshare', [...flags, process.execPath, ...process.argv.slice(1)], {
+	// The kernel ends it all when this process is killed without a chance to say so.
+	const child = spawn('setpriv', ['--pdeathsig', 'KILL', 'unshare', ...flags, process.execPath, ...process.argv.slice(1)], {
 		stdio: 'inherit',
 		env: { ...process.env, [mark]: '1' },
 	});

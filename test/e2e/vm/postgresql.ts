@@ -12,7 +12,8 @@ export async function makeCluster(stage: Stage, disk: string): Promise<void> {
 	await stage.run(`mkfs.ext4 -q ${disk} && mount ${disk} /mnt && install -d -o postgres -g postgres -m 700 ${data}`);
 	await stage.run(`set -o pipefail; cd / && ${as} initdb -D ${data} -k --locale=C --encoding=UTF8 | tail -n 3`, { timeoutSeconds: 180 });
 	// The image has no JIT compiler; all else is PostgreSQL's default, fsync and full_page_writes first of all.
-	await stage.run(`echo 'jit = off' >> ${data}/postgresql.conf`);
+	// initdb has synced what it made; this line has to be as safe as that.
+	await stage.run(`echo 'jit = off' >> ${data}/postgresql.conf && sync ${data}/postgresql.conf`);
 	await startCluster(stage);
 }
 

@@ -7,6 +7,7 @@ const programs: Readonly<Record<string, string>> = {
 	ip: 'iproute2',
 	unshare: 'util-linux',
 	flock: 'util-linux',
+	setpriv: 'util-linux',
 	losetup: 'mount',
 	mke2fs: 'e2fsprogs',
 	'apt-get': 'apt',
@@ -27,8 +28,7 @@ export function missingRequirements(further: Readonly<Record<string, string>> = 
 }
 
 function isInstalled(program: string): boolean {
-	const folders = [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin', '/sbin'];
-	return folders.some((folder) => isUsable(join(folder, program), constants.X_OK));
+	return (process.env.PATH ?? '').split(delimiter).some((folder) => isUsable(join(folder, program), constants.X_OK));
 }
 
 function isUsable(path: string, mode: number): boolean {

@@ -10,7 +10,7 @@
  */
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { dirname, join, resolve } from 'node:path';
+import { delimiter, dirname, join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { check, finish } from '../../conformance/checks.ts';
 import { imageFolder } from './image/cache.ts';
@@ -31,6 +31,9 @@ const { values, positionals } = parseArgs({
 		append: { type: 'boolean', default: false },
 	},
 });
+
+// ip, mke2fs and their like are there for everyone, but not in everyone's path.
+process.env.PATH = [process.env.PATH, '/usr/sbin', '/sbin'].filter((part) => part !== undefined).join(delimiter);
 
 /** What the outer process tells the inner one. */
 const variables = { image: 'BLOCKPORT_E2E_IMAGE', folder: 'BLOCKPORT_E2E_FOLDER' } as const;

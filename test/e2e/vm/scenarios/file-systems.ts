@@ -20,7 +20,7 @@ const all: readonly FileSystem[] = [
 const fill = `set -e
 cd /mnt
 cp -a /usr/sbin /usr/share/zoneinfo .
-dd if=/dev/urandom of=large bs=1M count=64 status=none
+dd if=/dev/urandom of=large bs=1M count=32 status=none
 truncate -s 200M sparse
 dd if=/dev/urandom of=sparse bs=4k count=100 seek=20000 conv=notrunc status=none
 find . -type f -print0 | xargs -0 sha256sum > /tmp/scenario/sums

@@ -50,7 +50,7 @@ export const fioVerify: Scenario = {
 			name: 'every-size',
 			disk,
 			phase: 'both',
-			options: { rw: 'randwrite', bssplit: everySize, size: '3g', io_size: '320m' },
+			options: { rw: 'randwrite', bssplit: everySize, size: '3g', io_size: '256m' },
 		});
 		const figures = await largeWrites(stage, disk, firstBurstBytes);
 		await logout(stage, iqn('fio-verify'));

@@ -8,7 +8,7 @@ import { gibibyte, iqn, oneUnit, type Scenario } from '../scenario.ts';
 import type { Stage } from '../stage.ts';
 
 const target = iqn('fstrim');
-const fileMiB = 512;
+const fileMiB = 320;
 /** The flusher punches the holes when the log says so; it need not be at once. */
 const patienceSeconds = 60;
 
