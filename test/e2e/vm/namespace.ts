@@ -17,9 +17,8 @@ export async function runInside(): Promise<number> {
 		stdio: 'inherit',
 		env: { ...process.env, [mark]: '1' },
 	});
-	// A terminal signals the whole group, so the inner process hears SIGINT by itself; whoever ends only this one means both.
-	for (const signal of ['SIGTERM', 'SIGHUP'] as const) process.on(signal, () => child.kill('SIGTERM'));
-	process.on('SIGINT', () => undefined);
+	// Process 1 of a namespace does not hear signals that it has no handler for, and unshare does not pass any on.
+	for (const signal of ['SIGHUP', 'SIGINT', 'SIGTERM'] as const) process.on(signal, () => child.kill('SIGKILL'));
 	return await new Promise((resolve, reject) => {
 		child.on('error', reject);
 		child.on('close', (code) => resolve(code ?? 1));
