@@ -3,6 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { type Finished, GuestShell } from './guest-shell.ts';
+import type { KernelName } from './image/recipe.ts';
 import { network } from './network.ts';
 
 /** Shells in the guest, that is scripts at once. */
@@ -34,6 +35,7 @@ export class Guest {
 	bootedSeconds = 0;
 	/** Set when a command did not end: whoever needs a guest needs another one. */
 	isBroken = false;
+	readonly kernel: KernelName;
 	readonly #folder: string;
 	readonly #qemu: ChildProcess;
 	readonly #exited: Promise<void>;
@@ -41,10 +43,11 @@ export class Guest {
 	readonly #shells: GuestShell[] = [];
 	readonly #log: (line: string) => void;
 
-	private constructor(folder: string, image: string, log: (line: string) => void) {
+	private constructor(folder: string, image: string, kernel: KernelName, log: (line: string) => void) {
+		this.kernel = kernel;
 		this.#folder = folder;
 		this.#log = log;
-		this.#qemu = spawn('qemu-system-x86_64', qemuArguments(folder, image), {
+		this.#qemu = spawn('qemu-system-x86_64', qemuArguments(folder, image, kernel), {
 			stdio: ['ignore', 'pipe', 'pipe'],
 			env: { ...process.env, TMPDIR: folder },
 		});
@@ -65,11 +68,11 @@ export class Guest {
 		});
 	}
 
-	/** image: the folder with vmlinuz, initrd and root.img; parent: where the guest's own folder is made. */
-	static async boot(image: string, parent: string, log: (line: string) => void): Promise<Guest> {
+	/** image: the folder with root.img and the kernels; parent: where the guest's own folder is made. */
+	static async boot(image: string, kernel: KernelName, parent: string, log: (line: string) => void): Promise<Guest> {
 		const startMs = performance.now();
 		const folder = await mkdtemp(join(parent, 'guest-'));
-		const guest = new Guest(folder, image, log);
+		const guest = new Guest(folder, image, kernel, log);
 		try {
 			await guest.#connect(startMs);
 			const ready = await guest.run('uname -r; cat /proc/uptime', { timeoutSeconds: bootSeconds, isQuiet: true });
@@ -159,7 +162,7 @@ function shellSocket(folder: string, index: number): string {
 	return join(folder, `shell${index}`);
 }
 
-function qemuArguments(folder: string, image: string): string[] {
+function qemuArguments(folder: string, image: string, kernel: KernelName): string[] {
 	const ports = Array.from({ length: shells }, (_value, index) =>
 		[
 			['-chardev', `socket,id=shell${index},path=${shellSocket(folder, index)},server=on,wait=off`],
@@ -169,7 +172,7 @@ function qemuArguments(folder: string, image: string): string[] {
 	return [
 		['-nodefaults', '-no-reboot', '-display', 'none', '-serial', 'stdio'],
 		['-machine', 'q35', '-accel', 'tcg,thread=multi', '-cpu', cpuModel, '-smp', '2', '-m', String(memoryMiB)],
-		['-kernel', join(image, 'vmlinuz'), '-initrd', join(image, 'initrd')],
+		['-kernel', join(image, `vmlinuz-${kernel}`), '-initrd', join(image, `initrd-${kernel}`)],
 		['-append', `${kernelParameters} guest.address=${network.guestAddress}/${network.bits}`],
 		['-drive', `file=${join(image, 'root.img')},format=raw,if=virtio,snapshot=on`],
 		['-netdev', `tap,id=net0,ifname=${network.tap},script=no,downscript=no`, '-device', 'virtio-net-pci,netdev=net0,mac=52:54:00:77:00:02'],

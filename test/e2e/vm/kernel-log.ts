@@ -2,10 +2,10 @@ import type { Faults } from './scenario.ts';
 
 /** What a kernel says when a disk, or a file system on it, has let it down. */
 const mediumComplaints =
-	/I\/O error|Medium Error|Hardware Error|Aborted Command|critical (?:target|medium|space|nexus) error|lost (?:async|sync) page write|EXT4-fs (?:error|warning)|XFS.*(?:corrupt|error|Shutting down)|BTRFS (?:error|critical|warning)|JBD2: .*error|offline(?:d|ing)|rejecting I\/O|Bad target|FAILED Result/i;
+	/I\/O error|Medium Error|Hardware Error|Aborted Command|critical (?:target|medium|space|nexus) error|lost (?:async|sync) page write|EXT4-fs (?:error|warning)|XFS.*(?:corrupt|error|Shutting down)|BTRFS (?:error|critical|warning)|JBD2: .*error|offline(?:d|ing)|rejecting I\/O|Bad target|FAILED Result|failing I\/O/i;
 /** What it says when the connection let it down, or something in the guest hung. */
 const connectionComplaints =
-	/detected conn error|session recovery timed out|ping timeout|abort|reset (?:WARN|succeeded|failed)|target reset/i;
+	/detected conn error|session recovery timed out|ping timeout|abort|reset (?:WARN|succeeded|failed)|target reset|nvme\d+: .*(?:timeout|fail|recovery|reconnect|rejected|not allowed|error)/i;
 /** Never right, whatever a scenario does. */
 const kernelComplaints =
 	/hung_task|blocked for more than|BUG:|Oops|general protection|WARNING: CPU|rcu.*stall|soft lockup|protocol error|invalid/i;

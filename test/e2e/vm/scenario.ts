@@ -1,4 +1,5 @@
 import type { OfferedUnit } from '../../conformance/servers/target-server.ts';
+import type { KernelName } from './image/recipe.ts';
 import type { Stage } from './stage.ts';
 
 export const gibibyte = 1024 ** 3;
@@ -18,6 +19,8 @@ export interface Scenario {
 	readonly faults?: Faults;
 	/** Begins with the disks as that scenario left them, and so runs it first. The units are the same. */
 	readonly after?: Scenario;
+	/** The kernel that the guest boots (bookworm). */
+	readonly kernel?: KernelName;
 	/** The target's data are on a disk of their own, which can lose power (Stage.losePower). */
 	readonly hasOwnDisk?: boolean;
 	/** Programs of the host that it needs beside the lane's own, and the Debian packages that have them. */

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { Guest, type RunOptions } from './guest.ts';
 import type { Finished } from './guest-shell.ts';
 import { HostDisk } from './host-disk.ts';
+import type { KernelName } from './image/recipe.ts';
 import { setLink } from './network.ts';
 import type { Faults, Scenario } from './scenario.ts';
 import { complaints } from './kernel-log.ts';
@@ -65,9 +66,9 @@ export class Stage {
 	}
 
 	/** Power off and on for the guest: another one, which knows nothing of the first. */
-	async reboot(): Promise<void> {
+	async reboot(kernel: KernelName = this.guest.kernel): Promise<void> {
 		await this.#guest?.kill();
-		this.#guest = await Guest.boot(this.#settings.image, this.#settings.folder, this.log);
+		this.#guest = await Guest.boot(this.#settings.image, kernel, this.#settings.folder, this.log);
 		// What the kernel said of its own machine is no scenario's.
 		await this.run('dmesg -C', { isQuiet: true });
 	}
@@ -89,7 +90,8 @@ export class Stage {
 		let isClean = false;
 		try {
 			await this.#prepare(scenario, launcher);
-			if (this.#guest === undefined || this.#guest.isBroken) await this.reboot();
+			const { kernel = 'bookworm' } = scenario;
+			if (this.#guest?.kernel !== kernel || this.#guest.isBroken) await this.reboot(kernel);
 			await this.run('dmesg -C', { isQuiet: true });
 			this.#faults = scenario.faults ?? 'none';
 			const figures = await this.#played(scenario);

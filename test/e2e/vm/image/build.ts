@@ -1,12 +1,12 @@
 /**
- * Builds the guest: `node build.ts FOLDER` puts vmlinuz, initrd and root.img there, all or nothing. Packages are unpacked, their scripts never run: no
+ * Builds the guest: `node build.ts FOLDER` puts root.img and each kernel's vmlinuz-NAME, initrd-NAME and config-NAME there, all or nothing. Packages are unpacked, their scripts never run: no
  * debootstrap, no root needed.
  */
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { chmod, mkdir, mkdtemp, readdir, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
-import { earlyInit, files, folders, init, kernelFiles, links, packages, unused, unusedFiles } from './recipe.ts';
+import { earlyInit, files, folders, init, kernelFiles, kernels, links, packages, unused, unusedFiles } from './recipe.ts';
 import { shell } from './shell.ts';
 
 const unpackedAtOnce = 3;
@@ -22,36 +22,71 @@ export async function imageKey(): Promise<string> {
 	return hash.digest('hex').slice(0, 16);
 }
 
-/** Downloads the closure of `packages` into `archives`, which keeps nothing else; resolves to its files. */
-async function download(archives: string, work: string): Promise<string[]> {
-	const state = join(work, 'apt');
+/** Arguments of an apt that knows nothing of the machine but its sources, or these instead: an empty status file, so that nothing counts as installed and a closure is whole. */
+async function aptSettings(state: string, sources?: string): Promise<string[]> {
 	await mkdir(join(state, 'lists/partial'), { recursive: true });
 	await mkdir(join(state, 'none/partial'), { recursive: true });
-	await mkdir(join(archives, 'partial'), { recursive: true });
-	// An empty status file: nothing counts as installed, so the closure is whole.
 	await writeFile(join(state, 'status'), '');
-	const settings = Object.entries({
+	if (sources !== undefined) await writeFile(join(state, 'sources.list'), `${sources}\n`);
+	const settings = {
 		'Dir::State': state,
 		'Dir::State::status': join(state, 'status'),
 		'Dir::Cache': state,
-		'Dir::Cache::archives': archives,
+		// Empty: what is in the archives already would be left out of a closure.
+		'Dir::Cache::archives': join(state, 'none'),
+		...(sources === undefined ? {} : { 'Dir::Etc::SourceList': join(state, 'sources.list'), 'Dir::Etc::SourceParts': '-' }),
 		'APT::Architecture': 'amd64',
 		'APT::Install-Recommends': 'false',
 		'APT::Sandbox::User': '',
 		'Acquire::Retries': '3',
 		'Acquire::Languages': 'none',
-	}).flatMap(([name, value]) => ['-o', `${name}=${value}`]);
-	await shell('apt-get', [...settings, '-q', 'update']);
-	const install = ['-q', '-y', 'install', ...packages];
-	// Of an empty folder: what is in the archives already would be left out.
-	const uris = await shell('apt-get', [...settings, '-o', `Dir::Cache::archives=${join(state, 'none')}`, '--print-uris', ...install]);
-	const names = [...uris.matchAll(/^'[^']+' (\S+\.deb) /gm)].map((match) => match[1]!);
+	};
+	const all = Object.entries(settings).flatMap(([name, value]) => ['-o', `${name}=${value}`]);
+	await shell('apt-get', [...all, '-q', 'update']);
+	return all;
+}
+
+/** The file names of the closure of these packages. */
+async function closure(apt: readonly string[], wanted: readonly string[]): Promise<string[]> {
+	const uris = await shell('apt-get', [...apt, '-q', '-y', '--print-uris', 'install', ...wanted]);
+	return [...uris.matchAll(/^'[^']+' (\S+\.deb) /gm)].map((match) => match[1]!);
+}
+
+/** Where the machine has Debian itself from, a mirror perhaps: other releases are there too. */
+async function mirror(apt: readonly string[]): Promise<string> {
+	const targets = await shell('apt-get', [...apt, 'indextargets', '--format', '$(ORIGIN) $(LABEL) $(REPO_URI)', 'Created-By: Packages']);
+	const uri = /^Debian Debian (\S+)$/m.exec(targets)?.[1];
+	if (uri === undefined) throw new Error('apt has no source that is Debian itself');
+	return uri;
+}
+
+/** Downloads the closure of `packages`, and the kernels of other releases, into `archives`, which keeps nothing else; resolves to its files. */
+async function download(archives: string, work: string): Promise<string[]> {
+	await mkdir(join(archives, 'partial'), { recursive: true });
+	const apt = await aptSettings(join(work, 'apt'));
+	const names = await closure(apt, packages);
+	const further: { apt: string[]; name: string }[] = [];
+	for (const { file, from } of Object.values(kernels)) {
+		if (from === undefined) continue;
+		// oxlint-disable no-await-in-loop
+		const source = `deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] ${await mirror(apt)} ${from.release} main`;
+		const other = await aptSettings(join(work, `apt-${from.release}`), source);
+		const name = (await closure(other, [from.metapackage])).find((one) => file.test(one));
+		// oxlint-enable no-await-in-loop
+		if (name === undefined) throw new Error(`${from.release} has no kernel ${file.source}`);
+		further.push({ apt: other, name });
+	}
+	const all = [...names, ...further.map(({ name }) => name)];
 	for (const name of await readdir(archives)) {
 		// oxlint-disable-next-line no-await-in-loop
-		if (name.endsWith('.deb') && !names.includes(name)) await rm(join(archives, name));
+		if (name.endsWith('.deb') && !all.includes(name)) await rm(join(archives, name));
 	}
-	await shell('apt-get', [...settings, '--download-only', ...install]);
-	return names.map((name) => join(archives, name));
+	await shell('apt-get', [...apt, '-o', `Dir::Cache::archives=${archives}`, '-q', '-y', '--download-only', 'install', ...packages]);
+	for (const { apt: other, name } of further) {
+		// oxlint-disable-next-line no-await-in-loop
+		if (!existsSync(join(archives, name))) await shell('apt-get', [...other, '-q', 'download', name.split('_')[0]!], { cwd: archives });
+	}
+	return all.map((name) => join(archives, name));
 }
 
 async function unpack(archive: string, root: string): Promise<void> {
@@ -88,7 +123,7 @@ async function finishRoot(root: string): Promise<void> {
 	await rm(join(root, 'usr/sbin/init'), { force: true });
 	await writeFile(join(root, 'usr/sbin/init'), init);
 	await chmod(join(root, 'usr/sbin/init'), 0o755);
-	await shell('ldconfig', ['-r', root]).catch(async () => await shell('/sbin/ldconfig', ['-r', root]));
+	await shell('ldconfig', ['-r', root]);
 }
 
 /** The guest's own depmod, by its own loader and libraries: kmod reads indexes that busybox does not write. */
@@ -98,9 +133,15 @@ async function depmod(root: string, version: string): Promise<void> {
 	await shell(loader, ['--argv0', 'depmod', '--library-path', libraries, join(root, 'usr/bin/kmod'), '-b', root, version]);
 }
 
+async function mbcache(kernel: string): Promise<string> {
+	return join(
+		'fs',
+		(await readdir(join(kernel, 'fs'))).find((name) => name.startsWith('mbcache.ko'))!,
+	);
+}
+
 /** busybox and the modules between it and the root, as a compressed cpio archive. */
-async function makeInitrd(root: string, version: string, work: string, initrd: string): Promise<void> {
-	const early = join(work, 'early');
+async function makeInitrd(root: string, version: string, early: string, initrd: string): Promise<void> {
 	const modules = join('lib/modules', version);
 	const busybox = join(root, 'usr/bin/busybox');
 	for (const folder of ['bin', 'dev', 'new', 'proc', modules]) {
@@ -110,7 +151,7 @@ async function makeInitrd(root: string, version: string, work: string, initrd: s
 	await shell('cp', [busybox, join(early, 'bin/busybox')]);
 	await symlink('busybox', join(early, 'bin/sh'));
 	const kernel = join(root, 'usr', modules, 'kernel');
-	for (const part of ['arch', 'crypto', 'lib', 'drivers/block', 'drivers/virtio', 'fs/ext4', 'fs/jbd2', 'fs/mbcache.ko']) {
+	for (const part of ['arch', 'crypto', 'lib', 'drivers/block', 'drivers/virtio', 'fs/ext4', 'fs/jbd2', await mbcache(kernel)]) {
 		// oxlint-disable-next-line no-await-in-loop
 		await mkdir(dirname(join(early, modules, 'kernel', part)), { recursive: true });
 		// oxlint-disable-next-line no-await-in-loop
@@ -144,26 +185,19 @@ async function build(folder: string): Promise<void> {
 		}
 		await unpackAll(archives, root);
 		await finishRoot(root);
-		const version = (await readdir(join(root, 'lib/modules')))[0]!;
-		await rename(join(root, 'boot', `vmlinuz-${version}`), join(made, 'vmlinuz'));
-		await depmod(root, version);
-		await makeInitrd(root, version, work, join(made, 'initrd'));
+		const versions = await readdir(join(root, 'lib/modules'));
+		for (const [name, { file }] of Object.entries(kernels)) {
+			const version = versions.find((one) => file.test(`linux-image-${one}_`));
+			if (version === undefined) throw new Error(`no kernel ${name} among ${versions.join(' ')}`);
+			// oxlint-disable no-await-in-loop
+			await rename(join(root, 'boot', `vmlinuz-${version}`), join(made, `vmlinuz-${name}`));
+			await rename(join(root, 'boot', `config-${version}`), join(made, `config-${name}`));
+			await depmod(root, version);
+			await makeInitrd(root, version, join(work, `early-${name}`), join(made, `initrd-${name}`));
+			// oxlint-enable no-await-in-loop
+		}
 		const image = join(made, 'root.img');
-		await shell('/sbin/mke2fs', [
-			'-q',
-			'-t',
-			'ext4',
-			'-m',
-			'0',
-			'-O',
-			'^has_journal',
-			'-E',
-			'root_owner=0:0',
-			'-d',
-			root,
-			image,
-			`${rootMiB}M`,
-		]);
+		await shell('mke2fs', ['-q', '-t', 'ext4', '-m', '0', '-O', '^has_journal', '-E', 'root_owner=0:0', '-d', root, image, `${rootMiB}M`]);
 		await writeFile(join(made, 'packages.txt'), `${archives.map((archive) => basename(archive)).join('\n')}\n`);
 		await rename(made, folder);
 	} finally {

@@ -2,7 +2,7 @@ import { login, logout } from '../initiator.ts';
 import { gibibyte, iqn, oneUnit, type Scenario } from '../scenario.ts';
 import type { Stage } from '../stage.ts';
 
-interface FileSystem {
+export interface FileSystem {
 	readonly name: string;
 	readonly make: string;
 	/** Reads everything and changes nothing. */
@@ -10,7 +10,7 @@ interface FileSystem {
 	readonly mount?: string;
 }
 
-const all: readonly FileSystem[] = [
+export const kinds: readonly FileSystem[] = [
 	{ name: 'ext4', make: 'mkfs.ext4 -q', check: 'e2fsck -fn' },
 	{ name: 'xfs', make: 'mkfs.xfs -q', check: 'xfs_repair -n' },
 	{ name: 'btrfs', make: 'mkfs.btrfs -q', check: 'btrfs check --readonly --check-data-csum' },
@@ -27,28 +27,37 @@ find . -type f -print0 | xargs -0 sha256sum > /tmp/scenario/sums
 wc -l < /tmp/scenario/sums
 du -sm .`;
 
-async function play(stage: Stage, { name, make, check }: FileSystem): Promise<string> {
-	const target = iqn(name);
+/** How the disk comes and goes. */
+export interface Attachment {
+	readonly attach: (stage: Stage) => Promise<string>;
+	readonly detach: (stage: Stage) => Promise<void>;
+}
+
+export async function playFileSystem(stage: Stage, { make, check }: FileSystem, { attach, detach }: Attachment): Promise<string> {
 	await stage.run('mkdir -p /tmp/scenario');
-	const disk = await login(stage, target);
+	const disk = await attach(stage);
 	const makeMs = performance.now();
 	await stage.run(`${make} ${disk}`);
 	const figures = `mkfs ${((performance.now() - makeMs) / 1000).toFixed(1)} s`;
 	await stage.run(`mount ${disk} /mnt`);
 	await stage.run(fill, { timeoutSeconds: 120 });
 	await stage.run('umount /mnt');
-	await logout(stage, target);
-	const again = await login(stage, target);
+	await detach(stage);
+	const again = await attach(stage);
 	await stage.run(`mount ${again} /mnt && cd /mnt && sha256sum --quiet -c /tmp/scenario/sums`, { timeoutSeconds: 120 });
 	await stage.run('umount /mnt');
 	await stage.run(`${check} ${again}`, { timeoutSeconds: 120 });
-	await logout(stage, target);
+	await detach(stage);
 	return figures;
 }
 
-export const fileSystems: readonly Scenario[] = all.map((fileSystem) => ({
+export const fileSystems: readonly Scenario[] = kinds.map((fileSystem) => ({
 	name: fileSystem.name,
 	claim: `mkfs.${fileSystem.name}, files, umount, logout, login: every file has its checksum, and the file system is sound`,
 	units: oneUnit(fileSystem.name, 8 * gibibyte),
-	run: async (stage: Stage) => await play(stage, fileSystem),
+	run: async (stage: Stage) =>
+		await playFileSystem(stage, fileSystem, {
+			attach: async () => await login(stage, iqn(fileSystem.name)),
+			detach: async () => await logout(stage, iqn(fileSystem.name)),
+		}),
 }));

@@ -10,7 +10,7 @@ const r2tBytesMax = mebibyte;
 const firstBurstBytes = 256 * 1024;
 
 /** Write commands that the disk has completed, and their bytes. */
-async function written(stage: Stage, disk: string): Promise<{ commands: number; bytes: number }> {
+export async function written(stage: Stage, disk: string): Promise<{ commands: number; bytes: number }> {
 	const { output } = await stage.run(`cat /sys/block/${disk.replace('/dev/', '')}/stat`, { isQuiet: true });
 	const fields = output.trim().split(/\s+/).map(Number);
 	return { commands: fields[4]!, bytes: fields[6]! * 512 };

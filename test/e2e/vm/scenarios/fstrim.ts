@@ -13,13 +13,14 @@ const fileMiB = 320;
 const patienceSeconds = 60;
 
 /** What the volume's layers take on the host, MiB. The log beside them has a size of its own. */
-async function layersMiB(stage: Stage): Promise<number> {
+export async function layersMiB(stage: Stage): Promise<number> {
 	const volumes = join(stage.target.folder, 'volumes');
 	const [uuid] = await readdir(volumes);
 	return Number((await shell('du', ['-sm', join(volumes, uuid!, 'layers')])).split('\t')[0]);
 }
 
-async function settled(stage: Stage, isEnough: (mebibytes: number) => boolean): Promise<number> {
+/** Waits until the layers are of such a size; resolves to what they are in the end, when it did not come to that. */
+export async function settled(stage: Stage, isEnough: (mebibytes: number) => boolean): Promise<number> {
 	for (let waited = 0; waited < patienceSeconds; waited++) {
 		// oxlint-disable no-await-in-loop
 		const mebibytes = await layersMiB(stage);

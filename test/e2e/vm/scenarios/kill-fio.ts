@@ -25,23 +25,23 @@ async function untilMoved(stage: Stage, disk: string, bytes: number, job: { isOv
 	// oxlint-enable no-await-in-loop
 }
 
-/** Runs a fio job, and ends the target by kill -9 each time that another of these many bytes has passed; resolves to seconds until data passed again. */
-async function withKills(stage: Stage, job: FioJob, killAfterBytes: readonly number[]): Promise<number[]> {
+/** Runs a fio job, and ends the target by kill -9 each time that another of these many bytes has passed; resolves to seconds until data passed again. `counted` is the disk with the statistics. */
+export async function withKills(stage: Stage, job: FioJob, killAfterBytes: readonly number[], counted = job.disk): Promise<number[]> {
 	const outages: number[] = [];
-	const begun = await moved(stage, job.disk);
+	const begun = await moved(stage, counted);
 	const state = { isOver: false };
 	const running = fio(stage, job, 240).finally(() => (state.isOver = true));
 	// Awaited below; a failure in between must not count as unhandled.
 	running.catch(() => undefined);
 	// oxlint-disable no-await-in-loop -- one kill after the other
 	for (const bytes of killAfterBytes) {
-		await untilMoved(stage, job.disk, begun + bytes, state);
+		await untilMoved(stage, counted, begun + bytes, state);
 		stage.log(`host# kill -9 of the target after ${Math.round(bytes / mebibyte)} MiB`);
 		const killedMs = performance.now();
 		await stage.target.kill();
 		await stage.target.start();
 		stage.log(`host# ${stage.target.readyLine}`);
-		await untilMoved(stage, job.disk, (await moved(stage, job.disk)) + 1, state);
+		await untilMoved(stage, counted, (await moved(stage, counted)) + 1, state);
 		outages.push((performance.now() - killedMs) / 1000);
 	}
 	// oxlint-enable no-await-in-loop
