@@ -1,13 +1,15 @@
 import { chmod, lstat, unlink } from 'node:fs/promises';
 import { createServer as createPlainServer, type RequestListener, type Server } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
-import { connect } from 'node:net';
+import { connect, type Socket } from 'node:net';
 import { errorCode } from '../os/disk.ts';
 import { UsageError } from '../config/usage-error.ts';
 
 /** Slow or silent clients end here, and headers are bounded. */
 const httpLimits = { headersTimeout: 10_000, requestTimeout: 30_000, keepAliveTimeout: 5_000, maxHeaderSize: 16 * 1024 } as const;
-const connectionsMax = 256;
+const connectionsMax = 64;
+/** Requests of one connection that have no whole answer yet. No client of ours sends a second one before; a peer that reads no answers must not have them pile up. */
+const pipelinedMax = 4;
 /** The kernel's sun_path holds 108 bytes with the final zero (unix(7)). */
 const socketPathBytesMax = 107;
 
@@ -17,9 +19,28 @@ export interface TlsFiles {
 }
 
 export function httpServer(listener: RequestListener, tls?: TlsFiles): Server {
-	const server = tls === undefined ? createPlainServer(httpLimits, listener) : tlsServer(listener, tls);
+	const bounded = withoutPipelines(listener);
+	const server = tls === undefined ? createPlainServer(httpLimits, bounded) : tlsServer(bounded, tls);
 	server.maxConnections = connectionsMax;
 	return server;
+}
+
+/** One more request than pipelinedMax ends its connection. */
+function withoutPipelines(listener: RequestListener): RequestListener {
+	const unanswered = new WeakMap<Socket, number>();
+	return (request, response) => {
+		const { socket } = request;
+		// What was parsed with the request that ended the connection.
+		if (socket.destroyed) return;
+		const count = (unanswered.get(socket) ?? 0) + 1;
+		if (count > pipelinedMax) {
+			socket.destroy();
+			return;
+		}
+		unanswered.set(socket, count);
+		response.once('close', () => unanswered.set(socket, (unanswered.get(socket) ?? 1) - 1));
+		listener(request, response);
+	};
 }
 
 function tlsServer(listener: RequestListener, tls: TlsFiles): Server {

@@ -53,8 +53,9 @@ export class AdminServer {
 		await app.register(volumeRoutes(options.operations));
 		await app.register(targetRoutes(options.operations));
 		await app.register(subsystemRoutes(options.operations));
+		let description: string | undefined;
 		app.get('/v1/openapi.json', { schema: { hide: true } }, (_request, reply) =>
-			reply.type('application/json').send(JSON.stringify(app.swagger())),
+			reply.type('application/json').send((description ??= JSON.stringify(app.swagger()))),
 		);
 		let metrics: Promise<Metrics> | undefined;
 		app.get('/metrics', { schema: { hide: true } }, async (_request, reply) => {

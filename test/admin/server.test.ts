@@ -3,6 +3,7 @@ import { type RequestOptions, request } from 'node:http';
 import { request as tlsRequest } from 'node:https';
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { connect } from 'node:net';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import type { Guard } from '../../src/admin/guard.ts';
@@ -534,4 +535,35 @@ test('the OpenAPI document names every route with its bodies', async (t) => {
 		],
 	);
 	t.deepEqual(body.paths['/v1/volumes'].post.requestBody.content['application/json'].schema.required, ['name', 'sizeBytes']);
+});
+
+test('a peer that sends request after request and reads no answer is closed; others go on', async (t) => {
+	const { port, call } = await serve(t);
+	const socket = connect({ host: '127.0.0.1', port });
+	t.teardown(() => socket.destroy());
+	socket.on('error', () => undefined);
+	await once(socket, 'connect');
+	socket.pause();
+	const request = `GET /v1/openapi.json HTTP/1.1\r\nHost: 127.0.0.1:${port}\r\n\r\n`;
+	socket.write(request.repeat(200));
+	t.is((await call('GET', '/healthz')).status, 200);
+	socket.resume();
+	let received = 0;
+	socket.on('data', (chunk: Buffer) => {
+		received += chunk.length;
+	});
+	await once(socket, 'close');
+	t.true(received < 4 * 100_000, `${received} bytes of answers`);
+});
+
+test('requests one after the other on one connection are no pipeline, however many', async (t) => {
+	const { port } = await serve(t);
+	const socket = connect({ host: '127.0.0.1', port });
+	t.teardown(() => socket.destroy());
+	await once(socket, 'connect');
+	for (let index = 0; index < 20; index++) {
+		socket.write(`GET /healthz HTTP/1.1\r\nHost: 127.0.0.1:${port}\r\n\r\n`);
+		const [chunk] = (await once(socket, 'data')) as [Buffer];
+		t.regex(chunk.toString('latin1'), /^HTTP\/1.1 200/);
+	}
 });
