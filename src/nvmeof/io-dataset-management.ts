@@ -1,10 +1,11 @@
 import { layout, u32le } from '../wire/layout.ts';
 import type { IoCommand } from './io-command.ts';
 import { isInside } from './lba-range.ts';
+import { limits } from './limits.ts';
 import { number64le } from './number-field.ts';
 import { endWithOutcome } from './outcome-status.ts';
 import type { Request } from './request.ts';
-import { DatasetManagementSQE } from './sqe.ts';
+import { DatasetManagementSQE, SGLDescriptor } from './sqe.ts';
 import { status } from './status.ts';
 import type { IoContext } from './io-command.ts';
 import type { Namespace } from './namespace.ts';
@@ -23,6 +24,7 @@ interface Range {
 
 /**
  * NVM Command Set 1.0, Dataset Management. All ranges are checked before the first takes effect, so a refused command has changed nothing. Without AD the ranges are hints, and are taken as such.
+ * The data may be longer than the ranges that are counted: Linux sends room for all 256 each time.
  */
 export const datasetManagement: IoCommand = {
 	name: 'Dataset Management',
@@ -31,13 +33,14 @@ export const datasetManagement: IoCommand = {
 	access: 'write',
 	changesContent: true,
 	start(_context, request) {
-		request.lengthBytes = (DatasetManagementSQE.nr.get(request.sqe, 0) + 1) * RangeDefinition.sizeBytes;
+		const sentBytes = SGLDescriptor.length.get(request.sqe, DatasetManagementSQE.sgl1.offset);
+		request.lengthBytes = Math.min(Math.max(sentBytes, rangesBytes(request)), limits.dataManagementRangesMax * RangeDefinition.sizeBytes);
 		return 'parameters';
 	},
 	parameters(context, request, namespace, data) {
 		const { blockSize } = namespace.device;
 		const ranges: Range[] = [];
-		for (let at = 0; at < request.lengthBytes; at += RangeDefinition.sizeBytes) {
+		for (let at = 0; at < rangesBytes(request); at += RangeDefinition.sizeBytes) {
 			const slba = RangeDefinition.slba.get(data, at);
 			const blocks = RangeDefinition.lengthInBlocks.get(data, at);
 			if (!isInside(namespace, slba, blocks)) return request.end(status.lbaOutOfRange);
@@ -47,6 +50,10 @@ export const datasetManagement: IoCommand = {
 		return deallocate(context, request, namespace, ranges);
 	},
 };
+
+function rangesBytes({ sqe }: Request): number {
+	return (DatasetManagementSQE.nr.get(sqe, 0) + 1) * RangeDefinition.sizeBytes;
+}
 
 function deallocate(
 	{ queue, controller }: IoContext,

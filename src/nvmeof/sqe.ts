@@ -22,6 +22,14 @@ const head = {
 	sgl1: bytes(24, 16),
 };
 
+/** What sgl1 holds (NVMe Base 2.0, SGL Data Block descriptor and Transport SGL Data Block descriptor). */
+export const SGLDescriptor = layout('SGL Descriptor', 16, {
+	address: bytes(0, 8),
+	length: u32le(8),
+	reserved12: reserved(12, 3),
+	identifier: u8(15),
+});
+
 export const CommonSQE = layout('Common Command', sqeBytes, {
 	...head,
 	cdw10: u32le(40),
