@@ -8,12 +8,14 @@ import type { Stage } from './stage.ts';
 export const ports = { io: 4420, discovery: 8009 } as const;
 export const at = `-t tcp -a ${network.hostAddress} -s ${ports.io}`;
 
+const guestID = files['etc/nvme/hostid']!.trim();
 const secondID = '0d1c2b3a-4958-4766-8574-93a2b1c0dfee';
 /** The guest's own host, whose NQN stands in /etc/nvme/hostnqn, and another that it may pretend to be. */
 export const hosts = {
-	guest: { nqn: files['etc/nvme/hostnqn']!.trim(), options: '' },
+	guest: { nqn: files['etc/nvme/hostnqn']!.trim(), id: guestID, options: '' },
 	second: {
 		nqn: `nqn.2014-08.org.nvmexpress:uuid:${secondID}`,
+		id: secondID,
 		options: `--hostnqn=nqn.2014-08.org.nvmexpress:uuid:${secondID} --hostid=${secondID}`,
 	},
 } as const;

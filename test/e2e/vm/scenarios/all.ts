@@ -1,5 +1,6 @@
 import type { Scenario } from '../scenario.ts';
 import { besideTgtd } from './beside-tgtd.ts';
+import { bothData, bothReservations } from './both-protocols.ts';
 import { commands } from './commands.ts';
 import { discovery, stranger } from './discovery.ts';
 import { fileSystems } from './file-systems.ts';
@@ -10,6 +11,13 @@ import { killFio } from './kill-fio.ts';
 import { link } from './link.ts';
 import { multipath } from './multipath.ts';
 import { negativeControl } from './negative-control.ts';
+import { nvmeCommands } from './nvme-commands.ts';
+import { nvmeConnect } from './nvme-connect.ts';
+import { nvmeDiscard } from './nvme-discard.ts';
+import { nvmeDiscovery, nvmeStranger } from './nvme-discovery.ts';
+import { nvmeGrow } from './nvme-grow.ts';
+import { nvmeKillFio, nvmeLoss } from './nvme-kill-fio.ts';
+import { nvmeReservations } from './nvme-reservations.ts';
 import { killPgbench, postgresql } from './postgresql.ts';
 import { powerLoss, powerLossDatabase } from './power-loss.ts';
 import { twoSessions } from './two-sessions.ts';
@@ -30,6 +38,17 @@ export const scenarios: readonly Scenario[] = [
 	killPgbench,
 	killFio,
 	link,
+	nvmeDiscovery,
+	nvmeStranger,
+	nvmeCommands,
+	nvmeConnect,
+	nvmeDiscard,
+	nvmeGrow,
+	nvmeKillFio,
+	nvmeLoss,
+	nvmeReservations,
+	bothData,
+	bothReservations,
 	powerLoss,
 	powerLossDatabase,
 	negativeControl,
