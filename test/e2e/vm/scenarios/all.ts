@@ -15,8 +15,11 @@ import { nvmeCommands } from './nvme-commands.ts';
 import { nvmeConnect } from './nvme-connect.ts';
 import { nvmeDiscard } from './nvme-discard.ts';
 import { nvmeDiscovery, nvmeStranger } from './nvme-discovery.ts';
+import { nvmeFileSystems } from './nvme-file-systems.ts';
+import { nvmeFio } from './nvme-fio.ts';
 import { nvmeGrow } from './nvme-grow.ts';
 import { nvmeKillFio, nvmeLoss } from './nvme-kill-fio.ts';
+import { nvmePostgresql } from './nvme-postgresql.ts';
 import { nvmeReservations } from './nvme-reservations.ts';
 import { killPgbench, postgresql } from './postgresql.ts';
 import { powerLoss, powerLossDatabase } from './power-loss.ts';
@@ -42,8 +45,11 @@ export const scenarios: readonly Scenario[] = [
 	nvmeStranger,
 	nvmeCommands,
 	nvmeConnect,
+	...nvmeFileSystems,
+	nvmeFio,
 	nvmeDiscard,
 	nvmeGrow,
+	nvmePostgresql,
 	nvmeKillFio,
 	nvmeLoss,
 	nvmeReservations,

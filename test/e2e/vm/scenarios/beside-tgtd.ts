@@ -1,4 +1,5 @@
 import { appendFile, mkdir } from 'node:fs/promises';
+import { loadavg } from 'node:os';
 import { join } from 'node:path';
 import { machine } from '../../../../bench/table.ts';
 import { Tgtd } from '../../../conformance/servers/tgtd.ts';
@@ -88,6 +89,7 @@ export const besideTgtd: Scenario = {
 	programs: { tgtd: 'tgt', tgtadm: 'tgt' },
 	isOnDemand: true,
 	async run(stage) {
+		const [load = 0] = loadavg();
 		const folder = join(stage.folder, 'tgtd');
 		await mkdir(folder);
 		const tgtd = new Tgtd({ folder, units: unit, initiators: [], address: network.hostAddress });
@@ -115,7 +117,7 @@ export const besideTgtd: Scenario = {
 		stage.log(text);
 		if (stage.isAppending) {
 			const when = new Date().toISOString().slice(0, 16).replace('T', ' ');
-			const conditions = `${machine()}; PostgreSQL 15 in an emulated Linux guest, pgbench scale ${scale}, -c ${clients} -T ${seconds}; medians of ${rounds} rounds, servers in turn; the guest, not the target, sets the rate`;
+			const conditions = `${machine()}; PostgreSQL 15 in an emulated Linux guest, pgbench scale ${scale}, -c ${clients} -T ${seconds}; medians of ${rounds} rounds, servers in turn; the guest, not the target, sets the rate; load average before it began ${load.toFixed(1)}`;
 			const results = join(import.meta.dirname, '../../../../bench/results.md');
 			await appendFile(results, `\n## ${when} UTC, pgbench\n\n${conditions}.\n\n${text}\n`);
 		}
