@@ -1,5 +1,5 @@
 /**
- * Builds the guest: `node build.ts FOLDER` puts root.img and each kernel's vmlinuz-NAME, initrd-NAME and config-NAME there, all or nothing. Packages are unpacked, their scripts never run: no
+ * Builds the guest: `node build.ts FOLDER` puts root.img and each kernel's vmlinuz-NAME and initrd-NAME there, all or nothing. Packages are unpacked, their scripts never run: no
  * debootstrap, no root needed.
  */
 import { createHash } from 'node:crypto';
@@ -191,7 +191,6 @@ async function build(folder: string): Promise<void> {
 			if (version === undefined) throw new Error(`no kernel ${name} among ${versions.join(' ')}`);
 			// oxlint-disable no-await-in-loop
 			await rename(join(root, 'boot', `vmlinuz-${version}`), join(made, `vmlinuz-${name}`));
-			await rename(join(root, 'boot', `config-${version}`), join(made, `config-${name}`));
 			await depmod(root, version);
 			await makeInitrd(root, version, join(work, `early-${name}`), join(made, `initrd-${name}`));
 			// oxlint-enable no-await-in-loop

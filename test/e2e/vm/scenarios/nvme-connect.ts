@@ -12,7 +12,6 @@ const ways = [
 	{ options: '--hdr-digest', queues: 2 },
 	{ options: '--data-digest', queues: 2 },
 	{ options: '--hdr-digest --data-digest --nr-io-queues=1 --queue-size=16', queues: 1 },
-	{ options: '--keep-alive-tmo=2 --queue-size=128', queues: 2 },
 ] as const;
 
 export const nvmeConnect: Scenario = {
@@ -27,7 +26,7 @@ export const nvmeConnect: Scenario = {
 			const line = (await onTarget(stage, 'controller', 'list')).split('\n').find((one) => one.includes(hosts.guest.nqn));
 			expect(Number(/:\d+\s+(\d+)/.exec(line?.split(name)[1] ?? '')?.[1]) === queues, `${queues} I/O queues were expected`);
 			await raiseCommandSize(stage, disk);
-			const sizes = { rw: 'randwrite', bssplit: everySize, size: '512m', io_size: '24m', randseed: index + 1 };
+			const sizes = { rw: 'randwrite', bssplit: everySize, size: '512m', io_size: '16m', randseed: index + 1 };
 			await fio(stage, { name: 'connect', disk, phase: 'both', options: sizes });
 			await disconnect(stage, name);
 		}

@@ -4,7 +4,7 @@ import { gibibyte, oneUnit, type Scenario } from '../scenario.ts';
 import { layersMiB, settled } from './fstrim.ts';
 
 const name = nqn('discard');
-const halfMiB = 192;
+const halfMiB = 96;
 
 export const nvmeDiscard: Scenario = {
 	name: 'nvme-discard',

@@ -23,7 +23,7 @@ export const nvmeFio: Scenario = {
 			name: 'every-size',
 			disk,
 			phase: 'both',
-			options: { rw: 'randwrite', bssplit: everySize, size: '3g', io_size: '256m' },
+			options: { rw: 'randwrite', bssplit: everySize, size: '3g', io_size: '192m' },
 		});
 		const before = await written(stage, path);
 		await fio(stage, {
