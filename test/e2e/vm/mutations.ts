@@ -63,6 +63,38 @@ export const mutations: readonly Mutation[] = [
 		replace: '',
 		scenarios: ['commands'],
 	},
+	{
+		name: 'nvme-ranges',
+		title: 'Dataset Management wants a buffer of exactly the ranges that it counts',
+		file: 'src/nvmeof/io-dataset-management.ts',
+		search: 'Math.max(sentBytes, rangesBytes(request))',
+		replace: 'Math.max(sentBytes && 0, rangesBytes(request))',
+		scenarios: ['nvme-discard'],
+	},
+	{
+		name: 'nvme-notice',
+		title: 'no event says that a namespace has changed',
+		file: 'src/nvmeof/nvm-controller.ts',
+		search: '		this.events.raise(asynchronousEvents.namespaceAttributeChanged);\n',
+		replace: '',
+		scenarios: ['nvme-discovery', 'nvme-grow'],
+	},
+	{
+		name: 'nvme-reservation',
+		title: 'NVMe commands go through whatever is reserved',
+		file: 'src/nvmeof/io-commands.ts',
+		search: "if (command.access !== 'none') {",
+		replace: "if (command.access !== 'none' && namespace.readOnly) {",
+		scenarios: ['nvme-reservations', 'both-reservations'],
+	},
+	{
+		name: 'nvme-response',
+		title: 'any response to the challenge is as good as the right one',
+		file: 'src/nvmeof/auth-exchange.ts',
+		search: "		if (!timingSafeEqual(expected, rval)) return 'authenticationFailed';\n",
+		replace: "		if (!timingSafeEqual(expected, expected)) return 'authenticationFailed';\n",
+		scenarios: ['nvme-auth'],
+	},
 ];
 
 /** A copy of a tree below `folder` with the mutation in it; resolves to its launcher. */
