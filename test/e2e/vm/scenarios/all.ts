@@ -11,6 +11,7 @@ import { killFio } from './kill-fio.ts';
 import { link } from './link.ts';
 import { multipath } from './multipath.ts';
 import { negativeControl } from './negative-control.ts';
+import { nvmeAuth } from './nvme-auth.ts';
 import { nvmeCommands } from './nvme-commands.ts';
 import { nvmeConnect } from './nvme-connect.ts';
 import { nvmeDiscard } from './nvme-discard.ts';
@@ -45,6 +46,7 @@ export const scenarios: readonly Scenario[] = [
 	nvmeStranger,
 	nvmeCommands,
 	nvmeConnect,
+	nvmeAuth,
 	...nvmeFileSystems,
 	nvmeFio,
 	nvmeDiscard,
