@@ -1,5 +1,5 @@
 import { errorCode, type Disk, type DiskFile } from '../os/disk.ts';
-import { writeEachFully, writevFully } from '../os/transfer.ts';
+import { writeEachFully, writeFullySync, writevFully } from '../os/transfer.ts';
 import { pageBytes } from './limits.ts';
 import { PageMap } from './page-map.ts';
 
@@ -19,6 +19,7 @@ export class Layer {
 	/** At the start, too: a process that was killed may have made a slice whose name is in the kernel only. */
 	#directoryUnsynced = true;
 	#syncing: Promise<void> = Promise.resolve();
+	#syncs = 0;
 	readonly #making = new Map<number, Promise<DiskFile>>();
 
 	private constructor(disk: Disk, directory: string, id: number, sliceBytes: number, map: PageMap) {
@@ -90,6 +91,18 @@ export class Layer {
 		this.#unsynced.add(file);
 	}
 
+	/** Whether a write by the calling thread would wait for nothing, as far as this layer knows: its slice is there and not being synced. */
+	mayWriteNow(firstPage: number): boolean {
+		return this.#syncs === 0 && this.fileOf(firstPage) !== undefined;
+	}
+
+	/** The same as write(), from the calling thread, where mayWriteNow() said so. */
+	writeNow(firstPage: number, source: Uint8Array): void {
+		const file = this.fileOf(firstPage) as DiskFile;
+		writeFullySync(file, source, this.positionOf(firstPage));
+		this.#unsynced.add(file);
+	}
+
 	/** Writes runs of consecutive pages, each whole in one slice and in one span of memory. Not durable before syncData. */
 	async writeRuns(firstPages: readonly number[], sources: readonly Uint8Array[]): Promise<void> {
 		for (let from = 0; from < firstPages.length;) {
@@ -131,7 +144,12 @@ export class Layer {
 	async #syncOnce(): Promise<void> {
 		const files = [...this.#unsynced];
 		this.#unsynced.clear();
-		await Promise.all(files.map((file) => file.datasync()));
+		this.#syncs++;
+		try {
+			await Promise.all(files.map((file) => file.datasync()));
+		} finally {
+			this.#syncs--;
+		}
 		if (!this.#directoryUnsynced) return;
 		this.#directoryUnsynced = false;
 		await this.#disk.syncDirectory(this.#directory);

@@ -48,6 +48,10 @@ export interface Tuning {
 	mapCacheBlocks: number;
 	/** A turn's records up to this size are written by the main thread when no fdatasync runs. 0: always by the thread pool. */
 	inlineAppendBytesMax: number;
+	/** The same for writes in place, when no fdatasync of the layer runs. 0: always by the thread pool. */
+	inlineOverwriteBytesMax: number;
+	/** A write by the main thread that takes longer has waited for the disk: the next ones go to the pool (inline-gate.ts). */
+	inlineStallMs: number;
 	/** Writes of at least this many bytes to pages that the layer does not hold go straight to it. Infinity: never. */
 	directBytesMin: number;
 	/** Writes of at least this many bytes to pages that the layer holds go there in place, once their region is marked; shorter ones are whole or absent after a crash. Infinity: never. */
@@ -69,6 +73,8 @@ export const defaultTuning: Tuning = {
 	flushBatchBytes: 2 * 1024 * 1024,
 	mapCacheBlocks: 2048,
 	inlineAppendBytesMax: 256 * 1024,
+	inlineOverwriteBytesMax: 1024 * 1024,
+	inlineStallMs: 5,
 	directBytesMin: 64 * 1024,
 	overwriteBytesMin: 64 * 1024 + pageBytes,
 	markAfterWrites: 2,
@@ -93,6 +99,8 @@ export function tuningFault(tuning: Tuning, geometry: Geometry): string | undefi
 		flushStartBytes: 0,
 		flushStartDirectPages: 1,
 		inlineAppendBytesMax: 0,
+		inlineOverwriteBytesMax: 0,
+		inlineStallMs: 0,
 	};
 	for (const [name, least] of Object.entries(lowest)) {
 		const value = tuning[name as keyof Tuning];

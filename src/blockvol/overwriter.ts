@@ -1,4 +1,6 @@
+import { errorCode } from '../os/disk.ts';
 import { clearTablePadding, type RecordOwner } from './append-batch.ts';
+import { InlineGate } from './inline-gate.ts';
 import { pageBytes, type Tuning } from './limits.ts';
 import type { Marks } from './marks.ts';
 import { isChecksum, notLoaded } from './page-map.ts';
@@ -35,6 +37,8 @@ export class Overwriter {
 	readonly #marks: Marks;
 	readonly #spans: Spans;
 	readonly #bytesMin: number;
+	readonly #inlineBytesMax: number;
+	readonly #gate: InlineGate;
 	readonly #keepUnits: number;
 	readonly #owner: OverwriterOwner;
 	#isMarking = false;
@@ -46,6 +50,8 @@ export class Overwriter {
 		this.#marks = marks;
 		this.#spans = spans;
 		this.#bytesMin = tuning.overwriteBytesMin;
+		this.#inlineBytesMax = tuning.inlineOverwriteBytesMax;
+		this.#gate = new InlineGate(tuning.inlineStallMs);
 		this.#keepUnits = keepUnits;
 		this.#owner = owner;
 	}
@@ -89,7 +95,7 @@ export class Overwriter {
 		this.#spans.add(overwrite);
 		this.writes++;
 		if (this.#marks.hasDue) this.#mark();
-		void this.#write(overwrite, data);
+		if (!this.#writeNow(overwrite, data)) void this.#write(overwrite, data);
 		return true;
 	}
 
@@ -100,6 +106,25 @@ export class Overwriter {
 		if (overwrite.failed) overwrite.command.recordFailed();
 		else overwrite.command.recordInstalled();
 		this.#owner.serve();
+	}
+
+	/** False: not now by this thread. */
+	#writeNow(overwrite: Overwrite, data: Uint8Array): boolean {
+		const { layer } = this.#index;
+		if (data.length > this.#inlineBytesMax || !layer.mayWriteNow(overwrite.first)) return false;
+		const enteredAt = this.#gate.enter();
+		if (enteredAt < 0) return false;
+		try {
+			layer.writeNow(overwrite.first, data);
+		} catch (error) {
+			// The pool writes all of it anew, and reports what it meets.
+			if (errorCode(error) === '') throw error;
+			return false;
+		}
+		this.#gate.leave(enteredAt);
+		this.#owner.layerWritten();
+		overwrite.partDone();
+		return true;
 	}
 
 	async #write(overwrite: Overwrite, data: Uint8Array): Promise<void> {

@@ -1,6 +1,7 @@
 import type { Disk } from '../os/disk.ts';
 import { writeFully, writeFullySync, writevFully } from '../os/transfer.ts';
 import { AppendBatch, type AppendRecord, type RecordOwner } from './append-batch.ts';
+import { InlineGate } from './inline-gate.ts';
 import { unitBytes, type Tuning } from './limits.ts';
 import type { Hold } from './superblock.ts';
 import { VolumeFault } from './volume-fault.ts';
@@ -60,6 +61,7 @@ export class Wal {
 	#isScheduled = false;
 	#isSyncing = false;
 	#failed = false;
+	readonly #gate: InlineGate;
 	#tailLSN: number;
 	#installedLSN: number;
 	#durableLSN: number;
@@ -79,6 +81,7 @@ export class Wal {
 	constructor(disk: Disk, directory: string, segmentBytes: number, tuning: Tuning, start: WalStart, owner: WalOwner) {
 		this.#owner = owner;
 		this.#tuning = tuning;
+		this.#gate = new InlineGate(tuning.inlineStallMs);
 		this.#stamp = start.stamp;
 		this.#segmentUnits = segmentBytes / unitBytes;
 		this.#tailLSN = start.tailLSN;
@@ -266,13 +269,15 @@ export class Wal {
 			batch.runs.length === 1 &&
 			run.parts.length === 1 &&
 			part.length <= this.#tuning.inlineAppendBytesMax;
-		if (!inline) {
+		const enteredAt = inline ? this.#gate.enter() : -1;
+		if (!inline || enteredAt < 0) {
 			this.#poolWrite = this.#writeOnPool(batch);
 			return;
 		}
 		this.writes++;
 		try {
 			writeFullySync(run.segment.file, part, run.positionBytes);
+			this.#gate.leave(enteredAt);
 		} catch (error) {
 			this.#isWriting = false;
 			this.#fail('a write to the write-ahead log failed', error);

@@ -23,6 +23,8 @@ const partsMax = 1024;
 
 /** Gathers all sources, in order, to one contiguous range. */
 export async function writevFully(file: DiskFile, sources: readonly Uint8Array[], positionBytes: number): Promise<void> {
+	const [only] = sources;
+	if (sources.length === 1 && only !== undefined) return writeFully(file, only, positionBytes);
 	let rest = sources;
 	let position = positionBytes;
 	while (rest.length > 0) {

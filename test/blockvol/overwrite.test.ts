@@ -95,6 +95,32 @@ test('while pages are being overwritten, whoever touches them waits, readers too
 	await volume.close();
 });
 
+test('the main thread writes in place itself while the layer is not being synced; a flush covers it, and a failure faults the volume', async (t) => {
+	const { disk, volume } = await marked({ inlineOverwriteBytesMax: mib, inlineStallMs: Infinity });
+	disk.forget();
+	t.is(await write(volume, 0, filled(256 * kib, 2)), 'good');
+	t.deepEqual(
+		disk.calls.filter(isData).map(({ kind }) => kind),
+		['writeSync'],
+	);
+	const sync = disk.gate(({ kind, path }) => kind === 'datasync' && path.endsWith('.data'));
+	const flushed = flush(volume);
+	await sync.reached;
+	t.is(await write(volume, 0, filled(256 * kib, 3)), 'good');
+	t.deepEqual(
+		disk.calls.filter(isData).map(({ kind }) => kind),
+		['writeSync', 'write'],
+		'a sync was running',
+	);
+	sync.release();
+	t.is(await flushed, 'good');
+	t.true((await read(volume, 0, 256 * kib)).equals(filled(256 * kib, 3)));
+	disk.fail(isData, 'EIO');
+	t.is(await write(volume, 0, filled(256 * kib, 4)), 'faulted');
+	t.is(volume.fault, 'a write to the layer failed (EIO)');
+	await volume.close();
+});
+
 test('a flush that follows the answer of an overwrite syncs the layer, also when the record was durable before its data was written', async (t) => {
 	const { disk, volume } = await marked();
 	await flush(volume);

@@ -20,6 +20,7 @@ export const still: Partial<Tuning> = {
 	flushIdleMs: 0,
 	flushStartBytes: Infinity,
 	inlineAppendBytesMax: 0,
+	inlineOverwriteBytesMax: 0,
 	directBytesMin: Infinity,
 	overwriteBytesMin: Infinity,
 };

@@ -38,7 +38,7 @@ class Log {
 		const disk = new WatchedDisk(new SimulatedDisk({ seed: 1, wouldBlockChance: 0, shortChance: 0 }));
 		await disk.makeDirectory('/wal');
 		for (const sequence of [0, 1]) await (await createZeroFilled(disk, `/wal/${segmentName(sequence * units)}`, segmentBytes)).close();
-		const log = new Log(disk, { ...defaultTuning, walSegmentsMax: 3, inlineAppendBytesMax: 0, ...tuning });
+		const log = new Log(disk, { ...defaultTuning, walSegmentsMax: 3, inlineAppendBytesMax: 0, inlineStallMs: Infinity, ...tuning });
 		await log.wal.segments.adopt(0, false);
 		log.wal.begun();
 		await log.synced();

@@ -59,6 +59,8 @@ export function drawSetting(random: Random): Setting {
 			flushBatchBytes: random.pick([8 * kib, 64 * kib, 1024 * kib]),
 			mapCacheBlocks: random.pick([8, 16]),
 			inlineAppendBytesMax: random.pick([0, 8 * kib, 256 * kib]),
+			inlineOverwriteBytesMax: random.pick([0, 1024 * kib]),
+			inlineStallMs: Infinity,
 			directBytesMin: random.pick([8 * kib, 64 * kib, Infinity]),
 			overwriteBytesMin: random.pick([4 * kib, 8 * kib, 32 * kib, Infinity]),
 			markAfterWrites: random.pick([1, 1, 2]),
