@@ -17,9 +17,8 @@ export class Chunk implements Completion {
 	receivedBytes = 0;
 	/** Taken from the pool when the first bytes must be kept. */
 	buffer: Buffer | undefined;
-	/** Seconds without progress, and what had come by the last of them. */
-	idleSeconds = 0;
-	receivedBefore = 0;
+	/** Ticks of the clock since it was made. */
+	seconds = 0;
 
 	get end(): number {
 		return this.start + this.size;
@@ -50,7 +49,6 @@ export function releaseChunk(chunk: Chunk): void {
 	chunk.buffer = undefined;
 	chunk.task = undefined;
 	chunk.receivedBytes = 0;
-	chunk.idleSeconds = 0;
-	chunk.receivedBefore = 0;
+	chunk.seconds = 0;
 	if (pool.length < pooledChunksMax) pool.push(chunk);
 }

@@ -98,7 +98,8 @@ export class CommandIntake implements BudgetWaiter {
 			this.#waitingSize = size;
 			this.#waitingFor = isShared ? 'share' : 'budget';
 			this.#isShared = isShared;
-			if ((isShared ? plan.unsolicited : plan.budget).take(bytes, this)) this.granted();
+			const party = this.#connection.session!.unsolicitedParty;
+			if (isShared ? plan.unsolicited.take(party, bytes, this) : plan.budget.take(bytes, this)) this.granted();
 		}
 	}
 
@@ -116,21 +117,21 @@ export class CommandIntake implements BudgetWaiter {
 	/** The task ends, or all do. */
 	forget(task: IscsiTask): void {
 		if (this.#waiting !== task) return;
-		const { plan } = this.#connection;
-		if (this.#waitingFor === 'share') plan.unsolicited.forget(this);
+		const { plan, session } = this.#connection;
+		this.#waiting = undefined;
+		if (this.#waitingFor === 'share') plan.unsolicited.forget(session!.unsolicitedParty, this);
 		else {
 			plan.budget.forget(this);
-			if (this.#isShared) plan.unsolicited.give(this.#waitingBytes);
+			if (this.#isShared) plan.unsolicited.give(session!.unsolicitedParty, this.#waitingBytes);
 		}
-		this.#waiting = undefined;
 		this.#connection.resume();
 	}
 
 	#tryTake(bytes: number, isShared: boolean): boolean {
-		const { plan } = this.#connection;
-		if (isShared && !plan.unsolicited.tryTake(bytes)) return false;
+		const { plan, session } = this.#connection;
+		if (isShared && !plan.unsolicited.tryTake(session!.unsolicitedParty, bytes)) return false;
 		if (plan.budget.tryTake(bytes)) return true;
-		if (isShared) plan.unsolicited.give(bytes);
+		if (isShared) plan.unsolicited.give(session!.unsolicitedParty, bytes);
 		return false;
 	}
 

@@ -77,6 +77,10 @@ export class Connection implements PDUHandler {
 	parameters: Parameters = defaultParameters();
 	headerDigest = false;
 	dataDigest = false;
+	/** Data of commands that we know. */
+	dataBytesReceived = 0;
+	/** Of it, in Data-Out PDUs. */
+	dataOutBytesReceived = 0;
 	readonly #environment: ConnectionEnvironment;
 	readonly #transmitter: Transmitter;
 	readonly #framing = new Framing(this);
@@ -184,7 +188,10 @@ export class Connection implements PDUHandler {
 				return;
 			case 'dataOut':
 			case 'command':
-				if (this.#dataTask !== undefined && this.#keep) placeData(this.#dataTask, source, start, end, this.#dataOffset + offset, whole);
+				if (this.#dataTask === undefined) return;
+				this.dataBytesReceived += end - start;
+				if (this.#disposition === 'dataOut') this.dataOutBytesReceived += end - start;
+				if (this.#keep) placeData(this.#dataTask, source, start, end, this.#dataOffset + offset, whole);
 				return;
 			default:
 				if (whole) this.#collected = source.subarray(start, end);

@@ -107,10 +107,11 @@ export function dataInBytesRead(task: IscsiTask, outcome: Outcome): void {
 
 /** Gives back what the task holds for reading. The device has nothing of it any more. */
 export function dropDataIn(task: IscsiTask): void {
-	const { budget } = task.connection!.plan;
+	const { reads } = task.connection!.session!;
 	if (task.readingBytes > 0 && task.atDevice === 0) {
-		// Still in the budget's line.
-		budget.forget(task);
+		// Still in the line for memory.
+		reads.forget(task);
+		task.wantedGrantBytes = 0;
 		const bytes = task.readingBytes;
 		task.readingBytes = 0;
 		task.connection!.line.readSettled(bytes);
@@ -121,7 +122,7 @@ export function dropDataIn(task: IscsiTask): void {
 	const bytes = task.pooledBytes;
 	task.pooledBytes = 0;
 	if (bytes === 0) return;
-	budget.give(bytes);
+	reads.give(bytes);
 	task.connection!.line.readSettled(bytes);
 }
 
@@ -177,7 +178,8 @@ function readLater(connection: Connection, task: IscsiTask, length: number): voi
 	}
 	connection.line.readBytesAside += length;
 	task.readingBytes = length;
-	if (connection.plan.budget.take(length, task)) dataInGranted(task);
+	task.wantedGrantBytes = length;
+	connection.session!.reads.request(task);
 }
 
 function startRead(task: IscsiTask): void {

@@ -179,10 +179,7 @@ export function chunkWritten(chunk: Chunk, outcome: Outcome): void {
 
 /** Gives back all memory that no device call holds, and stands in no line for more. */
 export function dropDataOut(task: IscsiTask): void {
-	if (task.wantedGrantBytes > 0) {
-		task.connection!.session!.grants.forget(task);
-		task.wantedGrantBytes = 0;
-	}
+	leaveLine(task);
 	for (const chunk of task.chunks) drop(task, chunk);
 	task.chunks.length = 0;
 	if (task.parameters !== undefined && task.atDevice === 0) {
@@ -194,10 +191,7 @@ export function dropDataOut(task: IscsiTask): void {
 
 function fail(task: IscsiTask): void {
 	task.failed = true;
-	if (task.wantedGrantBytes > 0) {
-		task.connection!.session!.grants.forget(task);
-		task.wantedGrantBytes = 0;
-	}
+	leaveLine(task);
 	for (const chunk of task.chunks) drop(task, chunk);
 	task.chunks.length = 0;
 }
@@ -214,6 +208,13 @@ function settle(task: IscsiTask): void {
 		return;
 	}
 	task.connection!.flow.finished(task);
+}
+
+function leaveLine(task: IscsiTask): void {
+	// A read stands in another line, which dropDataIn() takes it out of.
+	if (task.wantedGrantBytes === 0 || task.step === 'read') return;
+	task.connection!.session!.grants.forget(task);
+	task.wantedGrantBytes = 0;
 }
 
 function requestMemory(task: IscsiTask, bytes: number): void {
@@ -260,7 +261,8 @@ function drop(task: IscsiTask, chunk: Chunk): void {
 }
 
 function giveMemory(task: IscsiTask, chunk: Chunk): void {
-	if (chunk.solicited) task.connection!.session!.grants.give(chunk.capacity);
-	else task.connection!.plan.budget.give(chunk.capacity);
-	if (chunk.unsolicited) task.connection!.plan.unsolicited.give(chunk.capacity);
+	const { plan, session } = task.connection!;
+	if (chunk.solicited) session!.grants.give(chunk.capacity);
+	else plan.budget.give(chunk.capacity);
+	if (chunk.unsolicited) plan.unsolicited.give(session!.unsolicitedParty, chunk.capacity);
 }

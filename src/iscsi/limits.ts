@@ -34,7 +34,11 @@ export const limits = {
 	solicitedShare: 1 / 4,
 	/** Share for unsolicited data that is not here with its command: who announces data and keeps it back cannot have the rest. */
 	unsolicitedShare: 1 / 4,
-	/** What one session may have solicited, whatever the budget. */
+	/** Share for reads that wait for the medium, and for their data until it has left: an initiator that does not read it cannot have the rest. */
+	readShare: 1 / 4,
+	/** Of each share, what is kept for initiators that hold nothing of it. */
+	reservedOfShare: 1 / 4,
+	/** What one session may have solicited, whatever the budget; all of an initiator's together have what FairShare leaves them. */
 	solicitedBytesPerSession: 16 * 1024 * 1024,
 	/** From accept to full feature phase. */
 	loginSeconds: 15,
@@ -43,6 +47,9 @@ export const limits = {
 	pingAnswerSeconds: 15,
 	/** A connection that holds memory for data that does not come, or does not read what we send, ends after this. */
 	stalledSeconds: 30,
-	/** The same while somebody waits for memory. */
+	/** The same while another initiator waits for memory; then less than contendedBytesPerSecond does not count as coming. */
 	stalledContendedSeconds: 5,
+	contendedBytesPerSecond: 64 * 1024,
+	/** While one that holds nothing waits: nor does so little that what was announced or asked for would take longer than this. */
+	starvedSeconds: 8,
 } as const;

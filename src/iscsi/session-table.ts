@@ -71,6 +71,7 @@ export class SessionTable {
 		session.ended = true;
 		session.whenIdle(() => {
 			session.target?.detach(session.nexus);
+			session.leaveShares();
 			this.#byTSIH.delete(session.tsih);
 			if (this.#byTSIH.size === 0) this.#onEmpty?.();
 		});
@@ -100,7 +101,10 @@ export class SessionTable {
 			const tasks = session.tasks.all().filter((task) => task.unit === unit);
 			this.functions.abort(tasks, () => 'answered', ended);
 		};
-		if (login.target !== undefined && !login.target.attach(session.nexus)) return loginStatus.outOfResources;
+		if (login.target !== undefined && !login.target.attach(session.nexus)) {
+			session.leaveShares();
+			return loginStatus.outOfResources;
+		}
 		this.#byTSIH.set(session.tsih, session);
 		session.connections.push(connection);
 		return session;

@@ -1,3 +1,4 @@
+import type { Party } from '../os/fair-share.ts';
 import type { GrantLine } from '../os/grant-line.ts';
 import { Nexus } from '../scsi/nexus.ts';
 import type { ScsiTarget } from '../scsi/target-device.ts';
@@ -32,6 +33,9 @@ export class Session implements SessionIdentity {
 	readonly window: CommandWindow;
 	readonly tasks = new TaskTable();
 	readonly grants: GrantLine<IscsiTask>;
+	readonly reads: GrantLine<IscsiTask>;
+	/** Whose unsolicited data it is. */
+	readonly unsolicitedParty: Party;
 	/** At most MaxConnections, which is 1. */
 	readonly connections: Connection[] = [];
 	/** As negotiated by the leading connection. */
@@ -42,6 +46,7 @@ export class Session implements SessionIdentity {
 	bytesRead = 0;
 	bytesWritten = 0;
 	ended = false;
+	readonly #plan: MemoryPlan;
 	readonly #onDrained: (() => void)[] = [];
 
 	constructor(identity: SessionIdentity, tsih: number, parameters: Parameters, firstCmdSN: number, plan: MemoryPlan, since: Date) {
@@ -52,12 +57,25 @@ export class Session implements SessionIdentity {
 		this.nexus = new Nexus(identity.initiatorName, identity.isid);
 		this.parameters = parameters;
 		this.window = new CommandWindow(firstCmdSN);
-		this.grants = plan.grantLine();
+		this.#plan = plan;
+		this.grants = plan.grantLine(this.initiatorName);
+		this.reads = plan.readLine(this.initiatorName);
+		this.unsolicitedParty = plan.unsolicited.join(this.initiatorName);
 		this.since = since;
 	}
 
 	get drained(): boolean {
 		return this.ended && this.tasks.size === 0;
+	}
+
+	/** Another initiator waits for memory that may be what this one holds. */
+	get isContended(): boolean {
+		return this.grants.isContended || this.reads.isContended || this.#plan.unsolicited.isWantedBeside(this.unsolicitedParty);
+	}
+
+	/** The same for memory of data-out, and it holds nothing. */
+	get isStarved(): boolean {
+		return this.grants.isStarved || this.#plan.unsolicited.isStarvedBeside(this.unsolicitedParty);
 	}
 
 	hasConnection(cid: number): boolean {
@@ -74,6 +92,13 @@ export class Session implements SessionIdentity {
 	taskGone(): void {
 		if (this.tasks.size > 0 || this.#onDrained.length === 0) return;
 		for (const callback of this.#onDrained.splice(0)) callback();
+	}
+
+	/** It asks for no memory any more. */
+	leaveShares(): void {
+		this.grants.leave();
+		this.reads.leave();
+		this.#plan.unsolicited.leave(this.unsolicitedParty);
 	}
 
 	/** Closes its connections, and with the last one the session. */

@@ -1,5 +1,5 @@
 import type { BlockDevice, Completion, Outcome } from '../blockvol/block-device.ts';
-import type { BudgetWaiter } from '../os/memory-budget.ts';
+import type { GrantTaker } from '../os/grant-line.ts';
 import type { LogicalUnit } from '../scsi/logical-unit.ts';
 import { type NextStep, ScsiTask, type TaskOwner } from '../scsi/task.ts';
 import type { Connection } from './connection.ts';
@@ -29,7 +29,7 @@ export interface OutstandingR2T {
  * Invariants: `answerable` is set once; an answer leaves only when unsolicited data and R2Ts are over and the device has nothing of the task; a task is free
  * only when the device has nothing of it.
  */
-export class IscsiTask implements TaskOwner, Completion, BudgetWaiter {
+export class IscsiTask implements TaskOwner, Completion, GrantTaker {
 	readonly scsi = new ScsiTask();
 	readonly lun = Buffer.alloc(8);
 	connection: Connection | undefined;
@@ -82,7 +82,7 @@ export class IscsiTask implements TaskOwner, Completion, BudgetWaiter {
 	source: Buffer | undefined;
 	sourceFrom = 0;
 	sourceTo = 0;
-	/** A buffer of the pool that the device fills, and what was taken from the budget for it. */
+	/** A buffer of the pool that the device fills, and what was granted for it. */
 	pooled: Buffer | undefined;
 	pooledBytes = 0;
 	readingBytes = 0;
@@ -141,20 +141,16 @@ export class IscsiTask implements TaskOwner, Completion, BudgetWaiter {
 		dataInBytesRead(this, outcome);
 	}
 
-	/** BudgetWaiter: memory for a read that has to wait. */
-	granted(): void {
-		dataInGranted(this);
-	}
-
 	/** Completion of one chunk's write. */
 	chunkWritten(chunk: Chunk, outcome: Outcome): void {
 		chunkWritten(chunk, outcome);
 	}
 
-	/** Memory for data-out, from the session's line. */
+	/** GrantTaker: memory for a read that has to wait, or for data-out. */
 	memoryGranted(bytes: number): void {
 		this.wantedGrantBytes = 0;
-		memoryGranted(this, bytes);
+		if (this.step === 'read') dataInGranted(this);
+		else memoryGranted(this, bytes);
 	}
 }
 

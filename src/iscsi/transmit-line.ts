@@ -82,7 +82,7 @@ class Loan implements Lender {
 
 	sent(buffer: Buffer): void {
 		bufferPool.release(buffer);
-		this.#connection.plan.budget.give(this.#bytes);
+		this.#connection.session!.reads.give(this.#bytes);
 		this.#connection.line.readSettled(this.#bytes);
 	}
 }

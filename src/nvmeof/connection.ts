@@ -75,6 +75,8 @@ export class Connection implements PDUHandler, QueueLink {
 	r2tsPerCommand = 1;
 	outstanding = 0;
 	dataBytesReceived = 0;
+	/** Of them, in H2CData. */
+	solicitedBytesReceived = 0;
 	readonly #environment: ConnectionEnvironment;
 	readonly #framing = new Framing(this);
 	readonly #watch = new Watch(this);
@@ -121,6 +123,11 @@ export class Connection implements PDUHandler, QueueLink {
 
 	get localPort(): number {
 		return this.host.localPort;
+	}
+
+	/** A host waits for memory that may be what this one holds. */
+	get isContended(): boolean {
+		return this.solicited.isContended || this.reads.isContended;
 	}
 
 	/** A capsule has begun whose data is not all here. */
@@ -170,6 +177,7 @@ export class Connection implements PDUHandler, QueueLink {
 	data(source: Buffer, start: number, end: number, offset: number, whole: boolean): void {
 		if (this.#chunk !== undefined) {
 			this.dataBytesReceived += end - start;
+			this.solicitedBytesReceived += end - start;
 			placeH2CData(this.#chunk, source, start, end, offset, whole);
 		} else if (this.#capsule !== undefined) {
 			this.dataBytesReceived += end - start;
@@ -243,6 +251,8 @@ export class Connection implements PDUHandler, QueueLink {
 		this.#busy++;
 		const step = parameters === undefined ? this.logic!.start(command.request) : this.logic!.parameters(command.request, parameters);
 		this.#busy--;
+		// It may have been Connect.
+		if (parameters !== undefined && this.logic!.hostNQN !== undefined) this.#joinHost(this.logic!.hostNQN);
 		return step;
 	}
 
@@ -325,6 +335,14 @@ export class Connection implements PDUHandler, QueueLink {
 			this.flow.abort(command, 'silent');
 		}
 		this.r2ts.forEach((chunk) => this.r2ts.delete(chunk));
+		this.solicited.leave();
+		this.reads.leave();
+	}
+
+	/** Memory is shared by hosts. */
+	#joinHost(nqn: string): void {
+		this.solicited.join(nqn);
+		this.reads.join(nqn);
 	}
 
 	#initialize(buffer: Buffer, at: number): void {

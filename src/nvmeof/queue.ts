@@ -49,6 +49,10 @@ export class Queue implements QueueLogic {
 		this.sinceMs = fabric.now();
 	}
 
+	get hostNQN(): string | undefined {
+		return this.controller?.host.nqn;
+	}
+
 	/** The connection is gone. */
 	get isClosed(): boolean {
 		return this.#closed;

@@ -16,9 +16,11 @@ export const transportLimits = {
 	waitingDataBytes: 1024 * 1024,
 	/** Share of the memory budget that R2Ts may solicit, over all connections. */
 	solicitedShare: 1 / 4,
+	/** Of each share, what is kept for hosts that hold nothing of it. */
+	reservedOfShare: 1 / 4,
 	/** Share for reads that wait for the medium, and for their data until it has left: a host that does not read it cannot have the rest. */
 	readShare: 1 / 4,
-	/** What one connection may have solicited, and may have read, whatever the budget. */
+	/** What one connection may have solicited, and may have read, whatever the budget; all of a host's together have what FairShare leaves them. */
 	solicitedBytesPerConnection: 8 * 1024 * 1024,
 	readBytesPerConnection: 4 * 1024 * 1024,
 	/** From accept to the end of Connect. */
@@ -27,7 +29,9 @@ export const transportLimits = {
 	closeSeconds: 10,
 	/** A connection that holds memory for data that does not come, or does not read what we send, ends after this. */
 	stalledSeconds: 30,
-	/** The same while somebody waits for memory; then less than contendedBytesPerSecond does not count as coming. */
+	/** The same while another host waits for memory; then less than contendedBytesPerSecond does not count as coming. */
 	stalledContendedSeconds: 5,
 	contendedBytesPerSecond: 64 * 1024,
+	/** While one that holds nothing waits: nor does so little that what R2Ts have asked for would take longer than this. */
+	solicitedStarvedSeconds: 8,
 } as const;

@@ -1,6 +1,7 @@
 import { bufferPool, headRoomBytes, pooledPayloadBytesMax } from '../wire/buffer-pool.ts';
 import { GrantLine } from '../os/grant-line.ts';
-import { MemoryBudget } from '../os/memory-budget.ts';
+import { FairShare } from '../os/fair-share.ts';
+import type { MemoryBudget } from '../os/memory-budget.ts';
 import type { Command } from './command.ts';
 import { transportLimits } from './transport-limits.ts';
 
@@ -11,12 +12,12 @@ const budgetBytesMin = 4 * 1024 * 1024;
  *
  * Data that R2Ts solicit may take transportLimits.solicitedShare of it, reads that wait for the medium transportLimits.readShare; data in capsules may take all. So a connection that is
  * not read because its capsule's data has no memory never waits for memory that only further reading could free: the rest of the budget is held by what the device has, or by at most
- * one capsule of a connection that is being read.
+ * one capsule of a connection that is being read. Both shares are divided by hosts, and transportLimits.reservedOfShare of each is for hosts that hold nothing of it.
  */
 export class TransportMemory {
 	readonly budget: MemoryBudget;
-	readonly solicited: MemoryBudget;
-	readonly reads: MemoryBudget;
+	readonly solicited: FairShare;
+	readonly reads: FairShare;
 
 	/** The plan of a budget: one for all listeners. A budget below 4 MiB is a fault of the caller. */
 	static of(budget: MemoryBudget): TransportMemory {
@@ -29,24 +30,29 @@ export class TransportMemory {
 		if (budget.limitBytes < budgetBytesMin)
 			throw new RangeError(`a memory budget of ${budget.limitBytes} bytes is below ${budgetBytesMin}`);
 		this.budget = budget;
-		this.solicited = new MemoryBudget(Math.floor(budget.limitBytes * transportLimits.solicitedShare));
-		this.reads = new MemoryBudget(Math.floor(budget.limitBytes * transportLimits.readShare));
-	}
-
-	/** Somebody waits for memory. */
-	get isContended(): boolean {
-		return this.budget.waiting > 0 || this.solicited.waiting > 0 || this.reads.waiting > 0;
+		this.solicited = shareOf(budget, transportLimits.solicitedShare);
+		this.reads = shareOf(budget, transportLimits.readShare);
 	}
 
 	/** The line of a connection's commands for memory to solicit data with. */
 	solicitedLine(): GrantLine<Command> {
-		return new GrantLine(this.budget, this.solicited, Math.min(transportLimits.solicitedBytesPerConnection, this.solicited.limitBytes / 4));
+		return new GrantLine(
+			this.budget,
+			this.solicited,
+			Math.min(transportLimits.solicitedBytesPerConnection, this.solicited.limitBytes / 4),
+			undefined,
+		);
 	}
 
 	/** The line of a connection's reads that have to wait for the medium. */
 	readLine(): GrantLine<Command> {
-		return new GrantLine(this.budget, this.reads, Math.min(transportLimits.readBytesPerConnection, this.reads.limitBytes / 4));
+		return new GrantLine(this.budget, this.reads, Math.min(transportLimits.readBytesPerConnection, this.reads.limitBytes / 4), undefined);
 	}
+}
+
+function shareOf(budget: MemoryBudget, part: number): FairShare {
+	const bytes = Math.floor(budget.limitBytes * part);
+	return new FairShare(bytes, Math.floor(bytes * transportLimits.reservedOfShare));
 }
 
 const plans = new WeakMap<MemoryBudget, TransportMemory>();

@@ -12,8 +12,11 @@ export class Watch {
 	#stuckSeconds = 0;
 	#idleSeconds = 0;
 	#slowSeconds = 0;
+	#solicitedSlowSeconds = 0;
+	#starvingSeconds = 0;
 	#capsuleSeconds = 0;
 	#receivedBefore = 0;
+	#solicitedBefore = 0;
 
 	constructor(connection: Connection) {
 		this.#connection = connection;
@@ -30,28 +33,41 @@ export class Watch {
 			return;
 		}
 		const { transmitter } = connection.host;
-		const secondsMax = connection.memory.isContended ? transportLimits.stalledContendedSeconds : transportLimits.stalledSeconds;
+		const { isContended } = connection;
+		const secondsMax = isContended ? transportLimits.stalledContendedSeconds : transportLimits.stalledSeconds;
 		this.#stuckSeconds = transmitter.inFlight && !transmitter.movedSince() ? this.#stuckSeconds + 1 : 0;
-		if (this.#stuckSeconds < secondsMax && !this.#dataStalled(secondsMax)) return;
+		if (this.#stuckSeconds < secondsMax && !this.#dataStalled(secondsMax, isContended)) return;
 		connection.statistics.stalled++;
 		connection.destroy('stalled');
 	}
 
 	/** Memory is held for data that the host does not send, though we read. */
-	#dataStalled(secondsMax: number): boolean {
+	#dataStalled(secondsMax: number, isContended: boolean): boolean {
 		const connection = this.#connection;
 		const received = connection.dataBytesReceived - this.#receivedBefore;
 		this.#receivedBefore = connection.dataBytesReceived;
+		const solicited = connection.solicitedBytesReceived - this.#solicitedBefore;
+		this.#solicitedBefore = connection.solicitedBytesReceived;
 		if (connection.stopped) return false;
 		this.#capsuleSeconds = connection.awaitsCapsule ? this.#capsuleSeconds + 1 : 0;
-		let oldest = this.#capsuleSeconds;
+		let oldest = 0;
+		let awaitedBytes = 0;
 		connection.r2ts.forEach((chunk) => {
 			chunk.seconds++;
-			if (chunk.command !== undefined && !chunk.command.failed && chunk.seconds > oldest) oldest = chunk.seconds;
+			if (chunk.command === undefined || chunk.command.failed) return;
+			awaitedBytes += chunk.end - chunk.start;
+			if (chunk.seconds > oldest) oldest = chunk.seconds;
 		});
 		this.#idleSeconds = received === 0 ? this.#idleSeconds + 1 : 0;
 		this.#slowSeconds = received < transportLimits.contendedBytesPerSecond ? this.#slowSeconds + 1 : 0;
-		const slow = connection.memory.isContended ? this.#slowSeconds : this.#idleSeconds;
-		return oldest >= secondsMax && slow >= secondsMax;
+		// What comes in capsules, however much, does not excuse what R2Ts wait for.
+		this.#solicitedSlowSeconds = solicited < transportLimits.contendedBytesPerSecond ? this.#solicitedSlowSeconds + 1 : 0;
+		this.#starvingSeconds = solicited * transportLimits.solicitedStarvedSeconds < awaitedBytes ? this.#starvingSeconds + 1 : 0;
+		const slow = isContended ? this.#slowSeconds : this.#idleSeconds;
+		if (this.#capsuleSeconds >= secondsMax && slow >= secondsMax) return true;
+		// At the rate that is demanded nothing is so old, unless it is kept back behind what is newer.
+		if (connection.solicited.isStarved && (this.#starvingSeconds >= secondsMax || oldest >= transportLimits.stalledSeconds))
+			return oldest >= secondsMax;
+		return oldest >= secondsMax && (isContended ? this.#solicitedSlowSeconds : this.#idleSeconds) >= secondsMax;
 	}
 }

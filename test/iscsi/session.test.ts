@@ -106,8 +106,8 @@ test('a connection that breaks in the middle of everything gives all memory back
 	peer.cut();
 	world.device.releaseAll();
 	t.is(world.budget.usedBytes, 0);
-	t.is(world.environment.plan.share.usedBytes, 0);
-	t.is(world.budget.waiting, 0);
+	t.is(world.environment.plan.share.usedBytes + world.environment.plan.reads.usedBytes, 0);
+	t.is(world.budget.waiting + world.environment.plan.reads.waiting, 0);
 	t.is(world.environment.sessions.size, 0);
 });
 
@@ -173,12 +173,14 @@ test('a task that is aborted while it stands in line for memory leaves its place
 		const world = new World({ budgetBytes: 4 * MiB });
 		const peer = await world.connect().open({ ImmediateData: 'No' });
 		const { plan } = world.environment;
-		t.true(plan[full].tryTake(plan[full].limitBytes));
+		const others = plan.share.join('others');
+		t.true(full === 'share' ? plan.share.tryTake(others, plan.share.limitBytes) : plan.budget.tryTake(plan.budget.limitBytes));
 		for (const tag of [1, 2]) peer.send(peer.command({ cdb: write10(0, 8), tag, write: 4096 }));
 		t.deepEqual(await peer.answers(), []);
 		peer.send(peer.manage(pdu.taskManagementFunction.abortTask, 9, { referenced: 1 }));
 		t.is((await peer.answer()).opcode, pdu.opcode.taskManagementResponse);
-		plan[full].give(plan[full].limitBytes);
+		if (full === 'share') plan.share.give(others, plan.share.limitBytes);
+		else plan.budget.give(plan.budget.limitBytes);
 		t.is((await peer.answer()).bhs.readUInt32BE(16), 2);
 		t.is(plan.share.usedBytes, 4096);
 		peer.cut();
@@ -322,6 +324,10 @@ test('who keeps memory while another waits for it has limits.stalledContendedSec
 	const holder = await world.connect().open({}, { initiator: 'iqn.2026-11.test:holder' });
 	for (let tag = 1; tag <= 6; tag++)
 		holder.send(holder.command({ cdb: write10(0, 2048), tag, write: 1024 * 1024, final: false, data: Buffer.alloc(4096, 1) }));
+	// What is kept for those that hold nothing goes to the first that comes.
+	const first = await world.connect().open({}, { initiator: 'iqn.2026-11.test:first' });
+	first.send(first.command({ cdb: write10(0, 2048), tag: 1, write: 1024 * 1024, final: false, data: Buffer.alloc(4096, 2) }));
+	t.false(first.connection.stopped);
 	const waiter = await world.connect().open({}, { initiator: 'iqn.2026-11.test:waiter' });
 	waiter.send(waiter.command({ cdb: write10(0, 2048), tag: 1, write: 1024 * 1024, final: false, data: Buffer.alloc(4096, 2) }));
 	t.true(waiter.connection.stopped);

@@ -1,4 +1,5 @@
 import test from 'ava';
+import { FairShare } from '../../src/os/fair-share.ts';
 import { GrantLine } from '../../src/os/grant-line.ts';
 import { MemoryBudget } from '../../src/os/memory-budget.ts';
 
@@ -20,15 +21,21 @@ class Taker {
 
 function world(): {
 	budget: MemoryBudget;
-	share: MemoryBudget;
-	line: () => GrantLine<Taker>;
+	share: FairShare;
+	line: (peer?: string) => GrantLine<Taker>;
 	log: string[];
 	taker: (name: string, bytes: number) => Taker;
 } {
 	const budget = new MemoryBudget(100);
-	const share = new MemoryBudget(40);
+	const share = new FairShare(40, 0);
 	const log: string[] = [];
-	return { budget, share, line: () => new GrantLine<Taker>(budget, share, 30), log, taker: (name, bytes) => new Taker(name, bytes, log) };
+	return {
+		budget,
+		share,
+		line: (peer) => new GrantLine<Taker>(budget, share, 30, peer),
+		log,
+		taker: (name, bytes) => new Taker(name, bytes, log),
+	};
 }
 
 test('a peer gets no more than its bound at a time, but a single larger request', (t) => {
@@ -69,7 +76,8 @@ test('peers take turns at the share, and the share leaves the rest of the budget
 for (const scarce of ['share', 'budget'] as const) {
 	test(`who is forgotten while it waits for the ${scarce} leaves nothing behind, and the next goes on`, (t) => {
 		const { line, log, taker, budget, share } = world();
-		(scarce === 'share' ? share : budget).tryTake(scarce === 'share' ? 35 : 95);
+		if (scarce === 'share') share.tryTake(share.join('others'), 35);
+		else budget.tryTake(95);
 		const peer = line();
 		const first = taker('first', 10);
 		peer.request(first);

@@ -229,9 +229,9 @@ test('cold reads of many connections share a quarter of the budget, and writes g
 		peers.push(peer);
 		for (let cid = 0; cid < 16; cid++) peer.send(peer.command({ opcode: opcode.read, cid, block: 0, blocks: 2048 }));
 	}
-	t.is(made.memory.reads.usedBytes, 2 * MiB);
-	t.is(made.budget.usedBytes, 2 * MiB);
-	for (const peer of peers) t.true(peer.connection.reads.heldBytes <= MiB / 2);
+	t.true(made.memory.reads.usedBytes <= 2 * MiB);
+	t.is(made.budget.usedBytes, made.memory.reads.usedBytes);
+	for (const { connection } of peers) t.true(connection.reads.heldBytes > 0 && connection.reads.heldBytes <= MiB / 2);
 	const writer = await made.connect().open();
 	writer.send(writer.command({ opcode: opcode.write, cid: 1, block: 0, blocks: 16, data: pattern(8192, 1) }));
 	t.is(made.device.writes.length, 1);

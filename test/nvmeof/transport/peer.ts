@@ -25,6 +25,7 @@ export const opcode = {
 
 /** A queue without a controller: what a command wants stands in its opcode. */
 export class FakeLogic implements QueueLogic {
+	hostNQN: string | undefined = undefined;
 	readonly link: QueueLink;
 	readonly world: World;
 	depth = 1;
@@ -89,6 +90,7 @@ export class FakeLogic implements QueueLogic {
 	parameters(request: Request, data: Buffer): NextStep {
 		this.parametersSeen.push(Buffer.from(data));
 		if (request.sqe[0] === pdu.fabricsOpcode) {
+			this.hostNQN = this.world.hostNQN;
 			this.depth = request.sqe.readUInt16LE(44) + 1;
 			this.flowControlDisabled = (request.sqe[46]! & 4) !== 0;
 			request.result0 = 0x0001;
@@ -126,6 +128,8 @@ export class World implements Fabric {
 	readonly memory: TransportMemory;
 	readonly environment: ConnectionEnvironment;
 	readonly logics: FakeLogic[] = [];
+	/** Who says Connect next; undefined: each connection is a host of its own. */
+	hostNQN: string | undefined;
 	ticks = 0;
 
 	constructor(options: { budgetBytes?: number; deviceBytes?: number } = {}) {
@@ -325,6 +329,12 @@ export class Peer implements ConnectionHost {
 		sqe.writeUInt32LE(options.cdw13 ?? 0, 52);
 		options.edit?.(sqe);
 		return this.pdu(header, options.data);
+	}
+
+	/** Of the host of this name, as from a successful Connect on. */
+	async openAs(hostNQN: string, options: Parameters<Peer['open']>[0] = {}): Promise<this> {
+		this.world.hostNQN = hostNQN;
+		return this.open(options);
 	}
 
 	connectCommand(options: { cid?: number; depth?: number; flowControlDisabled?: boolean } = {}): Buffer {

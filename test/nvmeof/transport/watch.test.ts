@@ -65,7 +65,8 @@ test('data that comes slowly does not end the connection while nobody wants the 
 });
 
 test('while others wait for memory, data that does not come or only trickles in ends the connection soon; they go on', async (t) => {
-	for (const trickle of [0, 1000, transportLimits.contendedBytesPerSecond]) {
+	const enough = MiB / transportLimits.solicitedStarvedSeconds;
+	for (const trickle of [0, 1000, transportLimits.contendedBytesPerSecond, enough - 4, enough]) {
 		const world = new World({ budgetBytes: 4 * MiB, deviceBytes: 4 * MiB });
 		const slow = await world.connect().open();
 		slow.send(slow.command({ opcode: opcode.write, cid: 1, blocks: 2048 }));
@@ -81,9 +82,9 @@ test('while others wait for memory, data that does not come or only trickles in 
 				slow.send(slow.h2cData({ cid: 1, ttag, offset: at, data: Buffer.alloc(trickle), last: false }));
 				at += trickle;
 			},
-			12,
+			7,
 		);
-		if (trickle === transportLimits.contendedBytesPerSecond) {
+		if (trickle === enough) {
 			t.is(seconds, Infinity);
 			slow.cut();
 		} else {
@@ -108,20 +109,21 @@ test('a host that fulfils each R2T promptly is not ended, however little it writ
 	holder.cut();
 	waiter.fulfil(r2t(await waiter.answer()), pattern(MiB, 1));
 	await waiter.answers();
-	world.memory.solicited.take(MiB - 512, { granted: () => undefined });
+	const others = world.memory.solicited.join('others');
+	world.memory.solicited.take(others, MiB - 512, { granted: () => undefined });
 	const blocker = { granted: () => undefined };
 	let asked = r2t(await small.answer());
-	world.memory.solicited.take(MiB, blocker);
-	t.true(world.memory.isContended);
+	world.memory.solicited.take(others, MiB, blocker);
+	t.true(small.connection.isContended);
 	for (let second = 0; second < 30; second++) {
 		small.fulfil(asked, pattern(512, second));
 		t.is(statusOf(await small.answer()), '0');
 		small.connection.tick();
 		t.false(small.closed);
-		world.memory.solicited.forget(blocker);
+		world.memory.solicited.forget(others, blocker);
 		small.send(small.command({ opcode: opcode.write, cid: 1, blocks: 1 }));
 		asked = r2t(await small.answer());
-		world.memory.solicited.take(MiB, blocker);
+		world.memory.solicited.take(others, MiB, blocker);
 		small.connection.tick();
 	}
 	t.false(small.closed);
