@@ -48,8 +48,8 @@ export interface ApplianceOptions {
 	readonly adminTlsKeyFile?: string | undefined;
 	/** Verifies every volume on disk before it is served, clean stop or not. */
 	readonly forceCheck?: boolean;
-	/** How long the event loop stays awake after each arrival, microseconds; 0 is off. */
-	readonly busyPollUs?: number;
+	/** How long the event loop stays awake after each arrival, microseconds; 0 is off. By default as long as it pays. */
+	readonly busyPoll?: number | 'adaptive';
 	readonly budgetBytes?: number;
 	readonly drainMs?: number;
 }
@@ -180,7 +180,7 @@ export class Appliance {
 			firmwareRevision: firmwareRevision(options.version),
 		});
 		const budget = new MemoryBudget(options.budgetBytes ?? budgetBytesDefault);
-		busyPoll.configure(options.busyPollUs ?? 0);
+		busyPoll.configure(options.busyPoll ?? 'adaptive');
 		const portals = new Portals(
 			this.#parts,
 			{ targets, subsystems },

@@ -23,7 +23,7 @@ export interface ServeSettings {
 	readonly adminTlsKeyFile: string | undefined;
 	readonly forceCheck: boolean;
 	/** Microseconds; 0 is off. */
-	readonly busyPollUs: number;
+	readonly busyPoll: number | 'adaptive';
 	readonly log: Logger;
 }
 
@@ -83,9 +83,9 @@ export function serveCommand(makeServer: MakeServer): Command {
 		.option('--admin-tls-cert <path>', 'certificate of --admin, PEM')
 		.option('--admin-tls-key <path>', 'key of --admin, PEM')
 		.option(
-			'--busy-poll <us>',
-			`stay awake so many microseconds after each request, 0 to ${busyPollUsMax}: lower latency for a busy core`,
-			'0',
+			'--busy-poll <us|adaptive>',
+			`stay awake so many microseconds after each request, 0 (never) to ${busyPollUsMax}; adaptive: 50 while requests come that fast`,
+			'adaptive',
 		)
 		.option('--force-check', 'verify every volume on disk before it is served')
 		.addOption(
@@ -122,7 +122,7 @@ async function serve(flags: ServeFlags, makeServer: MakeServer): Promise<void> {
 		adminTlsCertFile: flags.adminTlsCert,
 		adminTlsKeyFile: flags.adminTlsKey,
 		forceCheck: flags.forceCheck === true,
-		busyPollUs: busyPollUs(flags.busyPoll),
+		busyPoll: busyPollWindow(flags.busyPoll),
 		log,
 	});
 	const asked = stopAsked(log);
@@ -141,10 +141,11 @@ async function serve(flags: ServeFlags, makeServer: MakeServer): Promise<void> {
 /** The longest that --busy-poll takes: above it the process would hardly ever sleep. */
 const busyPollUsMax = 1000;
 
-function busyPollUs(text: string): number {
+function busyPollWindow(text: string): number | 'adaptive' {
+	if (text === 'adaptive') return text;
 	const us = /^\d{1,4}$/.test(text) ? Number(text) : NaN;
 	if (us >= 0 && us <= busyPollUsMax) return us;
-	throw new UsageError(`--busy-poll takes microseconds from 0 to ${busyPollUsMax}, not ${text}.`);
+	throw new UsageError(`--busy-poll takes adaptive, or microseconds from 0 to ${busyPollUsMax}, not ${text}.`);
 }
 
 /** Resolves at the first SIGTERM or SIGINT. The second ends the process at once, as the signal itself would. */
