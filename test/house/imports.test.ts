@@ -12,16 +12,18 @@ const shared = [...engine, 'reservation'];
 const may: Record<string, readonly string[]> = {
 	os: [],
 	wire: ['os'],
+	// Pure: clock, snapshots and policy in, actions out.
+	schedule: [],
 	blockvol: ground,
 	reservation: engine,
 	scsi: shared,
-	config: shared,
+	config: [...shared, 'schedule'],
 	archive: shared,
 	iscsi: [...shared, 'scsi'],
 	nvmeof: shared,
 	admin: [...shared, 'archive', 'config'],
 	cli: [...shared, 'admin', 'archive', 'config'],
-	appliance: [...shared, 'scsi', 'iscsi', 'nvmeof', 'admin', 'archive', 'config'],
+	appliance: [...shared, 'scsi', 'iscsi', 'nvmeof', 'admin', 'archive', 'config', 'schedule'],
 	bin: ['cli', 'appliance'],
 };
 
