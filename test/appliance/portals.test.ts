@@ -66,7 +66,7 @@ test('a usual port that is taken: the next free one, and a sentence that says so
 		for (const holder of holders) holder.close();
 	});
 	// Whoever holds them, they are held.
-	await Promise.all(holders.map((holder) => Promise.race([once(holder, 'listening'), once(holder, 'error').catch(() => undefined)])));
+	await Promise.all(holders.map((holder) => new Promise((resolve) => holder.once('listening', resolve).once('error', resolve))));
 	await portals.listen();
 	t.true((portals.nvme?.port ?? 0) > 4420 && (portals.nvmeDiscovery?.port ?? 0) > 8009);
 	t.deepEqual(portals.notices, [
