@@ -11,7 +11,7 @@ import { Targets } from './appliance/targets.ts';
 import { type VolumeEngine, Volumes } from './appliance/volumes.ts';
 import { Volume } from './blockvol/volume.ts';
 import { Configuration } from './config/configuration.ts';
-import { type Endpoint, printEndpoint } from './config/endpoint.ts';
+import { type Endpoint, type PortalEndpoint, printEndpoint } from './config/endpoint.ts';
 import { UsageError } from './config/usage-error.ts';
 import { IscsiListener } from './iscsi/listener.ts';
 import { NvmeFabric } from './nvmeof/fabric.ts';
@@ -35,7 +35,9 @@ export interface ApplianceOptions {
 	readonly demo?: boolean;
 	readonly demoBytes?: number | undefined;
 	/** Undefined: the usual port or the next free one. */
-	readonly iscsi?: Endpoint | undefined;
+	readonly iscsi?: PortalEndpoint | undefined;
+	/** Further portals. */
+	readonly iscsiMore?: readonly PortalEndpoint[];
 	/** `none`: not served. */
 	readonly nvme?: Asked;
 	readonly nvmeDiscovery?: Asked;
@@ -105,6 +107,10 @@ export class Appliance {
 	/** Where it listens; undefined before start(). */
 	get iscsi(): Endpoint | undefined {
 		return this.#portals?.iscsiAddress;
+	}
+
+	get iscsiPortals(): readonly PortalEndpoint[] {
+		return this.#portals?.iscsiPortals ?? [];
 	}
 
 	get nvme(): Endpoint | undefined {
@@ -188,6 +194,7 @@ export class Appliance {
 			{
 				demo: options.demo === true,
 				iscsi: options.iscsi,
+				iscsiMore: options.iscsiMore ?? [],
 				nvme: options.nvme,
 				nvmeDiscovery: options.nvmeDiscovery,
 				drainMs: options.drainMs ?? drainMsDefault,
@@ -255,6 +262,7 @@ export class Appliance {
 			dataDirectory: directory.path,
 			freeBytes: await this.#parts.engine.disk.freeBytes(directory.path),
 			...endpoints({ iscsi: portals.iscsiAddress, nvme: portals.nvme, nvmeDiscovery: portals.nvmeDiscovery, admin: this.#admin }),
+			iscsiPortals: [...portals.iscsiPortals],
 			volumes: volumes.counts(),
 			faults: volumes.faults(),
 			targets: configuration.targets().length,

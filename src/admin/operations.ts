@@ -1,10 +1,14 @@
 import type {
+	ChapView,
 	ControllerView,
 	LunMappingView,
 	NamespaceMappingView,
+	NewChap,
 	NewHostAccess,
+	NewInitiatorAccess,
 	NewMapping,
 	NewNamespace,
+	NewRedirection,
 	NewSubsystem,
 	NewTarget,
 	NewVolume,
@@ -32,8 +36,15 @@ export interface Operations {
 	deleteTarget(name: string): Promise<void>;
 	map(target: string, mapping: NewMapping): Promise<LunMappingView>;
 	unmap(target: string, lun: number): Promise<void>;
-	allow(target: string, initiator: string): Promise<TargetView>;
+	allow(target: string, initiator: string, access: NewInitiatorAccess): Promise<TargetView>;
 	disallow(target: string, initiator: string): Promise<TargetView>;
+	/** Undefined: no longer. */
+	redirectTarget(target: string, to: NewRedirection | undefined): Promise<TargetView>;
+
+	/** Of iSCSI discovery sessions. */
+	discoveryAuthentication(): ChapView;
+	setDiscoveryAuthentication(wish: NewChap): Promise<ChapView>;
+	clearDiscoveryAuthentication(): Promise<void>;
 
 	sessions(): SessionView[];
 

@@ -128,8 +128,15 @@ export function targetRoutes(operations: Operations): FastifyPluginCallback {
 		);
 		app.put(
 			'/v1/targets/:target/initiators/:initiator',
-			{ schema: { summary: 'Admit an initiator', params: schemas.initiatorParameters, response: { 200: schemas.target, ...failed } } },
-			(request) => operations.allow(request.params.target, request.params.initiator),
+			{
+				schema: {
+					summary: 'Admit an initiator, or change how',
+					params: schemas.initiatorParameters,
+					body: schemas.initiatorAccess,
+					response: { 200: schemas.target, ...failed },
+				},
+			},
+			(request) => operations.allow(request.params.target, request.params.initiator, request.body ?? {}),
 		);
 		app.delete(
 			'/v1/targets/:target/initiators/:initiator',
@@ -141,6 +148,41 @@ export function targetRoutes(operations: Operations): FastifyPluginCallback {
 				},
 			},
 			(request) => operations.disallow(request.params.target, request.params.initiator),
+		);
+		app.put(
+			'/v1/targets/:target/redirection',
+			{
+				schema: {
+					summary: 'Send logins elsewhere, and ask initiators that are logged in to move',
+					params: schemas.targetParameters,
+					body: schemas.newRedirection,
+					response: { 200: schemas.target, ...failed },
+				},
+			},
+			(request) => operations.redirectTarget(request.params.target, request.body),
+		);
+		app.delete(
+			'/v1/targets/:target/redirection',
+			{ schema: { summary: 'Take logins again', params: schemas.targetParameters, response: { 200: schemas.target, ...failed } } },
+			(request) => operations.redirectTarget(request.params.target, undefined),
+		);
+		app.get(
+			'/v1/discovery/authentication',
+			{ schema: { summary: 'Who proves itself in iSCSI discovery', response: { 200: schemas.chap, ...failed } } },
+			() => operations.discoveryAuthentication(),
+		);
+		app.put(
+			'/v1/discovery/authentication',
+			{ schema: { summary: 'Ask for CHAP in iSCSI discovery', body: schemas.newChap, response: { 200: schemas.chap, ...failed } } },
+			(request) => operations.setDiscoveryAuthentication(request.body),
+		);
+		app.delete(
+			'/v1/discovery/authentication',
+			{ schema: { summary: 'Ask for nothing in iSCSI discovery', response: { 204: nothing, ...failed } } },
+			async (_request, reply) => {
+				await operations.clearDiscoveryAuthentication();
+				return reply.code(204).send(null);
+			},
 		);
 		app.get('/v1/sessions', { schema: { summary: 'iSCSI sessions', response: { 200: schemas.sessions, ...failed } } }, () => ({
 			sessions: operations.sessions(),

@@ -20,7 +20,10 @@ export const status = z.object({
 	demo: z.boolean(),
 	dataDirectory: z.string(),
 	freeBytes: bytes.describe('Free on the file system of the data directory.'),
-	iscsi: endpoint.optional(),
+	iscsi: endpoint.optional().describe('The first portal.'),
+	iscsiPortals: z.array(
+		endpoint.extend({ portalGroupTag: z.int().optional().describe('It leads to targets of that tag alone; absent: to all.') }),
+	),
 	nvme: endpoint.optional(),
 	nvmeDiscovery: endpoint.optional(),
 	admin: endpoint.optional(),
@@ -68,6 +71,41 @@ export const newVolume = z.strictObject({
 
 export const volumeChange = z.strictObject({ sizeBytes: bytes });
 
+/** Who proves itself by CHAP. Secrets are never shown. */
+const chapView = {
+	authentication: z
+		.enum(['none', 'initiator', 'mutual'])
+		.describe('Who proves itself by CHAP: nobody, the initiator, or also the target if the initiator asks. Secrets are never shown.'),
+	chapUser: z.string().optional(),
+	mutualChapUser: z.string().optional(),
+};
+
+export const chap = z.object(chapView);
+
+const chapWish = {
+	chapUser: z.string().max(512).optional().describe("CHAP_N of the initiator; by default the initiator's own name."),
+	chapSecret: z.string().max(512).optional().describe('12 to 255 bytes; Windows takes 12 to 16.'),
+	mutualChapUser: z.string().max(512).optional().describe("CHAP_N of the target; by default the target's own name."),
+	mutualChapSecret: z.string().max(512).optional(),
+};
+
+export const newChap = z.strictObject(chapWish).describe('What is left out stays as it is.');
+
+export const initiatorAccess = z
+	.strictObject({
+		...chapWish,
+		sources: z.array(z.string().max(64)).max(64).optional().describe('Networks and addresses that it may come from; none means any.'),
+	})
+	.nullish()
+	.describe('What is left out stays as it is.');
+
+const redirection = {
+	address: z.string().max(512).describe('host:port of the portal to log in at instead, IPv6 in brackets.'),
+	permanent: z.boolean(),
+};
+
+export const newRedirection = z.strictObject({ ...redirection, permanent: redirection.permanent.default(false) });
+
 export const target = z.object({
 	name,
 	alias: z.string(),
@@ -75,7 +113,8 @@ export const target = z.object({
 	openToAll: z.boolean().describe('Admits every initiator; honoured under --demo only.'),
 	createdAt: z.string(),
 	luns: z.array(lunMapping),
-	initiators: z.array(name),
+	initiators: z.array(z.object({ initiator: name, ...chapView, sources: z.array(z.string()) })),
+	redirection: z.object(redirection).optional().describe('Where its logins are sent instead.'),
 	sessions: z.int(),
 });
 
@@ -94,6 +133,7 @@ export const session = z.object({
 	isid: z.string(),
 	tsih: z.int(),
 	remote: z.string().describe('host:port of the initiator.'),
+	authentication: z.enum(['none', 'chap', 'mutual']),
 	since: z.string(),
 	commands: z.number(),
 	bytesRead: z.number(),
@@ -175,3 +215,7 @@ export type NewNamespace = z.infer<typeof newNamespace>;
 export type NewHostAccess = NonNullable<z.infer<typeof hostAccess>>;
 export type NewTarget = z.infer<typeof newTarget>;
 export type NewMapping = z.infer<typeof newMapping>;
+export type ChapView = z.infer<typeof chap>;
+export type NewChap = z.infer<typeof newChap>;
+export type NewInitiatorAccess = NonNullable<z.infer<typeof initiatorAccess>>;
+export type NewRedirection = z.infer<typeof newRedirection>;

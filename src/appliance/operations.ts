@@ -1,11 +1,15 @@
 import type { Operations } from '../admin/operations.ts';
 import type {
+	ChapView,
 	ControllerView,
 	LunMappingView,
 	NamespaceMappingView,
+	NewChap,
 	NewHostAccess,
+	NewInitiatorAccess,
 	NewMapping,
 	NewNamespace,
+	NewRedirection,
 	NewSubsystem,
 	NewTarget,
 	NewVolume,
@@ -15,20 +19,24 @@ import type {
 	TargetView,
 	VolumeView,
 } from '../admin/schemas.ts';
-import type { Configuration } from '../config/configuration.ts';
+import type { Configuration, TargetRow } from '../config/configuration.ts';
 import { UsageError } from '../config/usage-error.ts';
 import type { SessionSummary } from '../iscsi/listener.ts';
 import { checkSecrets } from './host-secrets.ts';
 import type { ExportedSubsystems } from './subsystems.ts';
-import type { Targets } from './targets.ts';
+import { chapView, type Targets } from './targets.ts';
 import type { Volumes } from './volumes.ts';
 
 /** What the operations need of the iSCSI side. */
 export interface Portal {
 	sessions(): readonly SessionSummary[];
 	readonly statistics: object;
-	/** Ends the sessions of a target, or those of one initiator with it; how many. */
-	endSessions(targetName: string, initiatorName?: string): number;
+	/** Ends sessions, telling their initiators; how many. */
+	endSessions(which: (session: SessionSummary) => boolean, reason: string): number;
+	/** Asks initiators to log out, and ends the sessions of those that do not; how many are asked. */
+	askForLogout(which: (session: SessionSummary) => boolean): number;
+	/** Tells initiators that the LUNs of a target are others now. */
+	announceLuns(targetName: string): void;
 }
 
 /** Counters of a listener since the start. */
@@ -156,7 +164,7 @@ export class ApplianceOperations implements Operations {
 		return this.#inTurn(async () => {
 			const row = this.#configuration.removeTarget(name);
 			this.#targets.remove(row.name);
-			this.#portal.endSessions(row.name);
+			this.#portal.endSessions(({ target }) => target === row.name, 'its target was deleted');
 		});
 	}
 
@@ -170,44 +178,66 @@ export class ApplianceOperations implements Operations {
 		return this.#inTurn(async () => {
 			const row = this.#configuration.unmap(target, lun);
 			this.#targets.unmap(row.target, row.lun);
+			this.#portal.announceLuns(row.target);
 		});
 	}
 
-	allow(target: string, initiator: string): Promise<TargetView> {
-		return this.#inTurn(async () => {
-			const row = this.#configuration.allow(target, initiator);
-			this.#targets.setAccess(row);
-			return this.target(row.name);
-		});
+	/** Sessions that the initiator would not get any more end: from elsewhere, or without the proof that is asked for now. */
+	allow(target: string, initiator: string, access: NewInitiatorAccess = {}): Promise<TargetView> {
+		return this.#inTurn(async () => this.#accessChanged(this.#configuration.allow(target, initiator, access)));
 	}
 
 	/** Sessions that are no longer admitted end. */
 	disallow(target: string, initiator: string): Promise<TargetView> {
+		return this.#inTurn(async () => this.#accessChanged(this.#configuration.disallow(target, initiator)));
+	}
+
+	/** Sends logins elsewhere from now on, and asks who is here to log out; undefined ends that. */
+	redirectTarget(target: string, to: NewRedirection | undefined): Promise<TargetView> {
 		return this.#inTurn(async () => {
-			const row = this.#configuration.disallow(target, initiator);
+			const row = this.#configuration.redirect(target, to);
 			this.#targets.setAccess(row);
-			const device = this.#targets.find(row.name);
-			const sessions = this.#portal.sessions().filter((session) => session.target === row.name);
-			for (const name of new Set(sessions.map((session) => session.initiator))) {
-				if (device === undefined || !this.#targets.admits(name, device)) this.#portal.endSessions(row.name, name);
-			}
+			if (to !== undefined) this.#portal.askForLogout((session) => session.target === row.name);
 			return this.target(row.name);
 		});
 	}
 
+	discoveryAuthentication(): ChapView {
+		return chapView(this.#configuration.discoveryAuthentication.get());
+	}
+
+	/** Discovery sessions that have not proved themselves end. */
+	setDiscoveryAuthentication(wish: NewChap): Promise<ChapView> {
+		return this.#inTurn(async () => {
+			this.#targets.setDiscoveryAccess(this.#configuration.discoveryAuthentication.set(wish));
+			this.#endUnwelcome((session) => session.target === undefined);
+			return this.discoveryAuthentication();
+		});
+	}
+
+	clearDiscoveryAuthentication(): Promise<void> {
+		return this.#inTurn(async () => {
+			this.#configuration.discoveryAuthentication.clear();
+			this.#targets.setDiscoveryAccess(this.#configuration.discoveryAuthentication.get());
+		});
+	}
+
 	sessions(): SessionView[] {
-		return this.#portal.sessions().map(({ target, since, initiator, isid, tsih, remote, commands, bytesRead, bytesWritten }) => ({
-			kind: target === undefined ? 'discovery' : 'normal',
-			...(target === undefined ? {} : { target }),
-			since: since.toISOString(),
-			initiator,
-			isid,
-			tsih,
-			remote,
-			commands,
-			bytesRead,
-			bytesWritten,
-		}));
+		return this.#portal
+			.sessions()
+			.map(({ target, since, initiator, isid, tsih, remote, authentication, commands, bytesRead, bytesWritten }) => ({
+				kind: target === undefined ? 'discovery' : 'normal',
+				...(target === undefined ? {} : { target }),
+				since: since.toISOString(),
+				initiator,
+				isid,
+				tsih,
+				remote,
+				authentication,
+				commands,
+				bytesRead,
+				bytesWritten,
+			}));
 	}
 
 	subsystems(): SubsystemView[] {
@@ -286,8 +316,18 @@ export class ApplianceOperations implements Operations {
 
 	#mapLun(target: string, volume: string, lun?: number): LunMappingView {
 		const row = this.#configuration.map(target, volume, lun);
-		this.#targets.map(row.target, row.lun, row.volume);
+		if (this.#targets.map(row.target, row.lun, row.volume)) this.#portal.announceLuns(row.target);
 		return row;
+	}
+
+	#accessChanged(row: TargetRow): TargetView {
+		this.#targets.setAccess(row);
+		this.#endUnwelcome((session) => session.target === row.name);
+		return this.target(row.name);
+	}
+
+	#endUnwelcome(among: (session: SessionSummary) => boolean): void {
+		this.#portal.endSessions((session) => among(session) && !this.#targets.welcomes(session), 'its initiator is admitted no longer');
 	}
 
 	#sessionsOf(target: string): number {

@@ -1,4 +1,4 @@
-import { type Endpoint, printEndpoint } from '../config/endpoint.ts';
+import { type Endpoint, type PortalEndpoint, printEndpoint } from '../config/endpoint.ts';
 import { UsageError } from '../config/usage-error.ts';
 import type { TargetRegistry } from '../iscsi/registry.ts';
 import type { Portal as NvmePortalAddress, SubsystemRegistry } from '../nvmeof/registry.ts';
@@ -23,7 +23,12 @@ export interface Listener {
 	close(): Promise<void>;
 }
 
-export interface IscsiPortal extends Portal, Listener {}
+/** It may listen at several places. */
+export interface IscsiPortal extends Portal, Listener {
+	listen(address: PortalEndpoint): Promise<void>;
+	/** All of them, in the order of listen(). */
+	readonly portals: readonly PortalEndpoint[];
+}
 
 /** What a test may put something else in place of. */
 export interface PortalParts {
@@ -48,7 +53,9 @@ export type Asked = Endpoint | 'none' | undefined;
 
 export interface PortalOptions {
 	readonly demo: boolean;
-	readonly iscsi: Endpoint | undefined;
+	readonly iscsi: PortalEndpoint | undefined;
+	/** Further ones. */
+	readonly iscsiMore: readonly PortalEndpoint[];
 	readonly nvme: Asked;
 	readonly nvmeDiscovery: Asked;
 	readonly drainMs: number;
@@ -94,6 +101,10 @@ export class Portals {
 		return this.#addressOf(this.iscsi);
 	}
 
+	get iscsiPortals(): readonly PortalEndpoint[] {
+		return this.iscsi.portals;
+	}
+
 	/** Those whose counters belong to NVMe. */
 	get nvmeListeners(): readonly Listener[] {
 		return [this.#nvme.io, this.#nvme.discovery];
@@ -101,8 +112,10 @@ export class Portals {
 
 	/** Rejects with UsageError when one cannot listen; then drain() closes those that do. */
 	async listen(): Promise<void> {
-		const { iscsi, nvme, nvmeDiscovery } = this.#options;
+		const { iscsi, iscsiMore, nvme, nvmeDiscovery } = this.#options;
 		await this.#listen(this.iscsi, 'iSCSI', '--iscsi', iscsi, iscsiPort);
+		for (const more of iscsiMore)
+			await listenAt({ name: 'iSCSI', flag: '--iscsi', asked: more, usual: more }, () => this.iscsi.listen(more));
 		if (nvme === 'none') return;
 		await this.#listen(this.#nvme.io, 'NVMe/TCP', '--nvme', nvme, nvmePort);
 		if (nvmeDiscovery === 'none') return;
@@ -128,7 +141,10 @@ export class Portals {
 		port: number,
 		host = this.#options.demo ? '127.0.0.1' : '0.0.0.0',
 	): Promise<void> {
-		const { tried } = await listenAt({ name, flag, asked, usual: { host, port } }, (endpoint) => listener.listen(endpoint));
+		// Also the portal group tag, if there is one.
+		const { tried } = await listenAt({ name, flag, asked, usual: { host, port } }, (endpoint) =>
+			listener.listen({ ...asked, ...endpoint }),
+		);
 		this.#listening.push(listener);
 		if (tried > 0) this.notices.push(`port ${port} is taken by another program: ${name} is at ${printEndpoint(listener.address)}`);
 	}

@@ -1,14 +1,25 @@
-import type { TargetView } from '../admin/schemas.ts';
+import type { ChapView, TargetView } from '../admin/schemas.ts';
+import type { ChapRow } from '../config/chap.ts';
 import type { Configuration, TargetRow } from '../config/configuration.ts';
-import type { TargetRegistry } from '../iscsi/registry.ts';
+import { Sources } from '../config/sources.ts';
+import type { ChapAccess } from '../iscsi/chap.ts';
+import type { SessionSummary } from '../iscsi/listener.ts';
+import type { Redirection, TargetRegistry, Visitor } from '../iscsi/registry.ts';
 import { LogicalUnit } from '../scsi/logical-unit.ts';
 import { ScsiTarget } from '../scsi/target-device.ts';
 import type { Volumes } from './volumes.ts';
 
 interface Exported {
 	readonly device: ScsiTarget;
-	openToAll: boolean;
-	initiators: ReadonlySet<string>;
+	readonly openToAll: boolean;
+	initiators: ReadonlyMap<string, Admission>;
+	redirection: Redirection | undefined;
+}
+
+/** How an initiator is admitted. */
+interface Admission {
+	readonly sources: Sources;
+	readonly chap: ChapAccess | undefined;
 }
 
 /**
@@ -21,6 +32,7 @@ export class Targets implements TargetRegistry {
 	/** A target that is open to all is so under --demo only: the same data directory served otherwise shows it to nobody who was not allowed. */
 	readonly #demo: boolean;
 	readonly #targets = new Map<string, Exported>();
+	#discoveryChap: ChapAccess | undefined;
 	readonly #units = new Map<string, LogicalUnit>();
 
 	constructor(configuration: Configuration, volumes: Volumes, demo: boolean) {
@@ -28,19 +40,40 @@ export class Targets implements TargetRegistry {
 		this.#volumes = volumes;
 		this.#demo = demo;
 		for (const row of configuration.targets()) this.add(row);
+		this.setDiscoveryAccess(configuration.discoveryAuthentication.get());
 	}
 
 	find(name: string): ScsiTarget | undefined {
 		return this.#targets.get(name.toLowerCase())?.device;
 	}
 
-	visibleTo(initiatorName: string): readonly ScsiTarget[] {
-		return [...this.#targets.values()].filter((target) => this.#admits(initiatorName, target)).map((target) => target.device);
+	visibleTo(visitor: Visitor): readonly ScsiTarget[] {
+		return [...this.#targets.values()].filter((target) => this.#admits(visitor, target)).map((target) => target.device);
 	}
 
-	admits(initiatorName: string, target: ScsiTarget): boolean {
+	admits(visitor: Visitor, target: ScsiTarget): boolean {
 		const exported = this.#targets.get(target.name);
-		return exported !== undefined && this.#admits(initiatorName, exported);
+		return exported !== undefined && this.#admits(visitor, exported);
+	}
+
+	chapOf(initiatorName: string, target: ScsiTarget): ChapAccess | undefined {
+		return this.#targets.get(target.name)?.initiators.get(initiatorName)?.chap;
+	}
+
+	discoveryChap(): ChapAccess | undefined {
+		return this.#discoveryChap;
+	}
+
+	redirection(target: ScsiTarget): Redirection | undefined {
+		return this.#targets.get(target.name)?.redirection;
+	}
+
+	/** Whether a session may go on with what its initiator has proved. */
+	welcomes({ initiator, target, address, authentication }: SessionSummary): boolean {
+		if (target === undefined) return this.#discoveryChap === undefined || authentication !== 'none';
+		const exported = this.#targets.get(target);
+		if (exported === undefined || !this.#admits({ initiatorName: initiator, address }, exported)) return false;
+		return exported.initiators.get(initiator)?.chap === undefined || authentication !== 'none';
 	}
 
 	list(sessionsOf: (target: string) => number): TargetView[] {
@@ -54,7 +87,7 @@ export class Targets implements TargetRegistry {
 
 	add(row: TargetRow): void {
 		const device = new ScsiTarget(row.name, { ...(row.alias === '' ? {} : { alias: row.alias }), targetPortalGroupTag: row.tpgt });
-		this.#targets.set(row.name, { device, openToAll: row.openToAll, initiators: new Set(row.initiators) });
+		this.#targets.set(row.name, { device, openToAll: row.openToAll, initiators: admissions(row), redirection: row.redirection });
 		for (const { lun, volume } of row.luns) this.map(row.name, lun, volume);
 	}
 
@@ -62,18 +95,27 @@ export class Targets implements TargetRegistry {
 		this.#targets.delete(name);
 	}
 
-	map(target: string, lun: number, volume: string): void {
+	/** False if it was mapped there already. */
+	map(target: string, lun: number, volume: string): boolean {
 		const { device } = this.#exported(target);
-		if (device.units.has(lun)) return;
+		if (device.units.has(lun)) return false;
 		device.map(lun, this.#unit(volume));
+		return true;
 	}
 
 	unmap(target: string, lun: number): void {
 		this.#exported(target).device.unmap(lun);
 	}
 
+	/** Takes over whom the row admits, and where it sends them. */
 	setAccess(row: TargetRow): void {
-		this.#exported(row.name).initiators = new Set(row.initiators);
+		const exported = this.#exported(row.name);
+		exported.initiators = admissions(row);
+		exported.redirection = row.redirection;
+	}
+
+	setDiscoveryAccess(row: ChapRow): void {
+		this.#discoveryChap = chapAccess(row);
 	}
 
 	/** The volume is gone; no target maps it. */
@@ -82,8 +124,8 @@ export class Targets implements TargetRegistry {
 		this.#units.delete(volume);
 	}
 
-	#admits(initiatorName: string, target: Exported): boolean {
-		return (this.#demo && target.openToAll) || target.initiators.has(initiatorName.toLowerCase());
+	#admits({ initiatorName, address }: Visitor, target: Exported): boolean {
+		return (this.#demo && target.openToAll) || target.initiators.get(initiatorName)?.sources.includes(address) === true;
 	}
 
 	#exported(name: string): Exported {
@@ -102,6 +144,29 @@ export class Targets implements TargetRegistry {
 	}
 }
 
-function view(row: TargetRow, sessions: number): TargetView {
-	return { ...row, luns: [...row.luns], initiators: [...row.initiators], sessions };
+function admissions(row: TargetRow): Map<string, Admission> {
+	return new Map(row.initiators.map((one) => [one.initiator, { sources: new Sources(one.sources), chap: chapAccess(one) }]));
+}
+
+function chapAccess({ chap, mutualChap }: ChapRow): ChapAccess | undefined {
+	return chap === undefined ? undefined : { initiator: chap, target: mutualChap };
+}
+
+function view({ initiators, redirection, ...row }: TargetRow, sessions: number): TargetView {
+	return {
+		...row,
+		luns: [...row.luns],
+		initiators: initiators.map((one) => ({ initiator: one.initiator, ...chapView(one), sources: [...one.sources] })),
+		...(redirection === undefined ? {} : { redirection }),
+		sessions,
+	};
+}
+
+/** Without the secrets. */
+export function chapView({ chap, mutualChap }: ChapRow): ChapView {
+	return {
+		authentication: chap === undefined ? 'none' : mutualChap === undefined ? 'initiator' : 'mutual',
+		...(chap === undefined ? {} : { chapUser: chap.user }),
+		...(mutualChap === undefined ? {} : { mutualChapUser: mutualChap.user }),
+	};
 }

@@ -36,3 +36,8 @@ export const whole = argument((text: string): number => {
 	if (!/^\d{1,9}$/.test(text)) throw new UsageError('It takes a whole number.');
 	return Number(text);
 });
+
+/** For an option that may be given several times. */
+export function repeated(one: string, all: string[] | undefined): string[] {
+	return [...(all ?? []), one];
+}

@@ -1,6 +1,7 @@
 import { Command, CommanderError } from 'commander';
 import { UsageError } from '../config/usage-error.ts';
 import { ApiError } from './api-client.ts';
+import { discoveryCommand } from './discovery-commands.ts';
 import { type MakeServer, serveCommand } from './serve-command.ts';
 import { sessionCommand, statusCommand } from './status-commands.ts';
 import { controllerCommand, subsystemCommand } from './subsystem-commands.ts';
@@ -36,6 +37,7 @@ export function program(surroundings: Surroundings): Command {
 		.addCommand(serveCommand(surroundings.makeServer))
 		.addCommand(volumeCommand(surroundings.checkVolume))
 		.addCommand(targetCommand())
+		.addCommand(discoveryCommand())
 		.addCommand(sessionCommand())
 		.addCommand(subsystemCommand())
 		.addCommand(controllerCommand())

@@ -2,18 +2,20 @@ import { loggedError } from './logged-error.ts';
 import { flushCompileCache } from 'node:module';
 import { Command, Option } from 'commander';
 import type { DestinationStream, Logger } from 'pino';
-import { type Endpoint, parseEndpoint, printEndpoint } from '../config/endpoint.ts';
+import { type Endpoint, parseEndpoint, parsePortal, type PortalEndpoint, printEndpoint } from '../config/endpoint.ts';
 import { UsageError } from '../config/usage-error.ts';
 import { checkVolumeSize } from '../config/names.ts';
 import { type DemoExports, demoCommands } from './demo-commands.ts';
-import { size } from './flags.ts';
+import { repeated, size } from './flags.ts';
 import { collectStartGarbage } from './start-garbage.ts';
 
 export interface ServeSettings {
 	readonly dataDirectory: string;
 	readonly demo: boolean;
 	readonly demoBytes: number | undefined;
-	readonly iscsi: Endpoint | undefined;
+	/** The first portal, and further ones. */
+	readonly iscsi: PortalEndpoint | undefined;
+	readonly iscsiMore: readonly PortalEndpoint[];
 	readonly nvme: Endpoint | 'none' | undefined;
 	readonly nvmeDiscovery: Endpoint | 'none' | undefined;
 	readonly admin: Endpoint | undefined;
@@ -33,6 +35,7 @@ export interface Server {
 	start(): Promise<void>;
 	/** Resolves when everything is closed, to the names of volumes that could not be closed properly. */
 	stop(): Promise<readonly string[]>;
+	readonly iscsiPortals: readonly Endpoint[];
 	readonly iscsi: Endpoint | undefined;
 	readonly nvme: Endpoint | undefined;
 	readonly nvmeDiscovery: Endpoint | undefined;
@@ -49,7 +52,7 @@ interface ServeFlags {
 	dataDir: string;
 	demo?: boolean;
 	demoSize?: number;
-	iscsi?: string;
+	iscsi?: string[];
 	nvme?: string;
 	nvmeDiscovery?: string;
 	admin?: string;
@@ -62,6 +65,9 @@ interface ServeFlags {
 	logLevel: string;
 }
 
+/** As many as a listener opens. */
+const portalsMax = 16;
+
 /** Logs that nobody reads must not fill the memory. */
 const logBufferBytesMax = 1024 * 1024;
 
@@ -71,7 +77,11 @@ export function serveCommand(makeServer: MakeServer): Command {
 		.option('--data-dir <dir>', 'where everything is kept; made if it is not there', './blockport-data')
 		.option('--demo', 'without configuration, make a volume open to all on loopback over iSCSI and NVMe, and print how to use it')
 		.option('--demo-size <size>', 'size of the demo volume (default: 10G)', size)
-		.option('--iscsi <host:port>', 'iSCSI listener (default: port 3260 or the next free one; 0.0.0.0, under --demo 127.0.0.1)')
+		.option(
+			'--iscsi <host:port>',
+			'iSCSI portal (default: port 3260 or the next free one; 0.0.0.0, under --demo 127.0.0.1); several times for several; HOST:PORT,TAG leads to targets of that portal group alone',
+			repeated,
+		)
 		.option('--nvme <host:port>', 'NVMe/TCP listener (default: port 4420 or the next free one; 0.0.0.0, under --demo 127.0.0.1), or none')
 		.option(
 			'--nvme-discovery <host:port>',
@@ -109,11 +119,14 @@ async function serve(flags: ServeFlags, makeServer: MakeServer): Promise<void> {
 	const log = pino({ level: flags.logLevel, base: null, serializers: { err: loggedError } }, stream);
 	process.once('exit', () => flushLog(stream));
 	const host = flags.demo === true ? '127.0.0.1' : '0.0.0.0';
+	const [iscsi, ...iscsiMore] = (flags.iscsi ?? []).map((text) => parsePortal(text, { host, port: 3260 }, '--iscsi'));
+	if (iscsiMore.length >= portalsMax) throw new UsageError(`--iscsi is given more than ${portalsMax} times, which is the most.`);
 	const server = await makeServer({
 		dataDirectory: flags.dataDir,
 		demo: flags.demo === true,
 		demoBytes: flags.demoSize,
-		iscsi: endpoint(flags.iscsi, '--iscsi', { host, port: 3260 }),
+		iscsi,
+		iscsiMore,
 		nvme: flags.nvme === 'none' ? 'none' : endpoint(flags.nvme, '--nvme', { host, port: 4420 }),
 		nvmeDiscovery: flags.nvmeDiscovery === 'none' ? 'none' : endpoint(flags.nvmeDiscovery, '--nvme-discovery', { host, port: 8009 }),
 		admin: endpoint(flags.admin, '--admin', { host: '127.0.0.1', port: 9260 }),
@@ -167,11 +180,11 @@ function stopAsked(log: Logger): Promise<void> {
 }
 
 function announce(server: Server): void {
-	const { iscsi, nvme, nvmeDiscovery, admin, demo } = server;
+	const { iscsi, iscsiPortals, nvme, nvmeDiscovery, admin, demo } = server;
 	const text = server.notices.map((notice) => `note: ${notice}`);
 	if (demo !== undefined) text.push('', ...demoCommands({ iscsi, nvme, nvmeDiscovery }, demo), '');
 	const named = [
-		['iSCSI', iscsi],
+		...iscsiPortals.map((portal) => ['iSCSI', portal] as const),
 		['NVMe', nvme],
 		['NVMe discovery', nvmeDiscovery],
 		['admin', admin],

@@ -19,11 +19,12 @@ export function sessionCommand(): Command {
 			const found = await new ApiClient(flags).get<{ sessions: SessionView[] }>('/v1/sessions');
 			await show(flags.json, found, ({ sessions }) =>
 				table(
-					['INITIATOR', 'TARGET', 'FROM', 'SINCE', 'COMMANDS', 'READ', 'WRITTEN'],
+					['INITIATOR', 'TARGET', 'FROM', 'CHAP', 'SINCE', 'COMMANDS', 'READ', 'WRITTEN'],
 					sessions.map((one) => [
 						one.initiator,
 						one.target ?? 'discovery',
 						one.remote,
+						{ none: 'no', chap: 'yes', mutual: 'both ways' }[one.authentication],
 						one.since,
 						String(one.commands),
 						printSize(one.bytesRead),
@@ -45,7 +46,7 @@ function describe(status: StatusView): string {
 		['pid', String(status.pid)],
 		['started', status.startedAt],
 		['data directory', `${status.dataDirectory}, ${printSize(status.freeBytes)} free`],
-		['iSCSI', status.iscsi === undefined ? undefined : printEndpoint(status.iscsi)],
+		...status.iscsiPortals.map((portal) => ['iSCSI', describePortal(portal)] as const),
 		['NVMe/TCP', status.nvme === undefined ? undefined : printEndpoint(status.nvme)],
 		['NVMe discovery', status.nvmeDiscovery === undefined ? undefined : printEndpoint(status.nvmeDiscovery)],
 		['administration', status.admin === undefined ? undefined : printEndpoint(status.admin)],
@@ -61,4 +62,9 @@ function describe(status: StatusView): string {
 		],
 		...status.unknownDirectories.map((name) => ['unknown directory', name] as const),
 	]);
+}
+
+function describePortal(portal: StatusView['iscsiPortals'][number]): string {
+	const { portalGroupTag } = portal;
+	return `${printEndpoint(portal)}${portalGroupTag === undefined ? '' : `, portal group ${portalGroupTag}`}`;
 }

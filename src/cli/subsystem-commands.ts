@@ -1,9 +1,8 @@
-import { readFile } from 'node:fs/promises';
 import { Command, Option } from 'commander';
 import type { ControllerView, NamespaceMappingView, SubsystemView } from '../admin/schemas.ts';
-import { UsageError } from '../config/usage-error.ts';
 import { ApiClient, ApiError } from './api-client.ts';
 import { type CommonFlags, remoteCommand, whole } from './flags.ts';
+import { secret, secretForms } from './secret.ts';
 import { confirm, lines, show, table } from './terminal.ts';
 
 interface AllowFlags extends CommonFlags {
@@ -85,8 +84,8 @@ export function subsystemCommand(): Command {
 		remoteCommand('allow', 'admit a host, or change how it proves itself; what is left out stays as it is')
 			.argument('<name>')
 			.argument('<hostnqn>', 'on Linux in /etc/nvme/hostnqn')
-			.option('--dhchap-secret <secret>', 'the host has to prove itself by DH-HMAC-CHAP: DHHC-1:…: or @FILE')
-			.option('--dhchap-ctrl-secret <secret>', 'the controller proves itself by this one if the host asks: DHHC-1:…: or @FILE')
+			.option('--dhchap-secret <secret>', `the host has to prove itself by DH-HMAC-CHAP: DHHC-1:…:; ${secretForms}`)
+			.option('--dhchap-ctrl-secret <secret>', 'the controller proves itself by this one if the host asks: DHHC-1:…:')
 			.addOption(new Option('--dhchap-hash <hash>', 'the least that is accepted').choices(['sha256', 'sha384', 'sha512']))
 			.addOption(
 				new Option('--dhchap-dhgroup <group>', 'the least that is accepted').choices([
@@ -99,9 +98,12 @@ export function subsystemCommand(): Command {
 				]),
 			)
 			.action(async (name: string, host: string, flags: AllowFlags) => {
+				// One after the other: lines of standard input come in this order.
+				const dhchapSecret = flags.dhchapSecret === undefined ? undefined : await secret(flags.dhchapSecret);
+				const dhchapCtrlSecret = flags.dhchapCtrlSecret === undefined ? undefined : await secret(flags.dhchapCtrlSecret);
 				const access = {
-					...(flags.dhchapSecret === undefined ? {} : { dhchapSecret: await secret(flags.dhchapSecret) }),
-					...(flags.dhchapCtrlSecret === undefined ? {} : { dhchapCtrlSecret: await secret(flags.dhchapCtrlSecret) }),
+					...(dhchapSecret === undefined ? {} : { dhchapSecret }),
+					...(dhchapCtrlSecret === undefined ? {} : { dhchapCtrlSecret }),
 					...(flags.dhchapHash === undefined ? {} : { dhchapHash: flags.dhchapHash }),
 					...(flags.dhchapDhgroup === undefined ? {} : { dhchapDhgroup: flags.dhchapDhgroup }),
 				};
@@ -164,19 +166,6 @@ function path(name: string): string {
 
 function hostPath(name: string, host: string): string {
 	return `${path(name)}/hosts/${encodeURIComponent(host)}`;
-}
-
-/** `@FILE` keeps a secret out of the list of processes and of the shell's history. */
-async function secret(text: string): Promise<string> {
-	if (!text.startsWith('@')) return text;
-	const file = text.slice(1);
-	try {
-		return (await readFile(file, 'utf8')).trim();
-	} catch (error) {
-		const code = error instanceof Error && 'code' in error ? String(error.code) : '';
-		if (code === '') throw error;
-		throw new UsageError(`The file ${file} with the secret cannot be read (${code}).`, 'invalid', { cause: error });
-	}
 }
 
 async function nsidOf(client: ApiClient, name: string, volume: string): Promise<number> {

@@ -1,7 +1,8 @@
 import { Command } from 'commander';
 import type { LunMappingView, TargetView } from '../admin/schemas.ts';
 import { ApiClient, ApiError } from './api-client.ts';
-import { type CommonFlags, remoteCommand, whole } from './flags.ts';
+import { type ChapFlags, chapWish, describeChap, withChap } from './chap-flags.ts';
+import { type CommonFlags, remoteCommand, repeated, whole } from './flags.ts';
 import { confirm, lines, show, table } from './terminal.ts';
 
 export function targetCommand(): Command {
@@ -43,6 +44,7 @@ export function targetCommand(): Command {
 						['created', one.createdAt],
 						['LUNs', luns(one) || 'none'],
 						['initiators', initiators(one) || 'none'],
+						['redirected', redirected(one)],
 						['sessions', String(one.sessions)],
 					]),
 				);
@@ -76,13 +78,40 @@ export function targetCommand(): Command {
 	);
 
 	target.addCommand(
-		remoteCommand('allow', 'admit an initiator')
+		withChap(remoteCommand('allow', 'admit an initiator, or change how; what is left out stays as it is'), {
+			initiator: "the initiator's name",
+			target: "the target's name",
+		})
 			.argument('<name>')
 			.argument('<initiator>')
-			.action(async (name: string, initiator: string, flags: CommonFlags) => {
-				const changed = await new ApiClient(flags).put<TargetView>(initiatorPath(name, initiator));
+			.option('--from <cidr>', 'network or address that it has to come from; several times for several', repeated)
+			.action(async (name: string, initiator: string, flags: CommonFlags & ChapFlags & { from?: string[] }) => {
+				const access = { ...(await chapWish(flags)), ...(flags.from === undefined ? {} : { sources: flags.from }) };
+				const changed = await new ApiClient(flags).put<TargetView>(initiatorPath(name, initiator), access);
 				await show(flags.json, changed, () => `${initiator} may log in to ${changed.name}`);
 			}),
+	);
+
+	target.addCommand(
+		remoteCommand('redirect', 'send logins to another portal, for maintenance, and ask initiators that are logged in to move')
+			.argument('<name>')
+			.argument('[host:port]')
+			.option('--permanent', 'initiators are to forget this portal')
+			.option('--off', 'take logins again')
+			.action(
+				async (name: string, to: string | undefined, flags: CommonFlags & { permanent?: boolean; off?: boolean }, command: Command) => {
+					if ((to === undefined) !== (flags.off === true)) command.error('error: name either another portal or --off');
+					const client = new ApiClient(flags);
+					const place = `${path(name)}/redirection`;
+					const changed =
+						to === undefined
+							? await client.delete<TargetView>(place)
+							: await client.put<TargetView>(place, { address: to, permanent: flags.permanent === true });
+					await show(flags.json, changed, ({ redirection }) =>
+						redirection === undefined ? `${changed.name} takes logins here` : `logins to ${changed.name} go to ${redirection.address}`,
+					);
+				},
+			),
 	);
 
 	target.addCommand(
@@ -128,5 +157,18 @@ function luns(target: TargetView): string {
 }
 
 function initiators(target: TargetView): string {
-	return target.openToAll ? 'everyone, under --demo' : target.initiators.join(' ');
+	if (target.openToAll) return 'everyone, under --demo';
+	return target.initiators.map((one) => `${one.initiator}${conditions(one)}`).join(', ');
+}
+
+/** What else than its name an initiator needs. */
+function conditions(one: TargetView['initiators'][number]): string {
+	const chap = describeChap(one);
+	const said = [...(chap === '' ? [] : [chap]), ...(one.sources.length === 0 ? [] : [`from ${one.sources.join(' ')}`])];
+	return said.length === 0 ? '' : ` (${said.join('; ')})`;
+}
+
+function redirected({ redirection }: TargetView): string | undefined {
+	if (redirection === undefined) return undefined;
+	return `to ${redirection.address}${redirection.permanent ? ', for good' : ''}`;
 }

@@ -1,7 +1,18 @@
 import type { Logger } from '../os/logger.ts';
 import { type SqliteDatabase, openDatabase } from './database.ts';
+import { DiscoveryAuthentication } from './discovery-authentication.ts';
+import { type InitiatorAccess, type InitiatorRow, Initiators } from './initiators.ts';
 import { limits, lunMax } from './limits.ts';
-import { checkAlias, checkBlockSize, checkIscsiName, checkLun, checkTpgt, checkVolumeName, checkVolumeSize } from './names.ts';
+import {
+	checkAlias,
+	checkBlockSize,
+	checkIscsiName,
+	checkLun,
+	checkRedirection,
+	checkTpgt,
+	checkVolumeName,
+	checkVolumeSize,
+} from './names.ts';
 import { SqliteReservationStore } from './reservation-store.ts';
 import { Subsystems } from './subsystems.ts';
 import { Transactions } from './transactions.ts';
@@ -32,8 +43,17 @@ export interface TargetRow {
 	readonly createdAt: string;
 	/** Ascending by LUN. */
 	readonly luns: readonly LunRow[];
-	/** Names of the initiators that are admitted, sorted. */
-	readonly initiators: readonly string[];
+	/** Those that are admitted, sorted by name. */
+	readonly initiators: readonly InitiatorRow[];
+	/** Where its logins go instead, for maintenance. */
+	readonly redirection: RedirectionRow | undefined;
+}
+
+export interface RedirectionRow {
+	/** host:port, IPv6 in brackets. */
+	readonly address: string;
+	/** Initiators are to forget us. */
+	readonly permanent: boolean;
 }
 
 interface TargetRecord {
@@ -42,6 +62,8 @@ interface TargetRecord {
 	tpgt: number;
 	openToAll: 0 | 1;
 	createdAt: string;
+	redirect: string | null;
+	redirectPermanent: 0 | 1;
 }
 
 /**
@@ -59,6 +81,8 @@ export class Configuration {
 	readonly path: string;
 	/** What is exported over NVMe. */
 	readonly subsystems: Subsystems;
+	readonly discoveryAuthentication: DiscoveryAuthentication;
+	readonly #initiators: Initiators;
 	readonly #transactions: Transactions;
 	readonly #database: SqliteDatabase;
 	readonly #now: () => Date;
@@ -68,6 +92,8 @@ export class Configuration {
 		this.#database = openDatabase(path);
 		this.#transactions = new Transactions(path, this.#database);
 		this.#now = now;
+		this.#initiators = new Initiators(this.#transactions);
+		this.discoveryAuthentication = new DiscoveryAuthentication(this.#transactions);
 		this.subsystems = new Subsystems(this.#transactions, now, (volume) => void this.volume(volume));
 	}
 
@@ -246,28 +272,32 @@ export class Configuration {
 		);
 	}
 
-	/** Admits an initiator; one that is admitted already is no error. */
-	allow(target: string, initiator: string): TargetRow {
+	/** Admits an initiator, or changes how; what `access` leaves out stays as it is. */
+	allow(target: string, initiator: string, access: InitiatorAccess = {}): TargetRow {
 		return this.#change(() => {
-			const row = this.target(target);
-			const name = checkIscsiName(initiator, 'initiator');
-			if (row.initiators.includes(name)) return row;
-			if (row.initiators.length >= limits.initiatorsPerTarget) {
-				throw new UsageError(`Target ${row.name} admits ${limits.initiatorsPerTarget} initiators, which is the most.`, 'inUse');
-			}
-			this.#database.prepare('INSERT INTO target_access (target, initiator) VALUES (?, ?)').run(row.name, name);
-			return this.target(row.name);
+			const { name } = this.target(target);
+			this.#initiators.allow(name, initiator, access);
+			return this.target(name);
 		});
 	}
 
 	disallow(target: string, initiator: string): TargetRow {
 		return this.#change(() => {
-			const row = this.target(target);
-			const { changes } = this.#database
-				.prepare('DELETE FROM target_access WHERE target = ? AND initiator = ?')
-				.run(row.name, normal(initiator));
-			if (changes === 0) throw new UsageError(`Target ${row.name} does not admit ${initiator}.`, 'notFound');
-			return this.target(row.name);
+			const { name } = this.target(target);
+			this.#initiators.disallow(name, initiator);
+			return this.target(name);
+		});
+	}
+
+	/** Sends a target's logins elsewhere, or with undefined no longer. */
+	redirect(target: string, to: { address: string; permanent: boolean } | undefined): TargetRow {
+		return this.#change(() => {
+			const { name } = this.target(target);
+			const address = to === undefined ? null : checkRedirection(to.address);
+			this.#database
+				.prepare('UPDATE targets SET redirect = ?, redirect_permanent = ? WHERE name = ?')
+				.run(address, to?.permanent === true ? 1 : 0, name);
+			return this.target(name);
 		});
 	}
 
@@ -280,15 +310,17 @@ export class Configuration {
 		this.#database.close();
 	}
 
-	#target(record: TargetRecord): TargetRow {
+	#target({ openToAll, redirect, redirectPermanent, ...record }: TargetRecord): TargetRow {
 		const luns = this.#database
 			.prepare<[string], LunRow>('SELECT target, lun, volume FROM luns WHERE target = ? ORDER BY lun')
 			.all(record.name);
-		const initiators = this.#database
-			.prepare<[string], string>('SELECT initiator FROM target_access WHERE target = ? ORDER BY initiator')
-			.pluck()
-			.all(record.name);
-		return { ...record, openToAll: record.openToAll === 1, luns, initiators };
+		return {
+			...record,
+			openToAll: openToAll === 1,
+			luns,
+			initiators: this.#initiators.of(record.name),
+			redirection: redirect === null ? undefined : { address: redirect, permanent: redirectPermanent === 1 },
+		};
 	}
 
 	#count(table: 'volumes' | 'targets'): number {
@@ -305,7 +337,8 @@ export class Configuration {
 }
 
 const selectVolume = 'SELECT name, uuid, size_bytes AS sizeBytes, block_size AS blockSize, created_at AS createdAt FROM volumes';
-const selectTarget = 'SELECT name, alias, tpgt, open_to_all AS openToAll, created_at AS createdAt FROM targets';
+const selectTarget =
+	'SELECT name, alias, tpgt, open_to_all AS openToAll, created_at AS createdAt, redirect, redirect_permanent AS redirectPermanent FROM targets';
 
 /** Names are kept in their normal form; a look-up with another spelling finds the same row. */
 function normal(name: string): string {

@@ -1,4 +1,5 @@
 import { isIPv6 } from 'node:net';
+import { tpgtMax } from './limits.ts';
 import { UsageError } from './usage-error.ts';
 
 export interface Endpoint {
@@ -17,6 +18,25 @@ export function parseEndpoint(text: string, usual: Endpoint, flag: string): Endp
 		);
 	}
 	return { host: parts['v6'] ?? (parts['host'] || usual.host), port };
+}
+
+/** An iSCSI portal. */
+export interface PortalEndpoint extends Endpoint {
+	/** The portal group that it belongs to: it leads to the targets of that tag alone. Undefined: to all. */
+	readonly portalGroupTag?: number | undefined;
+}
+
+/** An endpoint, and behind a comma the tag of its portal group. */
+export function parsePortal(text: string, usual: Endpoint, flag: string): PortalEndpoint {
+	const parts = /^(?<endpoint>[^,]*)(?:,(?<tag>[^,]*))?$/.exec(text)?.groups;
+	const tag = parts?.['tag'];
+	if (parts === undefined || (tag !== undefined && (!/^\d{1,5}$/.test(tag) || Number(tag) < 1 || Number(tag) > tpgtMax))) {
+		throw new UsageError(
+			`${flag} takes HOST:PORT, or HOST:PORT,TAG with the tag of a portal group from 1 to ${tpgtMax}, not ${JSON.stringify(text)}.`,
+		);
+	}
+	const endpoint = parseEndpoint(parts['endpoint'] ?? '', usual, flag);
+	return tag === undefined ? endpoint : { ...endpoint, portalGroupTag: Number(tag) };
 }
 
 export function printEndpoint({ host, port }: Endpoint): string {

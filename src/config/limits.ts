@@ -4,6 +4,8 @@ export const limits = {
 	targets: 256,
 	lunsPerTarget: 256,
 	initiatorsPerTarget: 256,
+	/** Networks that one initiator may come from. */
+	sourcesPerInitiator: 16,
 	subsystems: 256,
 	/** Also the highest NSID. */
 	namespacesPerSubsystem: 1024,
@@ -15,6 +17,10 @@ export const limits = {
 	nqnBytes: 223,
 	/** `DHHC-1:hh:`, 68 bytes in base64, and a colon. */
 	dhchapSecretLength: 103,
+	chapUserBytes: 255,
+	/** RFC 7143 §9.2.1: a secret below 96 bits would need IPsec. */
+	chapSecretBytesMin: 12,
+	chapSecretBytesMax: 255,
 	/** RFC 7143 §13.7: TargetAlias is at most 255 bytes of UTF-8. */
 	aliasBytes: 255,
 	/** The smallest volume: one page of the engine. */

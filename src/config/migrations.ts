@@ -88,4 +88,34 @@ export const migrations: readonly string[] = [
 		UNIQUE (volume_uuid, protocol, id, port)
 	) STRICT;
 	`,
+	`
+	-- Secrets stand here as they were given, because CHAP computes with them.
+	ALTER TABLE target_access ADD COLUMN chap_user TEXT;
+	ALTER TABLE target_access ADD COLUMN chap_secret TEXT CHECK ((chap_secret IS NULL) = (chap_user IS NULL));
+	ALTER TABLE target_access ADD COLUMN mutual_chap_user TEXT;
+	ALTER TABLE target_access ADD COLUMN mutual_chap_secret TEXT
+		CHECK ((mutual_chap_secret IS NULL) = (mutual_chap_user IS NULL) AND (mutual_chap_secret IS NULL OR chap_secret IS NOT NULL));
+
+	-- An initiator without a row here may come from anywhere.
+	CREATE TABLE target_access_sources (
+		target      TEXT NOT NULL,
+		initiator   TEXT NOT NULL,
+		position    INTEGER NOT NULL,
+		source      TEXT NOT NULL,
+		PRIMARY KEY (target, initiator, position),
+		FOREIGN KEY (target, initiator) REFERENCES target_access (target, initiator) ON DELETE CASCADE
+	) STRICT;
+
+	CREATE TABLE discovery_authentication (
+		id                 INTEGER PRIMARY KEY CHECK (id = 1),
+		chap_user          TEXT NOT NULL,
+		chap_secret        TEXT NOT NULL,
+		mutual_chap_user   TEXT,
+		mutual_chap_secret TEXT CHECK ((mutual_chap_secret IS NULL) = (mutual_chap_user IS NULL))
+	) STRICT;
+
+	-- Where logins to a target go instead of to us: host:port.
+	ALTER TABLE targets ADD COLUMN redirect TEXT;
+	ALTER TABLE targets ADD COLUMN redirect_permanent INTEGER NOT NULL DEFAULT 0 CHECK (redirect_permanent IN (0, 1));
+	`,
 ];

@@ -1,3 +1,5 @@
+import { isIPv6 } from 'node:net';
+import { parseEndpoint, printEndpoint } from './endpoint.ts';
 import { limits, lunMax, tpgtMax } from './limits.ts';
 import { UsageError } from './usage-error.ts';
 
@@ -16,6 +18,7 @@ const nqn = /^nqn\.\d{4}-(?:0[1-9]|1[0-2])\.[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0
 const uuidNqnPrefix = 'nqn.2014-08.org.nvmexpress:uuid:';
 const uuid = /^[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$/;
 const discoveryNqn = 'nqn.2014-08.org.nvmexpress.discovery';
+const hostName = /^(?=.{1,253}$)[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?$/;
 const controlCharacter = /\p{Cc}/u;
 
 /** Refuses (UsageError) what is no volume name: lower-case letters, digits, `.`, `_`, `-`; at most 63, the first a letter or digit. */
@@ -98,6 +101,17 @@ export function checkTpgt(tpgt: number): number {
 		throw new UsageError(`A target portal group tag is a whole number from 1 to ${tpgtMax}, not ${tpgt}.`);
 	}
 	return tpgt;
+}
+
+/** Refuses (UsageError) what is no `HOST:PORT` of another portal; returns it with its port, IPv6 in brackets. RFC 7143 §13.8: the host may be a name. */
+export function checkRedirection(text: string): string {
+	const { host, port } = parseEndpoint(text, { host: '', port: 3260 }, 'A redirection');
+	if (port === 0 || (!isIPv6(host) && !hostName.test(host))) {
+		throw new UsageError(
+			`${quoted(text)} is no address to send initiators to: it looks like 10.0.0.2:3260, [fd00::2]:3260 or other.example.com:3260.`,
+		);
+	}
+	return printEndpoint({ host, port });
 }
 
 /** A name in a message: bounded, and nothing in it that moves a terminal's cursor. */

@@ -12,6 +12,7 @@ import type { MemoryPlan } from './memory-plan.ts';
 import { defaultParameters, type Parameters } from './parameters.ts';
 import * as pdu from './pdu.ts';
 import { PDUWriter } from './pdu-writer.ts';
+import type { Portal } from './portal.ts';
 import type { TargetRegistry } from './registry.ts';
 import type { Session } from './session.ts';
 import type { SessionTable } from './session-table.ts';
@@ -32,15 +33,22 @@ export interface ConnectionEnvironment {
 	readonly log: Logger;
 	/** False while the listener drains. */
 	readonly accepting: boolean;
+	/** All that lead to the same targets and sessions. */
+	readonly portals: readonly Portal[];
 	now(): Date;
+	random(lengthBytes: number): Buffer;
 }
 
 /** What a connection asks of its socket. */
 export interface ConnectionHost {
 	readonly transmitter: Transmitter;
-	/** host:port that the initiator reached us by, IPv6 in brackets. */
-	readonly portal: string;
+	/** IP address that the initiator reached us by. */
+	readonly localAddress: string;
+	/** That of the portal; see Portal. */
+	readonly portalGroupTag: number | undefined;
+	/** host:port of the initiator, IPv6 in brackets, and its address alone. */
 	readonly remote: string;
+	readonly remoteAddress: string;
 	/** Goes on with receive(), not before this returns. */
 	resume(): void;
 	/** Closes behind what was sent. */
@@ -121,8 +129,9 @@ export class Connection implements PDUHandler {
 		return this.#login.cid;
 	}
 
-	get portal(): string {
-		return this.host.portal;
+	/** All portals of the process. */
+	get portals(): readonly Portal[] {
+		return this.#environment.portals;
 	}
 
 	get inFullFeaturePhase(): boolean {
@@ -247,6 +256,7 @@ export class Connection implements PDUHandler {
 	/** Once a second. `heard`: something came since the last time. */
 	tick(heard: boolean): void {
 		this.#watch.tick(heard);
+		this.control.tick();
 	}
 
 	nextTargetTransferTag(): number {
@@ -282,10 +292,16 @@ export class Connection implements PDUHandler {
 	}
 
 	/** Closes behind what was said. */
-	endSoon(): void {
+	endSoon(reason = 'ended by the target'): void {
 		if (this.#phase === 'closed') return;
-		this.#leave('ended by the target');
+		this.#leave(reason);
 		this.host.end();
+	}
+
+	/** Closes, telling the initiator before what it loses. */
+	dismiss(what: 'connection' | 'session', reason: string): void {
+		this.control.announceDrop(what);
+		this.endSoon(reason);
 	}
 
 	/** The socket is gone. */

@@ -1,3 +1,4 @@
+import { additionalSense, senseData, senseKey } from '../scsi/sense.ts';
 import type { Connection } from './connection.ts';
 import * as pdu from './pdu.ts';
 
@@ -6,6 +7,8 @@ const nothing = Buffer.alloc(0);
 /** PDUs of a connection that are no part of a SCSI command. Nothing is sent once the connection is closed. */
 export class Control {
 	readonly #connection: Connection;
+	/** Until the connection ends, once its initiator was asked to log out. */
+	#logoutDueSeconds: number | undefined;
 
 	constructor(connection: Connection) {
 		this.#connection = connection;
@@ -58,13 +61,54 @@ export class Control {
 		writer.sendControl(answer);
 	}
 
-	/** Asynchronous Message (§11.9): asks the initiator to log out within the time. */
+	/** Asynchronous Message (§11.9): asks the initiator to log out within the time. When it has not, the connection ends. */
 	askForLogout(seconds: number): void {
+		if (!this.#asynchronous(pdu.asyncEvent.logoutRequest, { parameter3: seconds })) return;
+		this.#logoutDueSeconds = seconds;
+	}
+
+	/** Asynchronous Message: the connection, or all of the session, will be dropped. There is nothing to come back to (§7.1.4.1), so no time is retained. */
+	announceDrop(what: 'connection' | 'session'): void {
+		const { cid, parameters } = this.#connection;
+		const parameter2 = parameters.defaultTime2Wait;
+		if (what === 'connection') this.#asynchronous(pdu.asyncEvent.dropConnection, { parameter1: cid, parameter2 });
+		else this.#asynchronous(pdu.asyncEvent.dropAllConnections, { parameter2 });
+	}
+
+	/** Asynchronous Message with the sense data of REPORTED LUNS DATA HAS CHANGED. Discovery sessions have no LUNs. */
+	reportedLunsChanged(): void {
+		const target = this.#connection.session?.target;
+		if (target === undefined) return;
+		const sense = senseData({ key: senseKey.unitAttention, code: additionalSense.reportedLunsDataHasChanged }, 'fixed');
+		const data = Buffer.alloc(2 + sense.length);
+		data.writeUInt16BE(sense.length);
+		data.set(sense, 2);
+		this.#asynchronous(pdu.asyncEvent.scsiEvent, { lun: target.luns()[0] ?? 0 }, data);
+	}
+
+	/** Once a second. */
+	tick(): void {
+		if (this.#logoutDueSeconds === undefined || --this.#logoutDueSeconds > 0) return;
+		this.#connection.dismiss('connection', 'did not log out when it was asked to');
+	}
+
+	/** False if there is nobody to tell. */
+	#asynchronous(
+		event: number,
+		about: { lun?: number; parameter1?: number; parameter2?: number; parameter3?: number },
+		data: Uint8Array = nothing,
+	): boolean {
 		const { inFullFeaturePhase, writer } = this.#connection;
-		if (!inFullFeaturePhase) return;
-		const message = writer.control(pdu.opcode.asyncMessage, 0, pdu.noTag, nothing, true);
-		pdu.AsyncMessage.asyncEvent.set(message.buffer, message.at, pdu.asyncEvent.logoutRequest);
-		pdu.AsyncMessage.parameter3.set(message.buffer, message.at, seconds);
+		if (!inFullFeaturePhase) return false;
+		const message = writer.control(pdu.opcode.asyncMessage, 0, pdu.noTag, data, true);
+		const { buffer, at } = message;
+		// Peripheral device addressing, single level (SAM-5): our LUNs are below 256.
+		if (about.lun !== undefined) pdu.AsyncMessage.lun.get(buffer, at)[1] = about.lun;
+		pdu.AsyncMessage.asyncEvent.set(buffer, at, event);
+		pdu.AsyncMessage.parameter1.set(buffer, at, about.parameter1 ?? 0);
+		pdu.AsyncMessage.parameter2.set(buffer, at, about.parameter2 ?? 0);
+		pdu.AsyncMessage.parameter3.set(buffer, at, about.parameter3 ?? 0);
 		writer.sendControl(message);
+		return true;
 	}
 }

@@ -57,7 +57,15 @@ const offOrCRC32C = ['None', 'CRC32C'];
 
 /** RFC 7143 §13 and §12.1 (AuthMethod), RFC 7144 §7 (iSCSIProtocolLevel): one row a key. A key that is not here is answered NotUnderstood. */
 export const keys: Readonly<Record<string, KeyRow>> = {
-	AuthMethod: { use: 'security', scope: 'connection', inDiscovery: 'relevant', how: 'list', values: ['None'], apply: () => undefined },
+	// Which of the two it is depends on the initiator: see Negotiation.kind().
+	AuthMethod: {
+		use: 'security',
+		scope: 'connection',
+		inDiscovery: 'relevant',
+		how: 'list',
+		values: ['None', 'CHAP'],
+		apply: () => undefined,
+	},
 	HeaderDigest: {
 		use: 'operational',
 		scope: 'connection',

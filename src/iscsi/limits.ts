@@ -2,6 +2,8 @@
 export const limits = {
 	/** TCP connections at once, logged in or not. One more is closed at once. */
 	connections: 256,
+	/** Addresses to listen at. */
+	portals: 16,
 	/** Sessions at once. One more login gets 0302h, out of resources. */
 	sessions: 256,
 	/** Commands of a session that are not immediate: the CmdSN window. */
@@ -23,6 +25,9 @@ export const limits = {
 	/** RFC 7143 §6.1 and §4.2.7.1. */
 	keyNameBytes: 63,
 	iscsiNameBytes: 223,
+	/** CHAP_C and CHAP_R, decoded (§12.1.3), and CHAP_N. */
+	chapChallengeBytes: 1024,
+	chapNameBytes: 255,
 	maxBurstLength: 16 * 1024 * 1024,
 	firstBurstLength: 256 * 1024,
 	maxOutstandingR2T: 8,
@@ -45,6 +50,8 @@ export const limits = {
 	/** Silence after which we ping, and after which an unanswered ping ends the connection. */
 	pingSeconds: 15,
 	pingAnswerSeconds: 15,
+	/** From our request to log out to the end of the connection. */
+	logoutSeconds: 10,
 	/** A connection that holds memory for data that does not come, or does not read what we send, ends after this. */
 	stalledSeconds: 30,
 	/** The same while another initiator waits for memory; then less than contendedBytesPerSecond does not count as coming. */

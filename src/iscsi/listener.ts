@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import net from 'node:net';
 import type { MemoryBudget } from '../os/memory-budget.ts';
 import { bufferPool } from '../wire/buffer-pool.ts';
@@ -5,8 +6,11 @@ import { WireSocket } from '../wire/socket.ts';
 import { Connection, type ConnectionEnvironment, type ConnectionHost } from './connection.ts';
 import { limits } from './limits.ts';
 import type { Logger } from './logger.ts';
+import type { Authentication } from './login.ts';
 import { MemoryPlan } from './memory-plan.ts';
+import { hostPort, plainAddress, type Portal } from './portal.ts';
 import type { TargetRegistry } from './registry.ts';
+import type { Session } from './session.ts';
 import { SessionTable } from './session-table.ts';
 import { Statistics } from './statistics.ts';
 
@@ -23,6 +27,9 @@ export interface SessionSummary {
 	readonly tsih: number;
 	/** host:port of the initiator. */
 	readonly remote: string;
+	/** Its IP address alone. */
+	readonly address: string;
+	readonly authentication: Authentication;
 	readonly commands: number;
 	readonly bytesRead: number;
 	readonly bytesWritten: number;
@@ -35,12 +42,13 @@ export interface IscsiListenerOptions {
 	readonly log: Logger;
 }
 
-/** The iSCSI portal: one TCP port, any number of targets. */
+/** The iSCSI side of the process: any number of portals, targets and sessions. Sessions are the listener's, whichever portal they came by. */
 export class IscsiListener {
 	readonly statistics = new Statistics();
 	readonly #environment: ConnectionEnvironment & { accepting: boolean };
 	readonly #connections = new Map<Connection, WireSocket>();
-	readonly #server: net.Server;
+	readonly #servers: net.Server[] = [];
+	readonly #portals: Portal[] = [];
 	#timer: NodeJS.Timeout | undefined;
 	#ticks = 0;
 	#onGone: (() => void) | undefined;
@@ -54,31 +62,40 @@ export class IscsiListener {
 			plan,
 			statistics: this.statistics,
 			log: options.log,
+			portals: this.#portals,
 			accepting: true,
 			now: () => new Date(),
+			random: (lengthBytes) => randomBytes(lengthBytes),
 		};
-		this.#server = net.createServer({ pauseOnConnect: true }, (socket) => this.#accept(socket));
 	}
 
-	/** Rejects with the system's error (EADDRINUSE and the like). */
-	listen(address: { host: string; port: number }): Promise<void> {
+	/** Opens one portal more, at most limits.portals. Rejects with the system's error (EADDRINUSE and the like). */
+	listen({ host, port, portalGroupTag }: Portal): Promise<void> {
+		if (this.#portals.length >= limits.portals) return Promise.reject(new RangeError(`more than ${limits.portals} portals`));
+		const server = net.createServer({ pauseOnConnect: true }, (socket) => this.#accept(socket, portalGroupTag));
 		return new Promise((resolve, reject) => {
-			this.#server.once('error', reject);
-			this.#server.listen({ host: address.host, port: address.port, backlog: 128 }, () => {
-				this.#server.off('error', reject);
-				this.#server.on('error', (error) => this.#environment.log.error({ error }, 'iSCSI listener'));
-				this.#timer = setInterval(() => this.#tick(), tickMs);
-				this.#timer.unref();
+			server.once('error', reject);
+			server.listen({ host, port, backlog: 128 }, () => {
+				server.off('error', reject);
+				server.on('error', (error) => this.#environment.log.error({ error }, 'iSCSI listener'));
+				this.#servers.push(server);
+				this.#portals.push({ ...boundTo(server), portalGroupTag });
+				this.#timer ??= setInterval(() => this.#tick(), tickMs).unref();
 				resolve();
 			});
 		});
 	}
 
-	/** Where it listens; after listen() only. */
+	/** Where it listens, in the order of listen(). */
+	get portals(): readonly Portal[] {
+		return this.#portals;
+	}
+
+	/** The first portal; after listen() only. */
 	get address(): { host: string; port: number } {
-		const address = this.#server.address();
-		if (address === null || typeof address === 'string') throw new Error('the iSCSI listener does not listen');
-		return { host: address.address, port: address.port };
+		const [first] = this.#portals;
+		if (first === undefined) throw new Error('the iSCSI listener does not listen');
+		return { host: first.host, port: first.port };
 	}
 
 	get connections(): number {
@@ -86,32 +103,35 @@ export class IscsiListener {
 	}
 
 	sessions(): readonly SessionSummary[] {
-		return this.#environment.sessions.live().map((session) => ({
-			initiator: session.initiatorName,
-			target: session.target?.name,
-			isid: session.isid,
-			tsih: session.tsih,
-			remote: session.connections[0]?.host.remote ?? '',
-			commands: session.commands,
-			bytesRead: session.bytesRead,
-			bytesWritten: session.bytesWritten,
-			since: session.since,
-		}));
+		return this.#environment.sessions.live().map(summary);
 	}
 
-	/** Ends the sessions of a target that goes away, or only those of an initiator that it no longer admits; returns how many. */
-	endSessions(targetName: string, initiatorName?: string): number {
-		const sessions = this.#environment.sessions
-			.live()
-			.filter((session) => session.target?.name === targetName && (initiatorName === undefined || session.initiatorName === initiatorName));
-		for (const session of sessions) session.end('ended by the target');
+	/** Ends sessions, with a word to their initiators (§11.9); returns how many. */
+	endSessions(which: (session: SessionSummary) => boolean, reason: string): number {
+		const sessions = this.#environment.sessions.live().filter((session) => which(summary(session)));
+		for (const session of sessions) session.dismiss(reason);
 		return sessions.length;
+	}
+
+	/** Asks initiators to log out within limits.logoutSeconds, and ends the sessions of those that do not; returns how many are asked. */
+	askForLogout(which: (session: SessionSummary) => boolean): number {
+		const sessions = this.#environment.sessions.live().filter((session) => which(summary(session)));
+		for (const session of sessions) for (const connection of session.connections) connection.control.askForLogout(limits.logoutSeconds);
+		return sessions.length;
+	}
+
+	/** Tells the initiators of a target that its LUNs are others now: Linux then looks at once, and the unit attention tells whoever does not listen. */
+	announceLuns(targetName: string): void {
+		for (const session of this.#environment.sessions.live()) {
+			if (session.target?.name !== targetName) continue;
+			for (const connection of session.connections) connection.control.reportedLunsChanged();
+		}
 	}
 
 	/** Takes no more logins, asks sessions to log out, waits for running commands and logouts up to the time, then closes. */
 	async drain(timeoutMs: number): Promise<void> {
 		this.#environment.accepting = false;
-		this.#server.close();
+		for (const server of this.#servers) server.close();
 		for (const connection of this.#connections.keys()) {
 			if (connection.session?.target === undefined) connection.drop('the target stops');
 			else connection.control.askForLogout(Math.ceil(timeoutMs / 1000));
@@ -131,7 +151,7 @@ export class IscsiListener {
 	async close(): Promise<void> {
 		this.#environment.accepting = false;
 		clearInterval(this.#timer);
-		if (this.#server.listening) this.#server.close();
+		for (const server of this.#servers) if (server.listening) server.close();
 		const gone = new Promise<void>((resolve) => {
 			this.#onGone = resolve;
 		});
@@ -143,17 +163,18 @@ export class IscsiListener {
 		if (this.#connections.size > 0) await gone;
 	}
 
-	#accept(accepted: net.Socket): void {
+	#accept(accepted: net.Socket, portalGroupTag: number | undefined): void {
 		if (this.#connections.size >= limits.connections || !this.#environment.accepting) {
 			this.statistics.connectionsRefused++;
 			accepted.destroy();
 			return;
 		}
 		this.statistics.connections++;
+		const peer = { address: plainAddress(accepted.remoteAddress ?? ''), port: accepted.remotePort ?? 0 };
 		// The connection is made while WireSocket's constructor runs, which calls back before it has returned.
 		let connection: Connection | undefined;
 		const socket = new WireSocket(accepted, (wire) => {
-			const made = new Connection(this.#environment, new SocketHost(wire));
+			const made = new Connection(this.#environment, new SocketHost(wire, portalGroupTag, peer));
 			connection = made;
 			return {
 				receive: (buffer, start, end) => made.receive(buffer, start, end),
@@ -177,24 +198,48 @@ export class IscsiListener {
 	}
 }
 
+function summary(session: Session): SessionSummary {
+	return {
+		initiator: session.initiatorName,
+		target: session.target?.name,
+		isid: session.isid,
+		tsih: session.tsih,
+		remote: session.connections[0]?.host.remote ?? '',
+		address: session.connections[0]?.host.remoteAddress ?? '',
+		authentication: session.authentication,
+		commands: session.commands,
+		bytesRead: session.bytesRead,
+		bytesWritten: session.bytesWritten,
+		since: session.since,
+	};
+}
+
+function boundTo(server: net.Server): { host: string; port: number } {
+	const address = server.address();
+	if (address === null || typeof address === 'string') throw new Error('the iSCSI listener does not listen');
+	return { host: address.address, port: address.port };
+}
+
 class SocketHost implements ConnectionHost {
 	readonly #socket: WireSocket;
+	readonly portalGroupTag: number | undefined;
+	readonly remote: string;
+	readonly remoteAddress: string;
 
-	constructor(socket: WireSocket) {
+	/** `peer`: where the connection came from; the socket forgets it when it is gone. */
+	constructor(socket: WireSocket, portalGroupTag: number | undefined, peer: { readonly address: string; readonly port: number }) {
 		this.#socket = socket;
+		this.portalGroupTag = portalGroupTag;
+		this.remoteAddress = peer.address;
+		this.remote = hostPort(peer.address, peer.port);
 	}
 
 	get transmitter() {
 		return this.#socket.transmitter;
 	}
 
-	get portal(): string {
-		const address = this.#socket.localAddress.replace(/^::ffff:(?=\d+\.)/, '');
-		return `${address.includes(':') ? `[${address}]` : address}:${this.#socket.localPort}`;
-	}
-
-	get remote(): string {
-		return this.#socket.remote;
+	get localAddress(): string {
+		return plainAddress(this.#socket.localAddress);
 	}
 
 	resume(): void {

@@ -2,10 +2,13 @@ import { CommandWindow } from './command-window.ts';
 import type { Connection, ConnectionEnvironment } from './connection.ts';
 import { Login, type LoginReply } from './login.ts';
 import * as pdu from './pdu.ts';
+import { leadsTo } from './portal.ts';
 import type { Session } from './session.ts';
 
 const nothing = Buffer.alloc(0);
 const fullFeatureStage = 3;
+/** §11.13.5, the class of 0101h and 0102h. */
+const redirectionClass = 1;
 
 /** Login PDUs of one connection: hands requests to the Login machine, sends its answers, and gets the session at the end. */
 export class LoginExchange {
@@ -22,6 +25,9 @@ export class LoginExchange {
 			get accepting() {
 				return environment.accepting;
 			},
+			address: connection.host.remoteAddress,
+			random: (lengthBytes) => environment.random(lengthBytes),
+			leadsTo: (target) => leadsTo(connection.host.portalGroupTag, target),
 			sessionOf: (initiatorName, isid, tsih) => environment.sessions.sessionOf(initiatorName, isid, tsih),
 		});
 	}
@@ -45,7 +51,7 @@ export class LoginExchange {
 			connection.writer.window = new CommandWindow(pdu.LoginRequest.cmdSN.get(bhs, at));
 		}
 		const reply = login.request(bhs, at, data);
-		if (reply.status !== pdu.loginStatus.success) this.#refuse(reply.status);
+		if (reply.status !== pdu.loginStatus.success) this.#refuse(reply.status, reply.text);
 		else if (!reply.transit || reply.nextStage !== fullFeatureStage) this.#answer(reply, login.tsih);
 		else {
 			connection.join();
@@ -69,14 +75,20 @@ export class LoginExchange {
 		connection.enterFullFeaturePhase(result, this.#login.parameters);
 		connection.statistics.logins++;
 		this.#environment.log.info(
-			{ remote: connection.host.remote, initiator: result.initiatorName, target: result.target?.name, tsih: result.tsih },
+			{
+				remote: connection.host.remote,
+				initiator: result.initiatorName,
+				target: result.target?.name,
+				tsih: result.tsih,
+				authentication: result.authentication,
+			},
 			result.target === undefined ? 'iSCSI discovery session' : 'iSCSI session',
 		);
 	}
 
 	#answer(reply: LoginReply, tsih: number): void {
 		const { writer } = this.#connection;
-		const flags = (reply.transit ? pdu.finalBit : 0) | (reply.currentStage << 2) | reply.nextStage;
+		const flags = (reply.transit ? pdu.finalBit : 0) | (reply.more ? pdu.continueBit : 0) | (reply.currentStage << 2) | reply.nextStage;
 		const accepted = reply.status === pdu.loginStatus.success;
 		const answer = writer.control(pdu.opcode.loginResponse, 0, this.#login.initiatorTaskTag, reply.text, accepted);
 		const { buffer, at } = answer;
@@ -88,14 +100,16 @@ export class LoginExchange {
 		writer.sendControl(answer);
 	}
 
-	#refuse(status: number): void {
+	#refuse(status: number, text: Buffer = nothing): void {
 		const connection = this.#connection;
-		connection.statistics.loginsRefused++;
+		if (status >> 8 === redirectionClass) connection.statistics.loginsRedirected++;
+		else connection.statistics.loginsRefused++;
+		if (status === pdu.loginStatus.authenticationFailure) connection.statistics.authenticationFailures++;
 		this.#environment.log.info(
 			{ remote: connection.host.remote, initiator: this.#login.initiatorName, status: status.toString(16).padStart(4, '0') },
-			'iSCSI login refused',
+			status >> 8 === redirectionClass ? 'iSCSI login redirected' : 'iSCSI login refused',
 		);
-		this.#answer({ status, transit: false, currentStage: 0, nextStage: 0, text: nothing }, this.#login.tsih);
+		this.#answer({ status, transit: false, currentStage: 0, nextStage: 0, text, more: false }, this.#login.tsih);
 		connection.endSoon();
 	}
 }

@@ -1,9 +1,12 @@
 import type { ScsiTarget } from '../scsi/target-device.ts';
+import type { ChapAccess } from './chap.ts';
+import { ChapExchange, type Random, takeChapKeys } from './chap-exchange.ts';
+import { limits } from './limits.ts';
 import { Negotiation, ourDeclaration, type Phase } from './negotiation.ts';
 import { defaultParameters, type Parameters } from './parameters.ts';
 import { LoginRequest, loginStatus } from './pdu.ts';
 import { ProtocolError } from './protocol-error.ts';
-import type { TargetRegistry } from './registry.ts';
+import type { Redirection, TargetRegistry } from './registry.ts';
 import { formatText, type KeyValue, TextCollector } from './text.ts';
 
 const stage = { security: 0, operational: 1, fullFeature: 3 } as const;
@@ -15,6 +18,11 @@ export interface LoginEnvironment {
 	readonly registry: TargetRegistry;
 	/** False while the listener drains. */
 	readonly accepting: boolean;
+	/** The initiator's IP address. */
+	readonly address: string;
+	readonly random: Random;
+	/** False for a target that the portal of this connection does not lead to. */
+	leadsTo(target: ScsiTarget): boolean;
 	/** The session that a non-zero TSIH names. */
 	sessionOf(initiatorName: string, isid: string, tsih: number): ExistingSession | undefined;
 }
@@ -31,7 +39,12 @@ export interface LoginReply {
 	readonly currentStage: number;
 	readonly nextStage: number;
 	readonly text: Buffer;
+	/** More text follows when the initiator asks for it with an empty request (§6.2). */
+	readonly more: boolean;
 }
+
+/** How an initiator proved itself. */
+export type Authentication = 'none' | 'chap' | 'mutual';
 
 /**
  * The target's side of login (RFC 7143 §6.3), one object for each connection, no I/O.
@@ -41,7 +54,9 @@ export interface LoginReply {
  *     └───── CSG 1 ─────────────────────────────↗
  *   any ── status class other than 0 ─→ over: the connection is closed behind the answer
  *
- * A request with the C bit is only collected; the text is settled when it is whole.
+ * A request with the C bit is only collected; the text is settled when it is whole. An answer that is longer than a PDU leaves in parts, and T waits for the last.
+ *
+ * Invariant: an initiator that has to authenticate leaves the security stage when it has proved itself, and in no other way.
  */
 export class Login {
 	readonly #environment: LoginEnvironment;
@@ -53,6 +68,9 @@ export class Login {
 	#named = false;
 	#declared = false;
 	#isidBytes = nothing;
+	#chap: ChapExchange | undefined;
+	/** What of the last answer has not left yet. */
+	#rest: Buffer = nothing;
 	initiatorName = '';
 	target: ScsiTarget | undefined;
 	discovery = false;
@@ -77,6 +95,16 @@ export class Login {
 
 	get isidBytes(): Buffer {
 		return this.#isidBytes;
+	}
+
+	get authentication(): Authentication {
+		if (this.#chap?.proved !== true) return 'none';
+		return this.#chap.mutual ? 'mutual' : 'chap';
+	}
+
+	/** False while the initiator has to prove itself and has not. */
+	get #mayLeave(): boolean {
+		return this.#chap?.proved !== false;
 	}
 
 	/** Takes one request; its answer comes back. */
@@ -104,25 +132,53 @@ export class Login {
 		const known = currentStage === stage.security || currentStage === stage.operational;
 		const forward = (nextStage === stage.operational || nextStage === stage.fullFeature) && nextStage > currentStage;
 		if (!known || currentStage !== this.#stage || (transit && (more || !forward))) return this.#refuse(loginStatus.initiatorError);
+		if (this.#rest.length > 0) {
+			// §6.2: until the last part has left, the initiator has nothing to say.
+			if (more || data.length > 0) return this.#refuse(loginStatus.initiatorError);
+			return this.#answer(this.#rest, currentStage, nextStage, transit && this.#mayLeave);
+		}
 		this.#text.add(data);
-		if (more) return { status: loginStatus.success, transit: false, currentStage, nextStage: 0, text: nothing };
+		if (more) return { status: loginStatus.success, transit: false, currentStage, nextStage: 0, text: nothing, more: false };
 		const pairs = this.#text.take();
 		const answers: KeyValue[] = [];
 		if (!this.#named) {
 			const refused = this.#identify(pairs, answers);
-			if (refused !== undefined) return this.#refuse(refused);
+			if (refused !== undefined) return refused;
 		}
 		const phase: Phase = currentStage === stage.security ? 'security' : 'operational';
-		const settled = this.#negotiation.settle(pairs, phase);
-		if (phase === 'security' && settled.some(([key, value]) => key === 'AuthMethod' && value === 'Reject'))
-			return this.#refuse(loginStatus.authenticationFailure);
+		// Who has to authenticate does so in the security stage, so there is no other to begin with.
+		if (phase === 'operational' && !this.#mayLeave) return this.#refuse(loginStatus.authenticationFailure);
+		const { chap, others } = takeChapKeys(pairs);
+		const settled = this.#negotiation.settle(others, phase);
+		const method = phase === 'security' ? settled.find(([key]) => key === 'AuthMethod')?.[1] : undefined;
+		if (method === 'Reject') return this.#refuse(loginStatus.authenticationFailure);
 		answers.push(...settled);
-		if (!this.#declared && (currentStage === stage.operational || (transit && nextStage === stage.fullFeature))) {
+		if (chap.size > 0) {
+			// The method is agreed on first, in a text of its own.
+			if (phase !== 'security' || this.#chap === undefined || method !== undefined || !this.#negotiation.wasSettled('AuthMethod'))
+				return this.#refuse(loginStatus.initiatorError);
+			const step = this.#chap.take(chap);
+			if (typeof step === 'number') return this.#refuse(step);
+			answers.push(...step);
+		}
+		const leaves = transit && this.#mayLeave;
+		// An initiator that wants to go on without a word on how it authenticates will not authenticate.
+		if (transit && !leaves && !this.#negotiation.wasSettled('AuthMethod')) return this.#refuse(loginStatus.authenticationFailure);
+		if (!this.#declared && (currentStage === stage.operational || (leaves && nextStage === stage.fullFeature))) {
 			this.#declared = true;
 			answers.push(ourDeclaration);
 		}
-		if (transit) this.#stage = nextStage;
-		return { status: loginStatus.success, transit, currentStage, nextStage: transit ? nextStage : 0, text: formatText(answers) };
+		return this.#answer(formatText(answers), currentStage, nextStage, leaves);
+	}
+
+	/** The next part of an answer; the transit that was asked for comes with the last. */
+	#answer(whole: Buffer, currentStage: number, nextStage: number, transit: boolean): LoginReply {
+		const text = whole.subarray(0, limits.loginDataSegmentLength);
+		this.#rest = whole.subarray(text.length);
+		const more = this.#rest.length > 0;
+		const leaves = transit && !more;
+		if (leaves) this.#stage = nextStage;
+		return { status: loginStatus.success, transit: leaves, currentStage, nextStage: leaves ? nextStage : 0, text, more };
 	}
 
 	#remember(bhs: Buffer, at: number): void {
@@ -142,42 +198,59 @@ export class Login {
 		);
 	}
 
-	/** The first text names initiator, kind of session and target (§6.3.1). Returns a status if they will not do. */
-	#identify(pairs: readonly KeyValue[], answers: KeyValue[]): number | undefined {
+	/** The first text names initiator, kind of session and target (§6.3.1). Returns a refusal if they will not do. */
+	#identify(pairs: readonly KeyValue[], answers: KeyValue[]): LoginReply | undefined {
 		const said = (key: string) => pairs.find(([name]) => name === key)?.[1];
 		const initiatorName = said('InitiatorName');
-		if (initiatorName === undefined || initiatorName === '') return loginStatus.missingParameter;
+		if (initiatorName === undefined || initiatorName === '') return this.#refuse(loginStatus.missingParameter);
 		const kind = said('SessionType') ?? 'Normal';
-		if (kind !== 'Normal' && kind !== 'Discovery') return loginStatus.sessionTypeNotSupported;
+		if (kind !== 'Normal' && kind !== 'Discovery') return this.#refuse(loginStatus.sessionTypeNotSupported);
 		this.discovery = kind === 'Discovery';
 		// §4.2.7.2: two spellings are one name, and so one initiator port.
 		this.initiatorName = initiatorName.toLowerCase();
 		this.#named = true;
-		if (!this.discovery) {
+		const { registry } = this.#environment;
+		if (this.discovery) this.#demand(registry.discoveryChap());
+		else {
 			const name = said('TargetName');
-			if (name === undefined || name === '') return loginStatus.missingParameter;
-			const target = this.#environment.registry.find(name);
-			if (target === undefined) return loginStatus.notFound;
-			if (!this.#environment.registry.admits(initiatorName, target)) return loginStatus.authorizationFailure;
+			if (name === undefined || name === '') return this.#refuse(loginStatus.missingParameter);
+			const target = registry.find(name);
+			if (target === undefined || !this.#environment.leadsTo(target)) return this.#refuse(loginStatus.notFound);
+			const visitor = { initiatorName: this.initiatorName, address: this.#environment.address };
+			if (!registry.admits(visitor, target)) return this.#refuse(loginStatus.authorizationFailure);
+			const redirection = registry.redirection(target);
+			if (redirection !== undefined) return this.#redirect(redirection);
 			this.target = target;
+			this.#demand(registry.chapOf(this.initiatorName, target));
 			// §13.9: in the first response of a normal session.
 			answers.push(['TargetPortalGroupTag', String(target.targetPortalGroupTag)]);
 			if (target.alias !== undefined && target.alias !== '') answers.push(['TargetAlias', target.alias]);
 		}
 		if (this.tsih !== 0) {
-			const session = this.#environment.sessionOf(initiatorName, this.isid, this.tsih);
-			if (session === undefined || session.target !== this.target) return loginStatus.sessionDoesNotExist;
+			const session = this.#environment.sessionOf(this.initiatorName, this.isid, this.tsih);
+			if (session === undefined || session.target !== this.target) return this.#refuse(loginStatus.sessionDoesNotExist);
 			// MaxConnections is 1: the only connection that can come is the same again.
-			if (!session.hasConnection(this.cid)) return loginStatus.tooManyConnections;
+			if (!session.hasConnection(this.cid)) return this.#refuse(loginStatus.tooManyConnections);
 			const { headerDigest, dataDigest, maxRecvDataSegmentLength } = defaultParameters();
 			this.#parameters = { ...session.parameters, headerDigest, dataDigest, maxRecvDataSegmentLength };
 			this.#negotiation = new Negotiation(this.#parameters);
 		}
-		this.#negotiation.kind({ discovery: this.discovery, leading: this.tsih === 0 });
+		const authMethod = this.#chap === undefined ? 'None' : 'CHAP';
+		this.#negotiation.kind({ discovery: this.discovery, leading: this.tsih === 0, authMethod });
 		return undefined;
 	}
 
+	#demand(access: ChapAccess | undefined): void {
+		if (access !== undefined) this.#chap = new ChapExchange(access, this.#environment.random);
+	}
+
+	/** §11.13.5: the address goes with the status, without a portal group tag (§13.8). */
+	#redirect({ address, permanent }: Redirection): LoginReply {
+		const status = permanent ? loginStatus.targetMovedPermanently : loginStatus.targetMovedTemporarily;
+		return { ...this.#refuse(status), text: formatText([['TargetAddress', address]]) };
+	}
+
 	#refuse(status: number): LoginReply {
-		return { status, transit: false, currentStage: this.#stage & 3, nextStage: 0, text: nothing };
+		return { status, transit: false, currentStage: this.#stage & 3, nextStage: 0, text: nothing, more: false };
 	}
 }

@@ -18,15 +18,17 @@ export class Negotiation {
 	readonly #settled = new Set<string>();
 	#discovery = false;
 	#leading = true;
+	#authMethod = 'None';
 
 	constructor(parameters: Parameters) {
 		this.parameters = parameters;
 	}
 
-	/** Session-wide keys are irrelevant for discovery, and are said by the leading connection only. */
-	kind(kind: { discovery: boolean; leading: boolean }): void {
+	/** Session-wide keys are irrelevant for discovery, and are said by the leading connection only. Which AuthMethod is taken is not for the initiator to say. */
+	kind(kind: { discovery: boolean; leading: boolean; authMethod?: 'None' | 'CHAP' }): void {
 		this.#discovery = kind.discovery;
 		this.#leading = kind.leading;
+		this.#authMethod = kind.authMethod ?? 'None';
 	}
 
 	wasSettled(key: string): boolean {
@@ -58,7 +60,8 @@ export class Negotiation {
 		const parameters = this.parameters;
 		switch (row.how) {
 			case 'list': {
-				const chosen = value.split(',').find((offered) => row.values.includes(offered));
+				const values = key === 'AuthMethod' ? [this.#authMethod] : row.values;
+				const chosen = value.split(',').find((offered) => values.includes(offered));
 				if (chosen === undefined) return 'Reject';
 				row.apply(parameters, chosen);
 				return chosen;

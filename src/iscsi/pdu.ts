@@ -395,6 +395,7 @@ export const asyncEvent = { scsiEvent: 0, logoutRequest: 1, dropConnection: 2, d
 export const loginStatus = {
 	success: 0x0000,
 	targetMovedTemporarily: 0x0101,
+	targetMovedPermanently: 0x0102,
 	initiatorError: 0x0200,
 	authenticationFailure: 0x0201,
 	authorizationFailure: 0x0202,

@@ -1,9 +1,10 @@
 import type { ScsiTarget } from '../scsi/target-device.ts';
 import type { Connection } from './connection.ts';
+import { targetAddresses } from './portal.ts';
 import type { KeyValue } from './text.ts';
 
 /**
- * RFC 7143 appendix C. `All` is for discovery sessions, an empty value for normal ones; a name works in both, but a normal session is told of its own
+ * RFC 7143 appendix C: every portal of a target's group, whichever was asked. `All` is for discovery sessions, an empty value for normal ones; a name works in both, but a normal session is told of its own
  * target only.
  */
 export function answerSendTargets(connection: Connection, question: string): KeyValue[] {
@@ -11,7 +12,8 @@ export function answerSendTargets(connection: Connection, question: string): Key
 	const own = session.target;
 	if (own === undefined) {
 		if (question === '') return [['SendTargets', 'Reject']];
-		const visible = connection.registry.visibleTo(session.initiatorName);
+		const visitor = { initiatorName: session.initiatorName, address: connection.host.remoteAddress };
+		const visible = connection.registry.visibleTo(visitor);
 		return describe(connection, question === 'All' ? visible : visible.filter((target) => target.name === question));
 	}
 	if (question === 'All') return [['SendTargets', 'Reject']];
@@ -21,6 +23,9 @@ export function answerSendTargets(connection: Connection, question: string): Key
 function describe(connection: Connection, targets: readonly ScsiTarget[]): KeyValue[] {
 	return targets.flatMap((target): KeyValue[] => [
 		['TargetName', target.name],
-		['TargetAddress', `${connection.portal},${target.targetPortalGroupTag}`],
+		...targetAddresses(target, connection.portals, { host: connection.host.localAddress }).map((place): KeyValue => [
+			'TargetAddress',
+			place,
+		]),
 	]);
 }

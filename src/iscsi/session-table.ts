@@ -114,6 +114,7 @@ export class SessionTable {
 	#reinstateConnection(session: Session, login: Login, connection: Connection, settled: (result: Session | number) => void): void {
 		this.#statistics.reinstatements++;
 		session.connections.push(connection);
+		session.authentication = login.authentication;
 		for (const old of session.connections.filter((other) => other !== connection && other.cid === login.cid))
 			old.drop('reinstated by a new connection');
 		session.whenIdle(() => settled(session.ended ? loginStatus.sessionDoesNotExist : session));

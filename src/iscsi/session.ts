@@ -4,6 +4,7 @@ import { Nexus } from '../scsi/nexus.ts';
 import type { ScsiTarget } from '../scsi/target-device.ts';
 import { CommandWindow } from './command-window.ts';
 import type { Connection } from './connection.ts';
+import type { Authentication } from './login.ts';
 import type { MemoryPlan } from './memory-plan.ts';
 import type { Parameters } from './parameters.ts';
 import type { IscsiTask } from './task.ts';
@@ -16,6 +17,7 @@ export interface SessionIdentity {
 	readonly isid: string;
 	/** undefined: a discovery session. */
 	readonly target: ScsiTarget | undefined;
+	readonly authentication: Authentication;
 }
 
 /**
@@ -27,6 +29,8 @@ export class Session implements SessionIdentity {
 	readonly initiatorName: string;
 	readonly isid: string;
 	readonly target: ScsiTarget | undefined;
+	/** Of its newest connection. */
+	authentication: Authentication;
 	readonly tsih: number;
 	readonly nexus: Nexus;
 	readonly since: Date;
@@ -53,6 +57,7 @@ export class Session implements SessionIdentity {
 		this.initiatorName = identity.initiatorName;
 		this.isid = identity.isid;
 		this.target = identity.target;
+		this.authentication = identity.authentication;
 		this.tsih = tsih;
 		this.nexus = new Nexus(identity.initiatorName, identity.isid);
 		this.parameters = parameters;
@@ -104,5 +109,10 @@ export class Session implements SessionIdentity {
 	/** Closes its connections, and with the last one the session. */
 	end(reason: string): void {
 		for (const connection of this.connections.slice()) connection.drop(reason);
+	}
+
+	/** The same, with a word to the initiator. */
+	dismiss(reason: string): void {
+		for (const connection of this.connections.slice()) connection.dismiss('session', reason);
 	}
 }

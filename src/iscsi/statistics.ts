@@ -4,6 +4,8 @@ export class Statistics {
 	connectionsRefused = 0;
 	logins = 0;
 	loginsRefused = 0;
+	loginsRedirected = 0;
+	authenticationFailures = 0;
 	commands = 0;
 	bytesRead = 0;
 	bytesWritten = 0;

@@ -106,7 +106,7 @@ export function manageTasks(connection: Connection, bhs: Buffer, at: number): vo
 				// §11.5.1: a cold reset ends all sessions of the target; the answer leaves before this one goes.
 				for (const other of connection.sessions.ofTarget(target)) {
 					if (other === session) queueMicrotask(() => connection.endSoon());
-					else other.end('target cold reset');
+					else other.dismiss('target cold reset');
 				}
 			});
 			return;

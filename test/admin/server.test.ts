@@ -9,7 +9,7 @@ import test, { type ExecutionContext } from 'ava';
 import type { Guard } from '../../src/admin/guard.ts';
 import { loopbackHosts } from '../../src/admin/guard.ts';
 import type { Operations } from '../../src/admin/operations.ts';
-import type { ControllerView, StatusView, SubsystemView, TargetView, VolumeView } from '../../src/admin/schemas.ts';
+import type { ChapView, ControllerView, StatusView, SubsystemView, TargetView, VolumeView } from '../../src/admin/schemas.ts';
 import { AdminServer } from '../../src/admin/server.ts';
 import { UsageError } from '../../src/config/usage-error.ts';
 import { silent } from '../../src/os/logger.ts';
@@ -33,9 +33,11 @@ const target: TargetView = {
 	openToAll: false,
 	createdAt: '2026-11-21T12:00:00.000Z',
 	luns: [],
-	initiators: [],
+	initiators: [{ initiator: 'iqn.x', authentication: 'mutual', chapUser: 'x', mutualChapUser: 'one', sources: ['10.0.0.0/24'] }],
+	redirection: { address: '10.0.0.2:3260', permanent: false },
 	sessions: 2,
 };
+const chap: ChapView = { authentication: 'initiator', chapUser: 'discovery' };
 const subsystem: SubsystemView = {
 	name: 'nqn.2026-11.dev.blockport:one',
 	uuid: '00000000-0000-4000-8000-000000000002',
@@ -63,6 +65,7 @@ const status: StatusView = {
 	demo: false,
 	dataDirectory: '/data',
 	freeBytes: 1,
+	iscsiPortals: [{ host: '::1', port: 3260, portalGroupTag: 2 }],
 	volumes: { opening: 0, online: 1, faulted: 0 },
 	faults: [],
 	targets: 1,
@@ -94,8 +97,12 @@ class Stub implements Operations {
 	map = (name: string, mapping: { volume: string; lun?: number | undefined }) =>
 		this.#done({ target: name, lun: mapping.lun ?? 0, volume: mapping.volume }, 'map', name, mapping);
 	unmap = (name: string, lun: number) => this.#done(undefined, 'unmap', name, lun);
-	allow = (name: string, initiator: string) => this.#done(target, 'allow', name, initiator);
+	allow = (name: string, initiator: string, access: object) => this.#done(target, 'allow', name, initiator, access);
 	disallow = (name: string, initiator: string) => this.#done(target, 'disallow', name, initiator);
+	redirectTarget = (name: string, to: object | undefined) => this.#done(target, 'redirectTarget', name, to);
+	discoveryAuthentication = () => chap;
+	setDiscoveryAuthentication = (wish: object) => this.#done(chap, 'setDiscoveryAuthentication', wish);
+	clearDiscoveryAuthentication = () => this.#done(undefined, 'clearDiscoveryAuthentication');
 	sessions = () => [];
 	subsystems = () => [subsystem];
 	subsystem = () => subsystem;
@@ -178,6 +185,13 @@ test('healthz answers while the process does; readyz only when every volume was 
 test('every route reaches its operation with what was asked', async (t) => {
 	const { operations, call } = await serve(t);
 	const name = encodeURIComponent(target.name);
+	const access = {
+		chapUser: 'x',
+		chapSecret: 'twelve bytes',
+		mutualChapUser: 'one',
+		mutualChapSecret: 'thirteen byte',
+		sources: ['10.0.0.0/24'],
+	};
 	t.deepEqual((await call('GET', '/v1/status')).body, status);
 	t.deepEqual((await call('GET', '/v1/volumes')).body, { volumes: [volume] });
 	t.deepEqual((await call('GET', '/v1/volumes/data')).body, volume);
@@ -192,7 +206,14 @@ test('every route reaches its operation with what was asked', async (t) => {
 	t.deepEqual((await call('PUT', `/v1/targets/${name}/luns/3`, { volume: 'data' })).body, { target: target.name, lun: 3, volume: 'data' });
 	t.is((await call('DELETE', `/v1/targets/${name}/luns/3`)).status, 204);
 	t.is((await call('PUT', `/v1/targets/${name}/initiators/iqn.x`)).status, 200);
+	t.is((await call('PUT', `/v1/targets/${name}/initiators/iqn.x`, access)).status, 200);
 	t.is((await call('DELETE', `/v1/targets/${name}/initiators/iqn.x`)).status, 200);
+	t.is((await call('PUT', `/v1/targets/${name}/redirection`, { address: '10.0.0.2' })).status, 200);
+	t.is((await call('PUT', `/v1/targets/${name}/redirection`, { address: '[fd00::2]:1', permanent: true })).status, 200);
+	t.is((await call('DELETE', `/v1/targets/${name}/redirection`)).status, 200);
+	t.deepEqual((await call('GET', '/v1/discovery/authentication')).body, chap);
+	t.deepEqual((await call('PUT', '/v1/discovery/authentication', { chapSecret: 'twelve bytes' })).body, chap);
+	t.is((await call('DELETE', '/v1/discovery/authentication')).status, 204);
 	t.deepEqual((await call('GET', '/v1/sessions')).body, { sessions: [] });
 	t.is((await call('POST', '/v1/volumes', { name: 'data', sizeBytes: 4096, exports: ['nvme'] })).status, 201);
 	t.deepEqual(operations.calls, [
@@ -205,8 +226,14 @@ test('every route reaches its operation with what was asked', async (t) => {
 		['map', target.name, { volume: 'data' }],
 		['map', target.name, { volume: 'data', lun: 3 }],
 		['unmap', target.name, 3],
-		['allow', target.name, 'iqn.x'],
+		['allow', target.name, 'iqn.x', {}],
+		['allow', target.name, 'iqn.x', access],
 		['disallow', target.name, 'iqn.x'],
+		['redirectTarget', target.name, { address: '10.0.0.2', permanent: false }],
+		['redirectTarget', target.name, { address: '[fd00::2]:1', permanent: true }],
+		['redirectTarget', target.name, undefined],
+		['setDiscoveryAuthentication', { chapSecret: 'twelve bytes' }],
+		['clearDiscoveryAuthentication'],
 		['createVolume', { name: 'data', sizeBytes: 4096, blockSize: 512, exports: ['nvme'] }],
 	]);
 });
@@ -263,7 +290,7 @@ test('bodies of NVMe routes that do not fit are 400 and reach nobody; what is wr
 test('a name of 223 bytes, all of them escaped, fits into a path', async (t) => {
 	const { operations, call } = await serve(t);
 	t.is((await call('PUT', `/v1/targets/${'%C3%A9'.repeat(111)}/initiators/${'%3A'.repeat(223)}`)).status, 200);
-	t.deepEqual(operations.calls, [['allow', 'é'.repeat(111), ':'.repeat(223)]]);
+	t.deepEqual(operations.calls, [['allow', 'é'.repeat(111), ':'.repeat(223), {}]]);
 });
 
 test('an address that cannot be read, or is too long: an error like every other', async (t) => {
@@ -504,16 +531,19 @@ test('the OpenAPI document names every route with its bodies', async (t) => {
 			.flatMap(([path, methods]) => Object.keys(methods).map((method) => `${method} ${path}`))
 			.toSorted(),
 		[
+			'delete /v1/discovery/authentication',
 			'delete /v1/subsystems/{subsystem}',
 			'delete /v1/subsystems/{subsystem}/hosts/{host}',
 			'delete /v1/subsystems/{subsystem}/namespaces/{nsid}',
 			'delete /v1/targets/{target}',
 			'delete /v1/targets/{target}/initiators/{initiator}',
 			'delete /v1/targets/{target}/luns/{lun}',
+			'delete /v1/targets/{target}/redirection',
 			'delete /v1/volumes/{volume}',
 			'get /healthz',
 			'get /readyz',
 			'get /v1/controllers',
+			'get /v1/discovery/authentication',
 			'get /v1/sessions',
 			'get /v1/status',
 			'get /v1/subsystems',
@@ -528,10 +558,12 @@ test('the OpenAPI document names every route with its bodies', async (t) => {
 			'post /v1/targets',
 			'post /v1/targets/{target}/luns',
 			'post /v1/volumes',
+			'put /v1/discovery/authentication',
 			'put /v1/subsystems/{subsystem}/hosts/{host}',
 			'put /v1/subsystems/{subsystem}/namespaces/{nsid}',
 			'put /v1/targets/{target}/initiators/{initiator}',
 			'put /v1/targets/{target}/luns/{lun}',
+			'put /v1/targets/{target}/redirection',
 		],
 	);
 	t.deepEqual(body.paths['/v1/volumes'].post.requestBody.content['application/json'].schema.required, ['name', 'sizeBytes']);

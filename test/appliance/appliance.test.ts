@@ -16,6 +16,7 @@ import { type StandIns, session, standIns } from './stand-in.ts';
 const target = 'iqn.2026-11.dev.blockport:one';
 const initiator = 'iqn.1993-08.org.debian:01:abc';
 const anywhere = { host: '127.0.0.1', port: 0 };
+const visitor = (initiatorName: string, address = '127.0.0.1') => ({ initiatorName, address });
 
 function appliance(t: ExecutionContext, dataDirectory: string, options: Partial<ApplianceOptions> = {}, parts: StandIns = standIns()) {
 	const made = new Appliance(
@@ -71,7 +72,7 @@ test('an empty directory becomes an appliance with nothing in it, open to nobody
 	t.true(shown.freeBytes > 0);
 	t.is(shown.iscsi?.port, one.iscsi?.port);
 	t.is(await status(one.socket), 200);
-	t.deepEqual(parts.portal?.registry.visibleTo(initiator), []);
+	t.deepEqual(parts.portal?.registry.visibleTo(visitor(initiator)), []);
 	t.deepEqual(await one.stop(), []);
 	t.is(parts.portal?.drainedMs, 1);
 	t.deepEqual((await readdir(path)).toSorted(), ['config.db', 'lock', 'volumes']);
@@ -94,7 +95,7 @@ test('the demo: one volume at LUN 0 of a target that everyone may use, the same 
 	const [volume] = await first.operations.volumes();
 	t.like(volume, { name: 'demo', sizeBytes: 2 ** 20, state: 'online', mappings: [{ target: demoTarget, lun: 0, volume: 'demo' }] });
 	t.deepEqual(
-		parts.portal?.registry.visibleTo('iqn.anybody').map(({ name }) => name),
+		parts.portal?.registry.visibleTo(visitor('iqn.anybody')).map(({ name }) => name),
 		[demoTarget],
 	);
 	await first.stop();
@@ -117,12 +118,12 @@ test('outside the demo the demo’s target is open to nobody, until somebody is 
 	const registry = parts.portal?.registry;
 	const device = registry?.find(demoTarget);
 	t.truthy(device);
-	t.deepEqual(registry?.visibleTo(initiator), []);
-	t.false(device !== undefined && registry?.admits(initiator, device));
+	t.deepEqual(registry?.visibleTo(visitor(initiator)), []);
+	t.false(device !== undefined && registry?.admits(visitor(initiator), device));
 	await again.operations.allow(demoTarget, initiator);
-	t.true(device !== undefined && registry?.admits(initiator.toUpperCase(), device));
-	t.is(registry?.visibleTo(initiator).length, 1);
-	t.deepEqual(registry?.visibleTo(`${initiator}x`), []);
+	t.true(device !== undefined && registry?.admits(visitor(initiator), device));
+	t.is(registry?.visibleTo(visitor(initiator)).length, 1);
+	t.deepEqual(registry?.visibleTo(visitor(`${initiator}x`)), []);
 });
 
 test('the demo changes nothing in a directory that has a configuration', async (t) => {
@@ -159,16 +160,18 @@ test('changes reach the iSCSI side at once: target, mapping, access, and the way
 	await operations.resizeVolume('data', 16384);
 	t.is(device?.units.get(5)?.blocks, 32);
 	await operations.allow(target, initiator);
-	t.deepEqual(registry?.visibleTo(initiator), [device]);
+	t.deepEqual(registry?.visibleTo(visitor(initiator)), [device]);
 	await operations.disallow(target, initiator);
-	t.deepEqual(registry?.visibleTo(initiator), []);
+	t.deepEqual(registry?.visibleTo(visitor(initiator)), []);
 	await t.throwsAsync(operations.deleteVolume('data'), { instanceOf: UsageError, message: /unmap it/ });
 	await operations.unmap(target, 5);
 	t.deepEqual([...(device?.units.keys() ?? [])], []);
 	await operations.deleteVolume('data');
+	t.deepEqual(parts.portal?.announced, [target, target]);
+	parts.portal!.list = [session(initiator, target), session(initiator, `${target}2`)];
 	await operations.deleteTarget(target);
 	t.is(registry?.find(target), undefined);
-	t.deepEqual(parts.portal?.ended, [target]);
+	t.deepEqual(parts.portal?.ended, [`${target} ${initiator}: its target was deleted`]);
 });
 
 test('a volume is one logical unit in every target that maps it', async (t) => {
@@ -229,19 +232,17 @@ test('whoever is admitted no longer loses its sessions, and nobody else does', a
 		await one.operations.allow(name, initiator);
 		await one.operations.allow(name, `${initiator}2`);
 	}
-	// An initiator may spell its name with capitals.
-	const spelled = initiator.toUpperCase();
 	if (parts.portal !== undefined) {
 		parts.portal.list = [
-			session(spelled, target),
-			session(spelled, target),
+			session(initiator, target),
 			session(`${initiator}2`, target),
-			session(spelled, `${target}2`),
-			session(spelled, undefined),
+			session(initiator, `${target}2`),
+			session(initiator, undefined),
 		];
 	}
-	await one.operations.disallow(target, initiator);
-	t.deepEqual(parts.portal?.ended, [`${target} ${spelled}`]);
+	// The listener knows the name in lower case, whoever spelled it.
+	await one.operations.disallow(target, initiator.toUpperCase());
+	t.deepEqual(parts.portal?.ended, [`${target} ${initiator}: its initiator is admitted no longer`]);
 });
 
 test('listeners answer while volumes are opened; commands wait, changes wait, readiness says so', async (t) => {

@@ -12,14 +12,21 @@ const anywhere = { host: '127.0.0.1', port: 0 };
 function made(t: ExecutionContext, options: Partial<PortalOptions>) {
 	const parts = standIns();
 	const registries = {
-		targets: { find: () => undefined, visibleTo: () => [], admits: () => false },
+		targets: {
+			find: () => undefined,
+			visibleTo: () => [],
+			admits: () => false,
+			chapOf: () => undefined,
+			discoveryChap: () => undefined,
+			redirection: () => undefined,
+		},
 		subsystems: { find: () => undefined, all: () => [], onChange: () => () => undefined },
 	};
 	const portals = new Portals(
 		parts.parts,
 		registries,
 		{ budget: new MemoryBudget(2 ** 26), log: silent, version: '1.2.3' },
-		{ demo: true, iscsi: anywhere, nvme: anywhere, nvmeDiscovery: anywhere, drainMs: 7, ...options },
+		{ demo: true, iscsi: anywhere, iscsiMore: [], nvme: anywhere, nvmeDiscovery: anywhere, drainMs: 7, ...options },
 	);
 	t.teardown(() => portals.drain());
 	return { portals, parts };

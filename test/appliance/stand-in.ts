@@ -7,7 +7,7 @@ import type { VolumeEngine } from '../../src/appliance/volumes.ts';
 import type { OpenVolume, VolumeIdentity } from '../../src/appliance/volume-slot.ts';
 import type { Allocation, CompareCompletion, Completion, Outcome } from '../../src/blockvol/block-device.ts';
 import { VolumeFault, VolumeUsageError } from '../../src/blockvol/volume-fault.ts';
-import type { Endpoint } from '../../src/config/endpoint.ts';
+import type { Endpoint, PortalEndpoint } from '../../src/config/endpoint.ts';
 import type { SessionSummary } from '../../src/iscsi/listener.ts';
 import type { TargetRegistry } from '../../src/iscsi/registry.ts';
 import type { Portal, SubsystemRegistry } from '../../src/nvmeof/registry.ts';
@@ -158,20 +158,41 @@ export class StandInListener implements Listener {
 export class StandInPortal extends StandInListener implements IscsiPortal {
 	readonly registry: TargetRegistry;
 	readonly ended: string[] = [];
+	readonly asked: string[] = [];
+	readonly announced: string[] = [];
 	list: SessionSummary[] = [];
+	/** Only the first really listens. */
+	readonly portals: PortalEndpoint[] = [];
 
 	constructor(registry: TargetRegistry) {
 		super();
 		this.registry = registry;
 	}
 
+	override async listen(address: PortalEndpoint): Promise<void> {
+		if (this.portals.length === 0) await super.listen(address);
+		this.portals.push({ ...address, port: this.portals.length === 0 ? this.address.port : address.port });
+	}
+
 	sessions(): readonly SessionSummary[] {
 		return this.list;
 	}
 
-	endSessions(targetName: string, initiatorName?: string): number {
-		this.ended.push(initiatorName === undefined ? targetName : `${targetName} ${initiatorName}`);
-		return 1;
+	/** Sessions that are told to go stay in the list: a test looks at both. */
+	endSessions(which: (session: SessionSummary) => boolean, reason: string): number {
+		const ended = this.list.filter(which).map(({ target, initiator }) => `${target ?? 'discovery'} ${initiator}: ${reason}`);
+		this.ended.push(...ended);
+		return ended.length;
+	}
+
+	askForLogout(which: (session: SessionSummary) => boolean): number {
+		const asked = this.list.filter(which).map(({ target, initiator }) => `${target ?? 'discovery'} ${initiator}`);
+		this.asked.push(...asked);
+		return asked.length;
+	}
+
+	announceLuns(targetName: string): void {
+		this.announced.push(targetName);
 	}
 }
 
@@ -223,16 +244,19 @@ export function standIns(disk?: Disk): StandIns {
 	return made;
 }
 
-export function session(initiator: string, target: string | undefined): SessionSummary {
+export function session(initiator: string, target: string | undefined, more: Partial<SessionSummary> = {}): SessionSummary {
 	return {
 		initiator,
 		target,
 		isid: '400001370000',
 		tsih: 1,
 		remote: '127.0.0.1:40000',
+		address: '127.0.0.1',
+		authentication: 'none',
 		commands: 5,
 		bytesRead: 4096,
 		bytesWritten: 8192,
 		since: new Date('2026-11-21T12:00:00Z'),
+		...more,
 	};
 }

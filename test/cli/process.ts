@@ -17,8 +17,9 @@ interface Running {
 	readonly ended: Promise<Result>;
 }
 
-function start(words: readonly string[], cwd?: string): Running {
-	const child = spawn(launcher, words, { stdio: ['ignore', 'pipe', 'pipe'], ...(cwd === undefined ? {} : { cwd }) });
+function start(words: readonly string[], cwd?: string, input?: string): Running {
+	const child = spawn(launcher, words, { stdio: ['pipe', 'pipe', 'pipe'], ...(cwd === undefined ? {} : { cwd }) });
+	child.stdin.on('error', () => undefined).end(input);
 	const output = { stdout: '', stderr: '' };
 	child.stdout.setEncoding('utf8').on('data', (text: string) => (output.stdout += text));
 	child.stderr.setEncoding('utf8').on('data', (text: string) => (output.stderr += text));
@@ -27,8 +28,8 @@ function start(words: readonly string[], cwd?: string): Running {
 }
 
 /** Runs `blockport …` to its end. */
-export function blockport(words: readonly string[], cwd?: string): Promise<Result> {
-	return start(words, cwd).ended;
+export function blockport(words: readonly string[], cwd?: string, input?: string): Promise<Result> {
+	return start(words, cwd, input).ended;
 }
 
 export interface Daemon extends Running {

@@ -31,7 +31,9 @@ test('the commands of the manual: volumes and targets from making to deleting, o
 	t.regex((await run('target', 'create', target, '--alias', 'One')).stdout, /^target iqn\.2026-11\.dev\.blockport:one made\n$/);
 	t.is((await run('target', 'map', target, 'data', '--lun', '3')).stdout, `volume data is LUN 3 of ${target}\n`);
 	t.is((await run('target', 'allow', target, initiator)).code, 0);
-	t.deepEqual((await json<{ targets: TargetView[] }>('target', 'list')).targets[0]?.initiators, [initiator]);
+	t.deepEqual((await json<{ targets: TargetView[] }>('target', 'list')).targets[0]?.initiators, [
+		{ initiator, authentication: 'none', sources: [] },
+	]);
 	t.regex((await run('target', 'show', target)).stdout, /^alias +One\n(?:.*\n)*LUNs +3=data\ninitiators +iqn\.1993/m);
 	t.regex((await run('volume', 'list')).stdout, /^data +2 GiB +4096 +online +iqn\.2026-11\.dev\.blockport:one LUN 3$/m);
 	t.regex((await run('volume', 'show', 'data')).stdout, /^size +2 GiB \(2147483648 bytes\)$/m);
@@ -45,6 +47,77 @@ test('the commands of the manual: volumes and targets from making to deleting, o
 	t.is((await run('target', 'delete', target, '-y')).code, 0);
 	t.is((await run('volume', 'delete', 'data', '--yes')).stdout, 'volume data deleted\n');
 	t.deepEqual(await readdir(join(daemon.dataDirectory, 'volumes')), []);
+});
+
+test('the commands of the manual: how initiators prove themselves, discovery, redirection; no secret is ever shown', async (t) => {
+	const folder = await temporaryDirectory(t);
+	const daemon = await serve(t, folder, '--iscsi', '127.0.0.1:0,7', '--log-level', 'debug');
+	const { run, json, dataDirectory } = daemon;
+	t.regex(daemon.output.stdout, /^blockport ready: iSCSI 127\.0\.0\.1:\d+, iSCSI 127\.0\.0\.1:\d+, NVMe /m);
+	t.regex((await run('status')).stdout, /^iSCSI +127\.0\.0\.1:\d+\niSCSI +127\.0\.0\.1:\d+, portal group 7$/m);
+	t.is((await run('target', 'create', target)).code, 0);
+	const secrets = ['secret number one', 'secret number two', 'secret number three'] as const;
+	const file = join(folder, 'secret');
+	await writeFile(file, `${secrets[0]}\n`);
+	const words = ['target', 'allow', target, defaultInitiatorName, '--chap-user', 'abc', '--chap-secret', `@${file}`];
+	t.is((await run(...words, '--from', '127.0.0.0/8', '--from', 'fd00::/8')).stdout, `${defaultInitiatorName} may log in to ${target}\n`);
+	const [one] = (await json<TargetView>('target', 'show', target)).initiators;
+	t.deepEqual(one, { initiator: defaultInitiatorName, authentication: 'initiator', chapUser: 'abc', sources: ['127.0.0.0/8', 'fd00::/8'] });
+
+	const both = [
+		'--chap-user',
+		'x',
+		'--chap-secret',
+		'-',
+		'--mutual-chap-user',
+		'y',
+		'--mutual-chap-secret',
+		'-',
+		'--data-dir',
+		dataDirectory,
+	];
+	const allowed = await blockport(['target', 'allow', target, defaultInitiatorName, ...both], undefined, `${secrets[1]}\n${secrets[2]}\n`);
+	t.is(allowed.code, 0);
+	t.regex((await run('target', 'show', target)).stdout, /^initiators +\S+ \(CHAP as x, target as y; from 127\.0\.0\.0\/8 fd00::\/8\)$/m);
+	const { iscsi } = await json<StatusView>('status');
+	const chap = { user: 'x', secret: secrets[1], target: { user: 'y', secret: secrets[2] } };
+	const session = await Session.open({ port: iscsi?.port ?? 0, targetName: target, chap });
+	t.regex((await run('session', 'list')).stdout, new RegExp(`^${defaultInitiatorName} +${target} +127\\.0\\.0\\.1:\\d+ +both ways `, 'm'));
+
+	t.is((await run('target', 'redirect', target, '192.0.2.9')).stdout, `logins to ${target} go to 192.0.2.9:3260\n`);
+	t.regex((await run('target', 'show', target)).stdout, /^redirected +to 192\.0\.2\.9:3260$/m);
+	await t.throwsAsync(Session.open({ port: iscsi?.port ?? 0, targetName: target, chap }), {
+		message: /0101h TargetAddress=192\.0\.2\.9:3260/,
+	});
+	session.destroy();
+	t.is((await run('target', 'redirect', target, '--off')).stdout, `${target} takes logins here\n`);
+
+	t.is((await run('discovery', 'show')).stdout, 'discovery asks for no authentication\n');
+	t.is((await run('discovery', 'auth', '--chap-secret', `@${file}`)).stdout, 'discovery asks for CHAP as discovery\n');
+	const discovery = await Session.open({ port: iscsi?.port ?? 0, targetName: undefined, chap: { user: 'discovery', secret: secrets[0] } });
+	discovery.destroy();
+	t.is((await run('discovery', 'auth', '--off')).stdout, 'discovery asks for no authentication\n');
+
+	for (const [code, wrong] of [
+		[2, ['target', 'allow', target, defaultInitiatorName, '--chap-secret', 'too short']],
+		[2, ['target', 'allow', target, defaultInitiatorName, '--mutual-chap-secret', secrets[1]]],
+		[2, ['target', 'allow', target, defaultInitiatorName, '--from', '10.0.0.0/99']],
+		[2, ['target', 'allow', target, defaultInitiatorName, '--chap-secret', '@/does/not/exist']],
+		[2, ['target', 'allow', target, defaultInitiatorName, '--chap-secret', '-']],
+		[2, ['target', 'redirect', target, 'no,where']],
+		[2, ['discovery', 'auth', '--mutual-chap-secret', 'alone, without another']],
+	] as const) {
+		const result = await run(...wrong);
+		t.is(result.code, code, wrong.join(' '));
+		t.regex(result.stderr, sentence);
+	}
+	t.is((await run('target', 'redirect', target)).code, 2);
+	t.is((await run('discovery', 'auth')).code, 2);
+	const shown: string[] = [];
+	for (const words of [['target', 'list'], ['target', 'show', target], ['discovery', 'show'], ['session', 'list'], ['status']])
+		shown.push((await run(...words)).stdout, (await run(...words, '--json')).stdout);
+	t.notRegex([...shown, daemon.output.stdout, daemon.output.stderr].join('\n'), /secret number/);
+	t.regex(daemon.output.stderr, /iSCSI login re(?:fused|directed)/, 'the log is not empty');
 });
 
 const subsystem = 'nqn.2026-11.dev.blockport:one';

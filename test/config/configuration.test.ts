@@ -51,7 +51,8 @@ test('volumes, targets, mappings and access survive closing and opening', async 
 			openToAll: false,
 			createdAt: '2026-11-21T12:00:00.000Z',
 			luns: [{ target, lun: 3, volume: 'data' }],
-			initiators: [initiator],
+			initiators: [{ initiator, chap: undefined, mutualChap: undefined, sources: [] }],
+			redirection: undefined,
 		},
 	]);
 });
@@ -169,7 +170,10 @@ test('access: allowing twice is one entry, in normal form; disallowing ends it',
 	configuration.addTarget({ name: target });
 	configuration.allow(target, initiator);
 	configuration.allow(target, initiator.toUpperCase());
-	t.deepEqual(configuration.target(target).initiators, [initiator]);
+	t.deepEqual(
+		configuration.target(target).initiators.map((one) => one.initiator),
+		[initiator],
+	);
 	refuses(t, 'invalid', () => configuration.allow(target, '*'));
 	t.deepEqual(configuration.disallow(target, initiator.toUpperCase()).initiators, []);
 });

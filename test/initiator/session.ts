@@ -1,4 +1,5 @@
 import { connect, type Socket } from 'node:net';
+import { authenticate, type ChapOptions } from './chap.ts';
 import { Command, connectionLost, noSense, scsiStatus } from './command.ts';
 import { decodeKeys, encodeKeys, negotiated, offeredKeys, type LoginOptions, type Negotiated } from './login.ts';
 import { Outbox, referenceFromBytes } from './outbox.ts';
@@ -22,6 +23,8 @@ export interface SessionOptions extends LoginOptions {
 	port: number;
 	/** Undefined: a discovery session. */
 	targetName: string | undefined;
+	/** Goes through the security stage first. */
+	chap?: ChapOptions;
 	/** Commands that may be taken at once, at most 65,535. */
 	commandsMax?: number;
 }
@@ -147,9 +150,8 @@ export class Session implements PDUSink {
 	 * Sends a PDU that is no SCSI command and waits for its answer. `header` is complete but for the sequence numbers, the tag and DataSegmentLength.
 	 * Immediate PDUs (bit 40h of byte 0) do not use up a CmdSN.
 	 */
-	async exchange(header: Buffer, data: Buffer = noSense): Promise<ControlPDU> {
+	async exchange(header: Buffer, data: Buffer = noSense, tag = (this.#nextControlTag += 0x10000)): Promise<ControlPDU> {
 		if (this.#ended !== undefined) throw this.#ended;
-		const tag = (this.#nextControlTag += 0x10000);
 		putU32(header, 16, tag);
 		return await new Promise((resolve, reject) => {
 			this.#control.set(tag, { resolve, reject });
@@ -448,23 +450,37 @@ export class Session implements PDUSink {
 
 	async #login(): Promise<void> {
 		const offered = offeredKeys(this.options.targetName, this.options);
-		const header = Buffer.alloc(basicHeaderBytes);
-		header[0] = opcode.login | immediateDelivery;
-		// T, CSG = LoginOperationalNegotiation, NSG = FullFeaturePhase.
-		header[1] = 0x80 | (1 << 2) | 3;
-		header.set(this.options.isid ?? newISID(), 8);
+		const isid = this.options.isid ?? newISID();
+		// RFC 7143 §11.12.8: one tag for all requests of a login.
+		const tag = (this.#nextControlTag += 0x10000);
 		const answers = new Map<string, string>();
-		let data = encodeKeys(offered);
-		for (let round = 0; round < 8; round++) {
-			// oxlint-disable-next-line no-await-in-loop -- login is a dialogue
-			const answer = await this.exchange(header, data);
-			const statusClass = answer.header[36]!;
-			if (statusClass !== 0) {
+		const say = async (stages: number, data: Buffer): Promise<number> => {
+			const header = Buffer.alloc(basicHeaderBytes);
+			header[0] = opcode.login | immediateDelivery;
+			header[1] = stages;
+			header.set(isid, 8);
+			const answer = await this.exchange(header, data, tag);
+			if (answer.header[36] !== 0) {
 				this.destroy();
-				throw new InitiatorError(`login refused with status ${answer.header.toString('hex', 36, 38)}h`);
+				throw new InitiatorError(`login refused with status ${answer.header.toString('hex', 36, 38)}h ${answer.data.toString()}`.trim());
 			}
 			for (const [key, value] of decodeKeys(answer.data)) answers.set(key, value);
-			if ((answer.header[1]! & 0x83) === 0x83) {
+			return answer.header[1]!;
+		};
+		const { chap } = this.options;
+		let operational = offered;
+		if (chap !== undefined) {
+			const { InitiatorName = '', TargetName, SessionType = '', ...others } = offered;
+			const names = { InitiatorName, SessionType, ...(TargetName === undefined ? {} : { TargetName }) };
+			// CSG = SecurityNegotiation, NSG = LoginOperationalNegotiation; T with the last.
+			await authenticate(async (keys, last) => (await say(last ? 0x81 : 0x01, encodeKeys(keys)), answers), names, chap);
+			operational = others;
+		}
+		let data = encodeKeys(operational);
+		for (let round = 0; round < 8; round++) {
+			// T, CSG = LoginOperationalNegotiation, NSG = FullFeaturePhase.
+			// oxlint-disable-next-line no-await-in-loop -- login is a dialogue
+			if (((await say(0x80 | (1 << 2) | 3, data)) & 0x83) === 0x83) {
 				this.negotiated = negotiated(offered, answers);
 				return;
 			}

@@ -1,12 +1,15 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import test from 'ava';
+import { parsePortal } from '../../src/config/endpoint.ts';
+import type { ChapAccess } from '../../src/iscsi/chap.ts';
 import * as pdu from '../../src/iscsi/pdu.ts';
 import { loginRequest, type Peer, World } from './peer.ts';
 
 /*
  * Each file of dialogues/ is a conversation. `>` is a request, `<` what the target must answer, word for word; indented lines are the text of a PDU; `#` is a
  * comment. A request `> Login` takes csg, nsg, t, c, tsih, isid, cid, cmdsn, tag, min; `> Text` f, c, ttt, tag. `= closed` and `= open` ask for the connection's
- * state, `= stranger NAME` bars an initiator, `= another` begins a second connection in the same world.
+ * state, `= stranger NAME` bars an initiator, `= chap USER SECRET [USER SECRET]` asks for CHAP and `= discovery-chap …` in discovery (`none`: no longer), `= redirect ADDRESS
+ * [permanent]` or `none`, `= portals HOST:PORT[,TAG] …`, `= group TAG` puts the connections that follow into a portal group, `= another` begins a second connection in the same world.
  */
 const folder = new URL('dialogues/', import.meta.url);
 
@@ -14,6 +17,7 @@ for (const name of readdirSync(folder)) {
 	test(`dialogue ${name.replace('.txt', '')}`, async (t) => {
 		const world = new World();
 		let peer = world.connect();
+		let group: number | undefined;
 		let answers: string[] = [];
 		for (const [index, step] of steps(readFileSync(new URL(name, folder), 'utf8')).entries()) {
 			const where = `step ${index + 1}: ${step.head}`;
@@ -27,11 +31,26 @@ for (const name of readdirSync(folder)) {
 			else if (words[0] === 'closed' || words[0] === 'open') t.is(peer.closed, words[0] === 'closed', where);
 			else if (words[0] === 'stranger') world.strangers.add(words[1]!);
 			else if (words[0] === 'draining') world.environment.accepting = false;
-			else if (words[0] === 'another') peer = world.connect();
-			else t.fail(`${where}: not understood`);
+			else if (words[0] === 'chap') world.chap = chapOf(words);
+			else if (words[0] === 'discovery-chap') world.discoveryChap = chapOf(words);
+			else if (words[0] === 'redirect')
+				world.redirection = words[1] === 'none' ? undefined : { address: words[1]!, permanent: words[2] === 'permanent' };
+			else if (words[0] === 'portals')
+				world.environment.portals = words.slice(1).map((text) => parsePortal(text, { host: '', port: 0 }, 'portals'));
+			else if (words[0] === 'group') group = Number(words[1]);
+			else if (words[0] === 'another') {
+				peer = world.connect();
+				peer.portalGroupTag = group;
+			} else t.fail(`${where}: not understood`);
 		}
 		t.deepEqual(answers, [], 'an answer at the end was not expected');
 	});
+}
+
+function chapOf([, user, secret, targetUser, targetSecret]: readonly string[]): ChapAccess | undefined {
+	if (user === undefined || secret === undefined) return undefined;
+	const target = targetUser === undefined || targetSecret === undefined ? undefined : { user: targetUser, secret: targetSecret };
+	return { initiator: { user, secret }, target };
 }
 
 interface Step {
@@ -108,7 +127,7 @@ function show(bhs: Buffer, data: Buffer): string {
 	switch (bhs[0]! & 0x3f) {
 		case pdu.opcode.loginResponse: {
 			const status = bhs.toString('hex', 36, 38);
-			const stages = `csg=${(bhs[1]! >> 2) & 3} nsg=${bhs[1]! & 3} t=${bhs[1]! >> 7}`;
+			const stages = `csg=${(bhs[1]! >> 2) & 3} nsg=${bhs[1]! & 3} t=${bhs[1]! >> 7}${(bhs[1]! & 0x40) === 0 ? '' : ' c=1'}`;
 			const window = `expcmdsn=${bhs.readUInt32BE(28)} maxcmdsn=${bhs.readUInt32BE(32)}`;
 			return [
 				status === '0000'

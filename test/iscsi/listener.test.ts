@@ -191,14 +191,26 @@ test('a refused login reaches the initiator before the connection closes, also w
 	t.is(listener.statistics.loginsRefused, 1);
 });
 
-test('endSessions: the sessions of a target, or of one of its initiators', async (t) => {
+test('endSessions: those that are meant, with an asynchronous message; the others go on', async (t) => {
 	const listener = await listen(t);
-	const initiators = [await client(t, listener, '000000000001'), await client(t, listener, '000000000002')];
-	t.is(listener.endSessions(targetName, 'iqn.2026-11.test:nobody'), 0);
-	t.is(listener.endSessions('iqn.2026-11.test:nothing'), 0);
-	t.is(listener.endSessions(targetName), 2);
-	for (const initiator of initiators) await initiator.closed;
-	t.is(listener.sessions().length, 0);
+	const [one, other] = [await client(t, listener, '000000000001'), await client(t, listener, '000000000002')];
+	t.is(
+		listener.endSessions(({ target }) => target === 'iqn.2026-11.test:nothing', 'a test'),
+		0,
+	);
+	t.is(
+		listener.endSessions(({ isid }) => isid === '000000000001', 'a test'),
+		1,
+	);
+	const last = await one.next();
+	t.is(last?.opcode, pdu.opcode.asyncMessage);
+	t.is(pdu.AsyncMessage.asyncEvent.get(last!.bhs, 0), pdu.asyncEvent.dropAllConnections);
+	await one.closed;
+	t.deepEqual(
+		listener.sessions().map(({ isid, address, authentication, target }) => ({ isid, address, authentication, target })),
+		[{ isid: '000000000002', address: '127.0.0.1', authentication: 'none', target: targetName }],
+	);
+	t.false(other.socket.destroyed);
 });
 
 test('limits.connections: one more is closed at once, the others go on', async (t) => {

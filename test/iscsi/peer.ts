@@ -1,8 +1,10 @@
+import type { ChapAccess } from '../../src/iscsi/chap.ts';
 import { Connection, type ConnectionEnvironment, type ConnectionHost } from '../../src/iscsi/connection.ts';
 import type { Logger } from '../../src/iscsi/logger.ts';
 import { MemoryPlan } from '../../src/iscsi/memory-plan.ts';
 import * as pdu from '../../src/iscsi/pdu.ts';
-import type { TargetRegistry } from '../../src/iscsi/registry.ts';
+import type { Portal } from '../../src/iscsi/portal.ts';
+import type { Redirection, TargetRegistry } from '../../src/iscsi/registry.ts';
 import { SessionTable } from '../../src/iscsi/session-table.ts';
 import { Statistics } from '../../src/iscsi/statistics.ts';
 import { MemoryBudget } from '../../src/os/memory-budget.ts';
@@ -24,8 +26,14 @@ export class World {
 	readonly unit: LogicalUnit;
 	readonly statistics = new Statistics();
 	readonly budget: MemoryBudget;
-	readonly environment: ConnectionEnvironment & { accepting: boolean };
+	readonly environment: ConnectionEnvironment & { accepting: boolean; portals: readonly Portal[] };
 	readonly strangers = new Set<string>();
+	/** What an initiator has to prove itself by, to the target and in discovery. */
+	chap: ChapAccess | undefined;
+	discoveryChap: ChapAccess | undefined;
+	redirection: Redirection | undefined;
+	/** The next bytes that are asked for; when there are none left, 1, 2, 3, … */
+	readonly randomness: Buffer[] = [];
 
 	constructor(options: { budgetBytes?: number; deviceBytes?: number } = {}) {
 		this.device = new FlatDevice({ sizeBytes: options.deviceBytes ?? 1024 * 1024 });
@@ -35,8 +43,11 @@ export class World {
 		const plan = new MemoryPlan(this.budget);
 		const registry: TargetRegistry = {
 			find: (name) => (name === targetName ? this.target : undefined),
-			visibleTo: (name) => (this.strangers.has(name) ? [] : [this.target]),
-			admits: (name) => !this.strangers.has(name),
+			visibleTo: ({ initiatorName: name }) => (this.strangers.has(name) ? [] : [this.target]),
+			admits: ({ initiatorName: name }) => !this.strangers.has(name),
+			chapOf: () => this.chap,
+			discoveryChap: () => this.discoveryChap,
+			redirection: () => this.redirection,
 		};
 		this.environment = {
 			registry,
@@ -44,8 +55,11 @@ export class World {
 			plan,
 			statistics: this.statistics,
 			log: silent,
+			portals: [{ host: '192.0.2.1', port: 3260 }],
 			accepting: true,
 			now: () => new Date(0),
+			random: (lengthBytes) =>
+				this.randomness.shift() ?? Buffer.from(Array.from({ length: lengthBytes }, (_, index) => (index + 1) & 0xff)),
 		};
 	}
 
@@ -69,8 +83,10 @@ export class Peer implements ConnectionHost {
 	readonly world: World;
 	readonly transmitter: Transmitter;
 	readonly connection: Connection;
-	readonly portal = '192.0.2.1:3260';
+	readonly localAddress = '192.0.2.1';
+	portalGroupTag: number | undefined;
 	readonly remote = '192.0.2.2:40000';
+	readonly remoteAddress = '192.0.2.2';
 	/** While true nothing leaves the target's side. */
 	blocked = false;
 	ended = false;

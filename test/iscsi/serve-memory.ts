@@ -17,7 +17,14 @@ target.map(0, new LogicalUnit(device));
 target.map(1, new LogicalUnit(new FlatDevice({ sizeBytes, blockSize: 4096, uuid: '0b6f3a52-6d0e-4c1b-8f0a-51c5a0c2d702' })));
 const say = (level: string) => (about: Record<string, unknown>, message: string) => console.log(level, message, JSON.stringify(about));
 const listener = new IscsiListener({
-	registry: { find: (name) => (name === target.name ? target : undefined), visibleTo: () => [target], admits: () => true },
+	registry: {
+		find: (name) => (name === target.name ? target : undefined),
+		visibleTo: () => [target],
+		admits: () => true,
+		chapOf: () => undefined,
+		discoveryChap: () => undefined,
+		redirection: () => undefined,
+	},
 	budget: new MemoryBudget(64 * 1024 * 1024),
 	log: { debug: say('debug'), info: say('info'), warn: say('warn'), error: say('error') },
 });

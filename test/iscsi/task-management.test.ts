@@ -128,7 +128,8 @@ test('§11.5.1: TARGET COLD RESET ends all sessions of the target, its own behin
 	peer.send(peer.manage(fn.targetColdReset, 9));
 	t.is(managed(await peer.answer()), response.functionComplete);
 	t.true(peer.ended);
-	t.is(other.destroyed, 'target cold reset');
+	t.true(other.ended);
+	t.is(pdu.AsyncMessage.asyncEvent.get((await other.answer()).bhs, 0), pdu.asyncEvent.dropAllConnections);
 	t.is(world.environment.sessions.size, 0);
 });
 

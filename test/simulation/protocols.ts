@@ -156,7 +156,14 @@ async function serve(volume: Volume): Promise<Served> {
 	const budget = new MemoryBudget(16 * 1024 * 1024);
 	const target = new ScsiTarget(targetName);
 	target.map(0, new LogicalUnit(volume));
-	const registry = { find: (name: string) => (name === targetName ? target : undefined), visibleTo: () => [target], admits: () => true };
+	const registry = {
+		find: (name: string) => (name === targetName ? target : undefined),
+		visibleTo: () => [target],
+		admits: () => true,
+		chapOf: () => undefined,
+		discoveryChap: () => undefined,
+		redirection: () => undefined,
+	};
 	const iscsi = new IscsiListener({ registry, budget, log: silent });
 	const subsystem = new Subsystem({
 		nqn: subnqn,
