@@ -1,10 +1,9 @@
-import { spawn } from 'node:child_process';
-import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { run } from '../test/conformance/servers/server-process.ts';
 import { foreignInitiatorName, type TargetServer } from '../test/conformance/servers/target-server.ts';
 import type { Contender } from './contender.ts';
-import type { LoadResult } from './load.ts';
+import { loadProcess, pinned } from './load-process.ts';
+import type { LoadResult } from './load-shape.ts';
 import type { Row } from './rows.ts';
 
 /** One measured cell. Latencies are undefined for iscsi-perf, which tells none. */
@@ -18,7 +17,8 @@ export interface Cell {
 	/** What the server used after the load had ended, until it was idle: work that the load left behind. */
 	afterwardsCPUSeconds: number;
 	opsPerServerCPUSecond: number;
-	clientCPUSeconds: number | undefined;
+	/** Share of one CPU that the client used; near 1 it was the client that set the pace. */
+	clientCPUShare: number | undefined;
 	serverRSSMiB: number;
 }
 
@@ -30,13 +30,17 @@ export interface CellOptions {
 }
 
 const mebibyte = 1024 * 1024;
+/** A server that is to flush what was written begins once nothing has come for 2 s: until then it only looks idle. */
+const quietMs = { read: 250, write: 2750 };
+const pollMs = 250;
+const quietMaxMs = 30_000;
 
 /** Runs one row against one server. */
 export async function measure(contender: Contender, row: Row, options: CellOptions): Promise<Cell> {
 	const { server } = contender;
 	const counted = row.shape === undefined ? await foreignReads(contender, options) : await ownLoad(contender, row, options);
 	const rssMiB = server.process.rssBytes() / mebibyte;
-	const afterwardsCPUSeconds = await untilIdle(server);
+	const afterwardsCPUSeconds = await untilIdle(server, quietMs[row.shape?.op ?? 'read']);
 	const sizeBytes = row.shape?.sizeBytes ?? 4096;
 	return {
 		iops: counted.ops / counted.seconds,
@@ -46,7 +50,7 @@ export async function measure(contender: Contender, row: Row, options: CellOptio
 		serverCPUSeconds: counted.serverCPUSeconds,
 		afterwardsCPUSeconds,
 		opsPerServerCPUSecond: counted.ops / Math.max(counted.serverCPUSeconds, 0.01),
-		clientCPUSeconds: counted.clientCPUSeconds,
+		clientCPUShare: counted.clientCPUSeconds === undefined ? undefined : counted.clientCPUSeconds / counted.seconds,
 		serverRSSMiB: rssMiB,
 	};
 }
@@ -58,45 +62,32 @@ interface Counted extends Pick<LoadResult, 'ops' | 'seconds'> {
 	serverCPUSeconds: number;
 }
 
-function pinned(cpu: number | undefined, command: readonly string[]): [string, string[]] {
-	const words = cpu === undefined ? command : ['taskset', '-c', String(cpu), ...command];
-	return [words[0]!, words.slice(1)];
-}
-
-/** The own client in a process of its own, so that it can have its own CPU. */
 async function ownLoad(contender: Contender, row: Row, options: CellOptions): Promise<Counted> {
 	const { server } = contender;
-	const shape = row.shape!;
-	const flags = {
-		protocol: contender.protocol,
-		port: contender.port(),
-		target: contender.target,
-		unit: contender.unit,
-		lanes: shape.lanes,
-		op: shape.op,
-		size: shape.sizeBytes,
-		depth: shape.depth,
-		pattern: shape.pattern,
-		'flush-every': shape.flushEvery,
-		seconds: options.seconds,
-		'warm-up': options.warmUpSeconds,
-		range: server.units[0]!.sizeBytes,
-	};
-	const words = Object.entries(flags).flatMap(([name, value]) => [`--${name}`, String(value)]);
-	const [file, args] = pinned(options.clientCPU, [process.execPath, join(import.meta.dirname, 'load.ts'), ...words]);
-	const child = spawn(file, args, { stdio: ['ignore', 'pipe', 'inherit'] });
-	let output = '';
 	let cpuStart = 0;
 	let cpuEnd = 0;
-	child.stdout.setEncoding('utf8').on('data', (text: string) => {
-		if (text.includes('counting')) cpuStart = server.process.cpuSeconds();
-		if (text.includes('counted')) cpuEnd = server.process.cpuSeconds();
-		output += text;
+	const load = loadProcess(
+		{
+			protocol: contender.protocol,
+			port: contender.port(),
+			target: contender.target,
+			unit: contender.unit,
+			shape: row.shape!,
+			seconds: options.seconds,
+			warmUpSeconds: options.warmUpSeconds,
+			rangeBytes: server.units[0]!.sizeBytes,
+			onCounting: (phase) => {
+				if (phase === 'counting') cpuStart = server.process.cpuSeconds();
+				else cpuEnd = server.process.cpuSeconds();
+			},
+		},
+		options.clientCPU,
+	);
+	const result = await load.catch((error: unknown) => {
+		throw new Error(`${row.name} against ${contender.name} failed; the server's latest output:\n${server.process.output}`, {
+			cause: error,
+		});
 	});
-	const code = await new Promise((resolve) => child.on('close', resolve));
-	if (code !== 0)
-		throw new Error(`the client failed on ${row.name} against ${contender.name}; the server's latest output:\n${server.process.output}`);
-	const result: LoadResult = JSON.parse(output.slice(output.indexOf('{')));
 	return { ...result, serverCPUSeconds: cpuEnd - cpuStart };
 }
 
@@ -123,16 +114,17 @@ async function foreignReads({ server, port, target, unit }: Contender, options: 
 	return { ops: iops * seconds, seconds, serverCPUSeconds };
 }
 
-/** Waits until the server has nothing left to do and the kernel has written everything out. */
-async function untilIdle(server: TargetServer): Promise<number> {
+/** Waits until the server has had nothing to do for `forMs` and the kernel has written everything out. Resolves to the CPU seconds that it used meanwhile. */
+export async function untilIdle(server: TargetServer, forMs: number): Promise<number> {
 	const start = server.process.cpuSeconds();
 	await run('sync', []);
 	let before = server.process.cpuSeconds();
-	for (let quarters = 0; quarters < 80; quarters++) {
+	let quiet = 0;
+	for (let waited = 0; waited < quietMaxMs && quiet < forMs; waited += pollMs) {
 		// oxlint-disable-next-line no-await-in-loop
-		await pause(250);
+		await pause(pollMs);
 		const now = server.process.cpuSeconds();
-		if (now - before < 0.02) break;
+		quiet = now - before < 0.02 ? quiet + pollMs : 0;
 		before = now;
 	}
 	return server.process.cpuSeconds() - start;

@@ -3,11 +3,14 @@ import { freePort } from '../test/conformance/servers/server-process.ts';
 import { foreignInitiatorName, type ServerSettings, type TargetServer } from '../test/conformance/servers/target-server.ts';
 import { Tgtd } from '../test/conformance/servers/tgtd.ts';
 import { defaultHostNQN } from '../test/nvme-host/association.ts';
+import { BareServer } from './bare-server.ts';
+import type { Protocol } from './load-shape.ts';
+import type { Row } from './rows.ts';
 
 /** One server under one protocol: a column of the comparison. */
 export interface Contender {
 	readonly name: ContenderName;
-	readonly protocol: 'iscsi' | 'nvme';
+	readonly protocol: Protocol;
 	readonly server: TargetServer;
 	/** Of the protocol. */
 	readonly port: () => number;
@@ -18,7 +21,7 @@ export interface Contender {
 	start(): Promise<void>;
 }
 
-export const contenderNames = ['tgtd', 'blockport', 'blockport-nvme'] as const;
+export const contenderNames = ['tgtd', 'blockport', 'blockport-nvme', 'bare-c'] as const;
 export type ContenderName = (typeof contenderNames)[number];
 
 export const iscsiTarget = 'iqn.2026-11.dev.blockport.test:bench';
@@ -40,6 +43,17 @@ export function isContender(name: string): name is ContenderName {
 	return (contenderNames as readonly string[]).includes(name);
 }
 
+/** Whether a contender can run a row: iscsi-perf speaks one protocol only, and the bare server only reads. */
+export function isAble({ protocol }: Contender, { shape }: Row): boolean {
+	if (shape === undefined) return protocol === 'iscsi';
+	return protocol !== 'bare' || shape.op === 'read';
+}
+
+/** Where the data comes from: what cannot be written has it from its start. */
+export function isWritable({ protocol }: Contender): boolean {
+	return protocol !== 'bare';
+}
+
 export async function contender(name: ContenderName, settings: ContenderSettings): Promise<Contender> {
 	const { folder, sizeBytes, cpu, nodeOptions, isConfigured = false } = settings;
 	const common: ServerSettings = {
@@ -49,6 +63,10 @@ export async function contender(name: ContenderName, settings: ContenderSettings
 		cpu,
 		...(nodeOptions === undefined ? {} : { nodeOptions }),
 	};
+	if (name === 'bare-c') {
+		const server = new BareServer(common);
+		return { name, protocol: 'bare', server, port: () => server.port, target: '', unit: 0, start: async () => await server.start() };
+	}
 	if (name !== 'blockport-nvme') {
 		const server = name === 'tgtd' ? new Tgtd(common, !settings.isTgtdUntuned) : new Blockport({ ...common, isConfigured });
 		const unit = server.units[0]!;

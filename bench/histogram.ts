@@ -24,6 +24,22 @@ export class LatencyHistogram {
 		if (value > this.#maxUs) this.#maxUs = value;
 	}
 
+	/** What another one has recorded, too. */
+	add(other: LatencyHistogram): void {
+		for (let bucket = 0; bucket < this.#counts.length; bucket++) this.#counts[bucket]! += other.#counts[bucket]!;
+		this.#total += other.#total;
+		this.#maxUs = Math.max(this.#maxUs, other.#maxUs);
+	}
+
+	/** The largest latency of each bucket that holds any, and how many, ascending. */
+	entries(): [number, number][] {
+		const found: [number, number][] = [];
+		this.#counts.forEach((count, bucket) => {
+			if (count > 0) found.push([lastOf(bucket), count]);
+		});
+		return found;
+	}
+
 	clear(): void {
 		this.#counts.fill(0);
 		this.#total = 0;

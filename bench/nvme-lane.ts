@@ -1,4 +1,4 @@
-import { Association } from '../test/nvme-host/association.ts';
+import { Association, defaultHostNQN } from '../test/nvme-host/association.ts';
 import { connectionLost, type Command } from '../test/nvme-host/command.ts';
 import { Namespace } from '../test/nvme-host/namespace.ts';
 import type { Queue } from '../test/nvme-host/queue.ts';
@@ -7,40 +7,56 @@ import type { Lane, LaneOptions, LaneOwner } from './lane.ts';
 const katoMs = 15_000;
 const queueEntriesMax = 128;
 
-/** One I/O queue; all lanes of a load belong to one association. */
-export class NvmeLane implements Lane<Command> {
-	readonly #namespace: Namespace;
-	readonly #queue: Queue;
-	readonly #isLast: boolean;
+/** Of the host of a lane, where each has its own; the first one is the usual host. */
+export function hostNQN(lane: number): string {
+	return lane === 0 ? defaultHostNQN : `${defaultHostNQN.slice(0, -2)}${lane.toString(16).padStart(2, '0')}`;
+}
 
-	static async open({ port, target, unit, depth, lanes }: LaneOptions): Promise<NvmeLane[]> {
+/** One I/O queue; the lanes of a load belong to one association, or to one each. */
+export class NvmeLane implements Lane<Command> {
+	readonly #namespaces: readonly Namespace[];
+	readonly #queue: Queue;
+	/** Who ends the association. */
+	readonly #isLast: boolean;
+	#turn = 0;
+
+	static async open({ port, target, units, depth, lanes, separateHosts = false }: LaneOptions): Promise<NvmeLane[]> {
 		// A queue holds one command fewer than it has entries (NVMe Base 2.0, Full Queue); at the most that a target grants, all of them are used.
 		const entries = Math.max(2, Math.min(queueEntriesMax, depth + 1));
-		const association = await Association.open({
-			port,
-			subnqn: target,
-			ioQueues: lanes,
-			depth: entries,
-			commandsMax: depth,
-			katoMs,
-			keepsAlive: true,
-		});
-		const namespace = await Namespace.attach(association, unit);
-		return association.io.map((queue, index) => new NvmeLane(namespace, queue, index === lanes - 1));
+		const opened: NvmeLane[] = [];
+		const ioQueues = separateHosts ? 1 : lanes;
+		while (opened.length < lanes) {
+			// oxlint-disable no-await-in-loop -- one after the other
+			const association = await Association.open({
+				port,
+				subnqn: target,
+				hostnqn: separateHosts ? hostNQN(opened.length) : defaultHostNQN,
+				ioQueues,
+				depth: entries,
+				commandsMax: depth,
+				katoMs,
+				keepsAlive: true,
+			});
+			const namespaces: Namespace[] = [];
+			for (const nsid of units) namespaces.push(await Namespace.attach(association, nsid));
+			opened.push(...association.io.map((queue, index) => new NvmeLane(namespaces, queue, index === ioQueues - 1)));
+			// oxlint-enable no-await-in-loop
+		}
+		return opened;
 	}
 
-	private constructor(namespace: Namespace, queue: Queue, isLast: boolean) {
-		this.#namespace = namespace;
+	private constructor(namespaces: readonly Namespace[], queue: Queue, isLast: boolean) {
+		this.#namespaces = namespaces;
 		this.#queue = queue;
 		this.#isLast = isLast;
 	}
 
 	get blockSize(): number {
-		return this.#namespace.blockSize;
+		return this.#namespaces[0]!.blockSize;
 	}
 
 	get sizeBytes(): number {
-		return this.#namespace.sizeBytes;
+		return this.#namespaces[0]!.sizeBytes;
 	}
 
 	get outstanding(): number {
@@ -58,15 +74,19 @@ export class NvmeLane implements Lane<Command> {
 	}
 
 	read(command: Command, lba: number, blocks: number): void {
-		this.#namespace.submitRead(command, lba, blocks);
+		this.#next().submitRead(command, lba, blocks);
 	}
 
 	write(command: Command, lba: number, blocks: number): void {
-		this.#namespace.submitWrite(command, lba, blocks);
+		this.#next().submitWrite(command, lba, blocks);
 	}
 
 	flush(command: Command): void {
-		this.#namespace.submitFlush(command);
+		this.#next().submitFlush(command);
+	}
+
+	zero(command: Command, lba: number, blocks: number): void {
+		this.#next().submitZero(command, lba, blocks);
 	}
 
 	fault(command: Command): string | undefined {
@@ -77,6 +97,12 @@ export class NvmeLane implements Lane<Command> {
 	}
 
 	async close(): Promise<void> {
-		if (this.#isLast) await this.#namespace.association.shutdown();
+		if (this.#isLast) await this.#namespaces[0]!.association.shutdown();
+	}
+
+	#next(): Namespace {
+		const namespace = this.#namespaces[this.#turn]!;
+		this.#turn = this.#turn + 1 === this.#namespaces.length ? 0 : this.#turn + 1;
+		return namespace;
 	}
 }

@@ -1,29 +1,32 @@
 import { randomFillSync } from 'node:crypto';
+import { BareLane } from './bare-lane.ts';
 import { IscsiLane } from './iscsi-lane.ts';
 import type { Lane, LaneCommand } from './lane.ts';
+import type { Protocol } from './load-shape.ts';
 import { NvmeLane } from './nvme-lane.ts';
 
 const pieceBytes = 1024 * 1024;
 const depth = 4;
 
 export interface PrefilledUnit {
-	protocol: 'iscsi' | 'nvme';
+	protocol: Protocol;
 	port: number;
 	target: string;
 	/** LUN or namespace identifier. */
 	unit: number;
 }
 
-/** Goes once over the first `lengthBytes` of a unit, writing random data, or reading so that it lies in the page cache. Then flushes. */
+/** Goes once over the first `lengthBytes` of a unit: writes random data and flushes, or reads so that it lies in the page cache. */
 export async function goOver(
 	op: 'read' | 'write',
 	{ protocol, port, target, unit }: PrefilledUnit,
 	lengthBytes: number,
 	onProgress?: (share: number) => void,
 ): Promise<void> {
-	const wanted = { port, target, unit, depth, lanes: 1 };
+	const wanted = { port, target, units: [unit], depth, lanes: 1 };
 	if (protocol === 'iscsi') await goOverLane((await IscsiLane.open(wanted))[0]!, op, lengthBytes, onProgress);
-	else await goOverLane((await NvmeLane.open(wanted))[0]!, op, lengthBytes, onProgress);
+	else if (protocol === 'nvme') await goOverLane((await NvmeLane.open(wanted))[0]!, op, lengthBytes, onProgress);
+	else await goOverLane((await BareLane.open(wanted))[0]!, op, lengthBytes, onProgress);
 }
 
 async function goOverLane<C extends LaneCommand>(
@@ -61,6 +64,11 @@ async function goOverLane<C extends LaneCommand>(
 		};
 		for (let index = 0; index < Math.min(depth, lengthBytes / pieceBytes); index++) submit(lane.take({ finished })!);
 	});
+	if (op === 'write') await flush(lane);
+	await lane.close();
+}
+
+async function flush<C extends LaneCommand>(lane: Lane<C>): Promise<void> {
 	await new Promise<void>((resolve, reject) => {
 		const finished = (command: C): void => {
 			const fault = lane.fault(command);
@@ -69,5 +77,4 @@ async function goOverLane<C extends LaneCommand>(
 		};
 		lane.flush(lane.take({ finished })!);
 	});
-	await lane.close();
 }

@@ -37,7 +37,7 @@ if (row === undefined) {
 }
 const sizeBytes = Number(values['size-mib']) * 1024 * 1024;
 
-if (!isContender(values.server) || values.server === 'tgtd') {
+if (!isContender(values.server) || !values.server.startsWith('blockport')) {
 	console.error('--server: blockport or blockport-nvme');
 	process.exit(2);
 }

@@ -1,4 +1,4 @@
-import type { LoadShape } from './load.ts';
+import type { LoadShape } from './load-shape.ts';
 
 const kib = 1024;
 

@@ -9,7 +9,7 @@ function median(values: readonly number[]): number {
 	return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
 }
 
-function medianOf(cells: readonly Cell[], field: keyof Cell): number | undefined {
+export function medianOf(cells: readonly Cell[], field: keyof Cell): number | undefined {
 	const values = cells.map((cell) => cell[field]).filter((value) => value !== undefined);
 	return values.length === 0 ? undefined : median(values);
 }
@@ -18,20 +18,33 @@ function shown(value: number | undefined, digits = 0): string {
 	return value === undefined ? '–' : value.toFixed(digits);
 }
 
-/** A Markdown table: a line for each row and server, with medians, and ratios of the medians of IOPS where both ran: Blockport over tgtd, and NVMe over iSCSI. */
+export function markdownTable(heads: readonly string[], textColumns: number, lines: readonly (readonly string[])[]): string {
+	const line = (cells: readonly string[]): string => `| ${cells.join(' | ')} |`;
+	return [line(heads), line(heads.map((_head, index) => (index < textColumns ? '---' : '---:'))), ...lines.map(line)].join('\n');
+}
+
+/** A Markdown table: a line for each row and server, with medians. */
 export function markdown(cells: Cells): string {
-	const lines = [
-		'| row | server | IOPS (min–max) | MB/s | p50 µs | p99 µs | server CPU s | afterwards CPU s | ops per server CPU s | RSS MiB | client CPU s | ÷ tgtd | ÷ blockport |',
-		'| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |',
+	const heads = [
+		'row',
+		'server',
+		'IOPS (min–max)',
+		'MB/s',
+		'p50 µs',
+		'p99 µs',
+		'server CPU s',
+		'afterwards CPU s',
+		'ops per server CPU s',
+		'RSS MiB',
+		'client CPU %',
 	];
+	const lines: string[][] = [];
 	for (const [row, byServer] of cells) {
 		for (const [server, measured] of byServer) {
+			if (measured.length === 0) continue;
 			const iops = measured.map((cell) => cell.iops);
-			const ratio = (reference: string): string => {
-				const others = server === 'tgtd' || server === reference ? undefined : byServer.get(reference);
-				return others === undefined || others.length === 0 ? '' : `${(median(iops) / median(others.map((cell) => cell.iops))).toFixed(2)}×`;
-			};
-			const columns = [
+			const clientShare = medianOf(measured, 'clientCPUShare');
+			lines.push([
 				row,
 				server,
 				`${shown(median(iops))} (${shown(Math.min(...iops))}–${shown(Math.max(...iops))})`,
@@ -42,14 +55,11 @@ export function markdown(cells: Cells): string {
 				shown(medianOf(measured, 'afterwardsCPUSeconds'), 2),
 				shown(medianOf(measured, 'opsPerServerCPUSecond')),
 				shown(medianOf(measured, 'serverRSSMiB')),
-				shown(medianOf(measured, 'clientCPUSeconds'), 2),
-				ratio('tgtd'),
-				ratio('blockport'),
-			];
-			lines.push(`| ${columns.join(' | ')} |`);
+				shown(clientShare === undefined ? undefined : clientShare * 100),
+			]);
 		}
 	}
-	return lines.join('\n');
+	return markdownTable(heads, 2, lines);
 }
 
 export function machine(): string {

@@ -1,0 +1,163 @@
+/**
+ * Many sessions or hosts, many volumes, and a volume whose disk stalls: `npm run bench:fairness -- [options]`.
+ *
+ *     --seconds N       counted time of a cell (3)          --size-mib N    of each volume (256)
+ *     --rows REGEX      only these                          --depth N       outstanding on each session (32)
+ *     --no-stall        leave the stalled volume out        --unpinned      no taskset
+ *
+ * The sum must not fall as sessions grow, no session may have less than half of its share, and a stalled volume must leave p99 and pace of another one as they are. Exit 1 otherwise.
+ */
+import { parseArgs } from 'node:util';
+import { untilIdle } from './cell.ts';
+import { loadProcess } from './load-process.ts';
+import type { LoadShape } from './load-shape.ts';
+import { goOver } from './prefill.ts';
+import { Progress } from './progress.ts';
+import { cpusFor, inRig, type Rig } from './rig.ts';
+import { shares, sumFaults } from './shares.ts';
+import { besideStalled, neighbourShapes, type NeighbourFigures } from './stalled.ts';
+import { markdownTable } from './table.ts';
+
+const { values } = parseArgs({
+	options: {
+		seconds: { type: 'string', default: '3' },
+		'size-mib': { type: 'string', default: '256' },
+		depth: { type: 'string', default: '32' },
+		rows: { type: 'string', default: '.' },
+		'no-stall': { type: 'boolean', default: false },
+		unpinned: { type: 'boolean', default: false },
+	},
+});
+
+const sessionCounts = [1, 4, 16];
+const volumeCounts = [1, 8];
+const volumesMax = Math.max(...volumeCounts);
+const seconds = Number(values.seconds);
+const volumeBytes = Number(values['size-mib']) * 1024 * 1024;
+const cpus = cpusFor(!values.unpinned);
+
+interface Row {
+	/** What the rows of different session counts have in common. */
+	group: string;
+	protocol: 'iscsi' | 'nvme';
+	op: LoadShape['op'];
+	volumes: number;
+	sessions: number;
+}
+
+const all: readonly Row[] = (['iscsi', 'nvme'] as const).flatMap((protocol) =>
+	(['read', 'write'] as const).flatMap((op) =>
+		volumeCounts.flatMap((volumes) =>
+			sessionCounts.map((sessions) => ({
+				group: `${protocol} 4 KiB random ${op}, ${volumes} volume${volumes === 1 ? '' : 's'}`,
+				protocol,
+				op,
+				volumes,
+				sessions,
+			})),
+		),
+	),
+);
+const chosen = all.filter(({ group, sessions }) => new RegExp(values.rows).test(`${group}, ${sessions} sessions`));
+
+interface Measured extends Row {
+	iops: number;
+	laneOps: readonly number[];
+	p99Us: number;
+}
+
+async function measureAll(rig: Rig, progress: Progress): Promise<Measured[]> {
+	progress.step(`filling ${volumesMax} volumes of ${values['size-mib']} MiB`);
+	for (const unit of rig.nvme.units) {
+		await goOver('write', { ...rig.nvme, unit }, volumeBytes, (share) => progress.share((unit - 1 + share) / volumesMax));
+		await goOver('read', { ...rig.nvme, unit }, volumeBytes);
+	}
+	await untilIdle(rig.server, 3000);
+	progress.done('ready');
+	const measured: Measured[] = [];
+	for (const row of chosen) {
+		progress.step(`${row.group}, ${row.sessions} sessions`);
+		const access = rig[row.protocol];
+		const [unit, ...otherUnits] = access.units.slice(0, row.volumes);
+		const load = await loadProcess(
+			{
+				protocol: row.protocol,
+				port: access.port,
+				target: access.target,
+				unit: unit!,
+				otherUnits,
+				separateHosts: true,
+				shape: { op: row.op, sizeBytes: 4096, depth: Number(values.depth), lanes: row.sessions, pattern: 'random', flushEvery: 0 },
+				seconds,
+				warmUpSeconds: Math.min(1, seconds / 2),
+				rangeBytes: 0,
+			},
+			cpus.client,
+		);
+		measured.push({ ...row, iops: load.ops / load.seconds, laneOps: load.laneOps, p99Us: load.p99Us });
+		progress.done(`${Math.round(load.ops / load.seconds)} IOPS`);
+		if (row.op === 'write') await untilIdle(rig.server, 3000);
+	}
+	return measured;
+}
+
+function sessionsTable(measured: readonly Measured[]): string {
+	return markdownTable(
+		['load', 'sessions', 'IOPS in all', 'smallest share', 'largest share', 'p99 µs (slowest session)'],
+		1,
+		measured.map(({ group, sessions, iops, laneOps, p99Us }) => {
+			const { min, max } = shares(laneOps);
+			return [group, String(sessions), iops.toFixed(0), min.toFixed(2), max.toFixed(2), String(p99Us)];
+		}),
+	);
+}
+
+function stalledTable(figures: readonly NeighbourFigures[]): string {
+	return markdownTable(
+		[
+			'load of the other volume',
+			'over',
+			'IOPS alone',
+			'IOPS beside',
+			'p50 µs alone',
+			'p50 µs beside',
+			'p99 µs alone',
+			'p99 µs beside',
+			'stalled reads/s',
+		],
+		2,
+		figures.map(({ name, protocol, alone, beside, stalledIOPS }) => [
+			name,
+			protocol,
+			...[alone, beside].map(({ ops, seconds }) => (ops / seconds).toFixed(0)),
+			...[alone.p50Us, beside.p50Us, alone.p99Us, beside.p99Us].map(String),
+			stalledIOPS.toFixed(0),
+		]),
+	);
+}
+
+const faults: string[] = [];
+const progress = new Progress((chosen.length > 0 ? 1 + chosen.length : 0) + (values['no-stall'] ? 0 : 1 + 2 * neighbourShapes.length));
+if (chosen.length > 0) {
+	const settings = { volumes: volumesMax, volumeBytes, hosts: Math.max(...sessionCounts), cpu: cpus.server };
+	const measured = await inRig(settings, async (rig) => await measureAll(rig, progress));
+	console.log(`\n${sessionsTable(measured)}`);
+	for (const group of new Set(measured.map((one) => one.group)))
+		faults.push(
+			...sumFaults(
+				group,
+				measured.filter((one) => one.group === group),
+			),
+		);
+}
+if (!values['no-stall']) {
+	const figures = await besideStalled({ seconds, volumeBytes, cpus }, progress);
+	console.log(`\nBeside a volume whose disk takes 100 ms for each read:\n\n${stalledTable(figures)}`);
+	for (const { name, protocol, alone, beside, isMet } of figures)
+		if (!isMet) {
+			const [before, after] = [alone, beside].map(({ ops, seconds, p99Us }) => `${(ops / seconds).toFixed(0)} IOPS and p99 ${p99Us} µs`);
+			faults.push(`${protocol}, ${name}: ${before} alone, ${after} beside a stalled volume`);
+		}
+}
+console.log(`\n${faults.length === 0 ? 'all targets met' : faults.map((fault) => `MISSED: ${fault}`).join('\n')}`);
+if (faults.length > 0) process.exitCode = 1;
