@@ -14,6 +14,7 @@ import {
 	checkVolumeSize,
 } from './names.ts';
 import { SqliteReservationStore } from './reservation-store.ts';
+import { Schedules } from './schedules.ts';
 import { Subsystems } from './subsystems.ts';
 import { Transactions } from './transactions.ts';
 import { UsageError } from './usage-error.ts';
@@ -81,6 +82,8 @@ export class Configuration {
 	readonly path: string;
 	/** What is exported over NVMe. */
 	readonly subsystems: Subsystems;
+	/** When snapshots are made, and which are kept. */
+	readonly schedules: Schedules;
 	readonly discoveryAuthentication: DiscoveryAuthentication;
 	readonly #initiators: Initiators;
 	readonly #transactions: Transactions;
@@ -95,6 +98,7 @@ export class Configuration {
 		this.#initiators = new Initiators(this.#transactions);
 		this.discoveryAuthentication = new DiscoveryAuthentication(this.#transactions);
 		this.subsystems = new Subsystems(this.#transactions, now, (volume) => void this.volume(volume));
+		this.schedules = new Schedules(this.#transactions, now, (volume) => void this.volume(volume));
 	}
 
 	get isEmpty(): boolean {
@@ -160,7 +164,7 @@ export class Configuration {
 		return row;
 	}
 
-	/** Refused (inUse) while a target or a subsystem maps the volume. Its reservations go with it. Dooms the directory. */
+	/** Refused (inUse) while a target or a subsystem maps the volume, or a schedule snaps it. Its reservations go with it. Dooms the directory. */
 	removeVolume(name: string): VolumeRow {
 		return this.#change(() => {
 			const row = this.volume(name);
@@ -172,6 +176,8 @@ export class Configuration {
 			if (namespace !== undefined) {
 				throw new UsageError(`Volume ${name} is namespace ${namespace.nsid} of ${namespace.subsystem}: unmap it there first.`, 'inUse');
 			}
+			const schedule = this.schedules.of(name)[0];
+			if (schedule !== undefined) throw new UsageError(`Volume ${name} is in schedule ${schedule}: delete that first.`, 'inUse');
 			this.#database.prepare('DELETE FROM volumes WHERE name = ?').run(name);
 			this.doomDirectory(row.uuid);
 			return row;

@@ -10,7 +10,10 @@ export const limits = {
 	/** Also the highest NSID. */
 	namespacesPerSubsystem: 1024,
 	hostsPerSubsystem: 256,
+	schedules: 256,
 	volumeNameLength: 63,
+	/** Leaves room for a time in the names that are made of it. */
+	scheduleNameLength: 32,
 	/** RFC 7143 §4.2.7.1: an iSCSI name is at most 223 bytes. */
 	iscsiNameBytes: 223,
 	/** NVMe Base 2.0, NVMe Qualified Names. */

@@ -118,4 +118,36 @@ export const migrations: readonly string[] = [
 	ALTER TABLE targets ADD COLUMN redirect TEXT;
 	ALTER TABLE targets ADD COLUMN redirect_permanent INTEGER NOT NULL DEFAULT 0 CHECK (redirect_permanent IN (0, 1));
 	`,
+	`
+	CREATE TABLE schedules (
+		name         TEXT PRIMARY KEY,
+		cron         TEXT NOT NULL,
+		zone         TEXT NOT NULL,
+		template     TEXT NOT NULL,
+		keep_last    INTEGER NOT NULL DEFAULT 0 CHECK (keep_last >= 0),
+		keep_hourly  INTEGER NOT NULL DEFAULT 0 CHECK (keep_hourly >= 0),
+		keep_daily   INTEGER NOT NULL DEFAULT 0 CHECK (keep_daily >= 0),
+		keep_weekly  INTEGER NOT NULL DEFAULT 0 CHECK (keep_weekly >= 0),
+		keep_monthly INTEGER NOT NULL DEFAULT 0 CHECK (keep_monthly >= 0),
+		keep_yearly  INTEGER NOT NULL DEFAULT 0 CHECK (keep_yearly >= 0),
+		-- Milliseconds since 1970.
+		seen_ms      INTEGER NOT NULL,
+		created_at   TEXT NOT NULL
+	) STRICT;
+
+	CREATE TABLE schedule_volumes (
+		schedule     TEXT NOT NULL REFERENCES schedules (name) ON DELETE CASCADE,
+		volume       TEXT NOT NULL REFERENCES volumes (name) ON DELETE RESTRICT,
+		PRIMARY KEY (schedule, volume)
+	) STRICT;
+
+	-- What a schedule made, and so may delete. Without an id: about to be made.
+	CREATE TABLE schedule_snapshots (
+		schedule     TEXT NOT NULL REFERENCES schedules (name) ON DELETE CASCADE,
+		volume       TEXT NOT NULL REFERENCES volumes (name) ON DELETE CASCADE,
+		name         TEXT NOT NULL,
+		snapshot_id  INTEGER,
+		PRIMARY KEY (schedule, volume, name)
+	) STRICT;
+	`,
 ];
