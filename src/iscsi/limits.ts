@@ -2,10 +2,16 @@
 export const limits = {
 	/** TCP connections at once, logged in or not. One more is closed at once. */
 	connections: 256,
+	/** Of them, from one source address: room for its sessions and for logins that are under way or will be refused. */
+	connectionsPerAddress: 144,
 	/** Addresses to listen at. */
 	portals: 16,
-	/** Sessions at once. One more login gets 0302h, out of resources. */
+	/** Sessions at once, those included whose connection is gone and of which the device has commands. One more login gets 0302h, out of resources. */
 	sessions: 256,
+	/** Of them, from one source address. The same. */
+	sessionsPerAddress: 128,
+	/** Connections that the kernel may have accepted before we do. */
+	backlog: 511,
 	/** Commands of a session that are not immediate: the CmdSN window. */
 	tasksPerSession: 128,
 	/** SCSI commands with the I bit beyond them. One more is rejected. */

@@ -1,6 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import net from 'node:net';
+import { AddressSlots, plainAddress } from '../os/address-slots.ts';
 import type { MemoryBudget } from '../os/memory-budget.ts';
+import { ThrottledLog } from '../os/throttled-log.ts';
 import { bufferPool } from '../wire/buffer-pool.ts';
 import { WireSocket } from '../wire/socket.ts';
 import { Connection, type ConnectionEnvironment, type ConnectionHost } from './connection.ts';
@@ -8,7 +10,7 @@ import { limits } from './limits.ts';
 import type { Logger } from './logger.ts';
 import type { Authentication } from './login.ts';
 import { MemoryPlan } from './memory-plan.ts';
-import { hostPort, plainAddress, type Portal } from './portal.ts';
+import { hostPort, type Portal } from './portal.ts';
 import type { TargetRegistry } from './registry.ts';
 import type { Session } from './session.ts';
 import { SessionTable } from './session-table.ts';
@@ -47,6 +49,8 @@ export class IscsiListener {
 	readonly statistics = new Statistics();
 	readonly #environment: ConnectionEnvironment & { accepting: boolean };
 	readonly #connections = new Map<Connection, WireSocket>();
+	readonly #slots = new AddressSlots(limits.connectionsPerAddress);
+	readonly #log: ThrottledLog;
 	readonly #servers: net.Server[] = [];
 	readonly #portals: Portal[] = [];
 	#timer: NodeJS.Timeout | undefined;
@@ -56,12 +60,13 @@ export class IscsiListener {
 	/** A budget below 4 MiB is refused with RangeError. */
 	constructor(options: IscsiListenerOptions) {
 		const plan = new MemoryPlan(options.budget);
+		this.#log = new ThrottledLog(options.log);
 		this.#environment = {
 			registry: options.registry,
 			sessions: new SessionTable(plan, this.statistics),
 			plan,
 			statistics: this.statistics,
-			log: options.log,
+			log: this.#log,
 			portals: this.#portals,
 			accepting: true,
 			now: () => new Date(),
@@ -75,7 +80,7 @@ export class IscsiListener {
 		const server = net.createServer({ pauseOnConnect: true }, (socket) => this.#accept(socket, portalGroupTag));
 		return new Promise((resolve, reject) => {
 			server.once('error', reject);
-			server.listen({ host, port, backlog: 128 }, () => {
+			server.listen({ host, port, backlog: limits.backlog }, () => {
 				server.off('error', reject);
 				server.on('error', (error) => this.#environment.log.error({ error }, 'iSCSI listener'));
 				this.#servers.push(server);
@@ -164,13 +169,16 @@ export class IscsiListener {
 	}
 
 	#accept(accepted: net.Socket, portalGroupTag: number | undefined): void {
-		if (this.#connections.size >= limits.connections || !this.#environment.accepting) {
+		const address = plainAddress(accepted.remoteAddress ?? '');
+		const refusal = this.#refusal(address);
+		if (refusal !== undefined) {
 			this.statistics.connectionsRefused++;
+			this.#log.warn({ remote: address, reason: refusal }, 'iSCSI connection refused');
 			accepted.destroy();
 			return;
 		}
 		this.statistics.connections++;
-		const peer = { address: plainAddress(accepted.remoteAddress ?? ''), port: accepted.remotePort ?? 0 };
+		const peer = { address, port: accepted.remotePort ?? 0 };
 		// The connection is made while WireSocket's constructor runs, which calls back before it has returned.
 		let connection: Connection | undefined;
 		const socket = new WireSocket(accepted, (wire) => {
@@ -182,6 +190,7 @@ export class IscsiListener {
 				closed: (reason) => {
 					made.socketClosed(reason);
 					this.#connections.delete(made);
+					this.#slots.give(address);
 					if (this.#connections.size === 0) this.#onGone?.();
 				},
 			};
@@ -189,7 +198,16 @@ export class IscsiListener {
 		if (connection !== undefined) this.#connections.set(connection, socket);
 	}
 
+	/** Why another connection of this address is not taken; undefined when it has a slot now. */
+	#refusal(address: string): string | undefined {
+		if (!this.#environment.accepting) return 'the target stops';
+		if (this.#connections.size >= limits.connections) return `there are ${limits.connections} connections`;
+		if (!this.#slots.take(address)) return `this address has ${limits.connectionsPerAddress} connections`;
+		return undefined;
+	}
+
 	#tick(): void {
+		this.#log.tick();
 		for (const [connection, socket] of this.#connections) {
 			connection.tick(socket.heard);
 			socket.heard = false;

@@ -28,8 +28,3 @@ export function targetAddresses(target: ScsiTarget, portals: readonly Portal[], 
 export function hostPort(host: string, port: number): string {
 	return `${isIPv6(host) ? `[${host}]` : host}:${port}`;
 }
-
-/** The IPv4 address of a peer that came over it to a socket for both (RFC 4291 §2.5.5.2); others as they are. */
-export function plainAddress(address: string): string {
-	return address.replace(/^::ffff:(?=\d+\.)/i, '');
-}

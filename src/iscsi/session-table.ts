@@ -1,3 +1,4 @@
+import { AddressSlots } from '../os/address-slots.ts';
 import type { ScsiTarget } from '../scsi/target-device.ts';
 import type { Connection } from './connection.ts';
 import { limits } from './limits.ts';
@@ -12,6 +13,7 @@ import { OpenFunctions } from './task-management.ts';
 export class SessionTable {
 	readonly functions = new OpenFunctions();
 	readonly #byTSIH = new Map<number, Session>();
+	readonly #slots = new AddressSlots(limits.sessionsPerAddress);
 	readonly #plan: MemoryPlan;
 	readonly #statistics: Statistics;
 	#lastTSIH = 0;
@@ -73,6 +75,7 @@ export class SessionTable {
 			session.target?.detach(session.nexus);
 			session.leaveShares();
 			this.#byTSIH.delete(session.tsih);
+			this.#slots.give(session.address);
 			if (this.#byTSIH.size === 0) this.#onEmpty?.();
 		});
 	}
@@ -94,7 +97,10 @@ export class SessionTable {
 
 	#create(login: Login, connection: Connection, now: Date): Session | number {
 		if (connection.closed) return loginStatus.initiatorError;
+		// §11.13.5: not enough session or connection resources.
 		if (this.#byTSIH.size >= limits.sessions) return loginStatus.outOfResources;
+		const address = connection.host.remoteAddress;
+		if (!this.#slots.take(address)) return loginStatus.outOfResources;
 		const session = new Session(login, this.#nextTSIH(), login.parameters, login.cmdSN, this.#plan, now);
 		// PREEMPT AND ABORT by another nexus: this one did not ask for it and waits for answers.
 		session.nexus.abortTasks = (unit, ended) => {
@@ -103,8 +109,10 @@ export class SessionTable {
 		};
 		if (login.target !== undefined && !login.target.attach(session.nexus)) {
 			session.leaveShares();
+			this.#slots.give(address);
 			return loginStatus.outOfResources;
 		}
+		session.address = address;
 		this.#byTSIH.set(session.tsih, session);
 		session.connections.push(connection);
 		return session;

@@ -50,6 +50,8 @@ export class Session implements SessionIdentity {
 	bytesRead = 0;
 	bytesWritten = 0;
 	ended = false;
+	/** Source address of its first connection, which it counts for. */
+	address = '';
 	readonly #plan: MemoryPlan;
 	readonly #onDrained: (() => void)[] = [];
 

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { performance } from 'node:perf_hooks';
 import type { Logger } from '../os/logger.ts';
+import { ThrottledLog } from '../os/throttled-log.ts';
 import { AuthLedger } from './auth-exchange.ts';
 import type { Controller } from './controller.ts';
 import { DiscoverySubsystem } from './discovery-subsystem.ts';
@@ -30,7 +31,7 @@ const elapsedMsMax = 2000;
 export class NvmeFabric implements Fabric, FabricState {
 	readonly registry: SubsystemRegistry;
 	readonly discovery: DiscoverySubsystem;
-	readonly log: Logger;
+	readonly log: ThrottledLog;
 	readonly ledger: AuthLedger;
 	readonly unconnected = new Set<Queue>();
 	readonly now: () => number;
@@ -38,8 +39,8 @@ export class NvmeFabric implements Fabric, FabricState {
 
 	constructor(options: NvmeFabricOptions) {
 		this.registry = options.registry;
-		this.log = options.log;
 		this.now = options.now ?? (() => performance.now());
+		this.log = new ThrottledLog(options.log, this.now);
 		this.discovery = new DiscoverySubsystem(options.registry, () => options.portals(), options.firmwareRevision ?? '1');
 		this.ledger = new AuthLedger(options.random ?? ((lengthBytes) => randomBytes(lengthBytes)));
 		this.#tickedMs = this.now();
@@ -55,6 +56,7 @@ export class NvmeFabric implements Fabric, FabricState {
 		const now = this.now();
 		const elapsedMs = Math.min(now - this.#tickedMs, elapsedMsMax);
 		this.#tickedMs = now;
+		this.log.tick();
 		for (const controller of this.controllers()) controller.tick(elapsedMs, now);
 		for (const queue of this.unconnected) {
 			if (now - queue.sinceMs > limits.connectMs) queue.link.end('no Connect');

@@ -6,8 +6,8 @@ export const limits = {
 	queueDepth: 128,
 	/** I/O queues of a controller, so the highest queue identifier. */
 	ioQueues: 16,
-	/** Controllers of one subsystem; one more Connect gets Connect Controller Busy. */
-	controllersPerSubsystem: 256,
+	/** Controllers of one subsystem; one more Connect gets Connect Controller Busy. More than the connections that one source address may have. */
+	controllersPerSubsystem: 512,
 	/** Namespaces of one subsystem, and the highest NSID: NN and MNAN. */
 	namespacesPerSubsystem: 1024,
 	/** Data of one command: MDTS. A power of two of 4 KiB. */

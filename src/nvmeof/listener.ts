@@ -1,6 +1,8 @@
 import net from 'node:net';
+import { AddressSlots, plainAddress } from '../os/address-slots.ts';
 import type { Logger } from '../os/logger.ts';
 import type { MemoryBudget } from '../os/memory-budget.ts';
+import { ThrottledLog } from '../os/throttled-log.ts';
 import { bufferPool } from '../wire/buffer-pool.ts';
 import { WireSocket } from '../wire/socket.ts';
 import type { Transmitter } from '../wire/transmitter.ts';
@@ -12,6 +14,15 @@ import { TransportMemory } from './transport-memory.ts';
 
 const tickMs = 1000;
 const ticksPerTrim = 5;
+
+/** Of all listeners that share a fabric: any of them leads to any controller. */
+const slotsByFabric = new WeakMap<Fabric, AddressSlots>();
+
+function slotsOf(fabric: Fabric): AddressSlots {
+	let slots = slotsByFabric.get(fabric);
+	if (slots === undefined) slotsByFabric.set(fabric, (slots = new AddressSlots(transportLimits.connectionsPerAddress)));
+	return slots;
+}
 
 export interface NvmeListenerOptions {
 	/** Several listeners may share one. */
@@ -26,6 +37,8 @@ export class NvmeListener {
 	readonly #environment: ConnectionEnvironment;
 	readonly #connections = new Map<Connection, WireSocket>();
 	readonly #server: net.Server;
+	readonly #slots: AddressSlots;
+	readonly #log: ThrottledLog;
 	#accepting = true;
 	#timer: NodeJS.Timeout | undefined;
 	#ticks = 0;
@@ -33,11 +46,13 @@ export class NvmeListener {
 
 	/** A budget below 4 MiB is refused with RangeError. */
 	constructor(options: NvmeListenerOptions) {
+		this.#slots = slotsOf(options.fabric);
+		this.#log = new ThrottledLog(options.log);
 		this.#environment = {
 			fabric: options.fabric,
 			memory: TransportMemory.of(options.budget),
 			statistics: this.statistics,
-			log: options.log,
+			log: this.#log,
 		};
 		this.#server = net.createServer({ pauseOnConnect: true }, (socket) => this.#accept(socket));
 	}
@@ -46,7 +61,7 @@ export class NvmeListener {
 	listen(address: { host: string; port: number }): Promise<void> {
 		return new Promise((resolve, reject) => {
 			this.#server.once('error', reject);
-			this.#server.listen({ host: address.host, port: address.port, backlog: 128 }, () => {
+			this.#server.listen({ host: address.host, port: address.port, backlog: transportLimits.backlog }, () => {
 				this.#server.off('error', reject);
 				this.#server.on('error', (error) => this.#environment.log.error({ error }, 'NVMe/TCP listener'));
 				this.#timer = setInterval(() => this.#tick(), tickMs);
@@ -104,8 +119,11 @@ export class NvmeListener {
 	}
 
 	#accept(accepted: net.Socket): void {
-		if (this.#connections.size >= transportLimits.connections || !this.#accepting) {
+		const address = plainAddress(accepted.remoteAddress ?? '');
+		const refusal = this.#refusal(address);
+		if (refusal !== undefined) {
 			this.statistics.connectionsRefused++;
+			this.#log.warn({ remote: address, reason: refusal }, 'NVMe/TCP connection refused');
 			accepted.destroy();
 			return;
 		}
@@ -121,6 +139,7 @@ export class NvmeListener {
 				closed: (reason) => {
 					made.socketClosed(reason);
 					this.#connections.delete(made);
+					this.#slots.give(address);
 					if (this.#connections.size === 0) for (const gone of this.#onGone.splice(0)) gone();
 				},
 			};
@@ -128,7 +147,16 @@ export class NvmeListener {
 		if (connection !== undefined) this.#connections.set(connection, socket);
 	}
 
+	/** Why another connection of this address is not taken; undefined when it has a slot now. */
+	#refusal(address: string): string | undefined {
+		if (!this.#accepting) return 'the target stops';
+		if (this.#connections.size >= transportLimits.connections) return `there are ${transportLimits.connections} connections`;
+		if (!this.#slots.take(address)) return `this address has ${transportLimits.connectionsPerAddress} connections`;
+		return undefined;
+	}
+
 	#tick(): void {
+		this.#log.tick();
 		this.#environment.fabric.tick();
 		for (const connection of this.#connections.keys()) connection.tick();
 		if (++this.#ticks % ticksPerTrim === 0) bufferPool.trim();
@@ -149,7 +177,7 @@ class SocketHost implements ConnectionHost {
 	}
 
 	get localAddress(): string {
-		return this.#socket.localAddress.replace(/^::ffff:(?=\d+\.)/, '');
+		return plainAddress(this.#socket.localAddress);
 	}
 
 	get localPort(): number {

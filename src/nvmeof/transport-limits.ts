@@ -2,6 +2,10 @@
 export const transportLimits = {
 	/** TCP connections of a listener at once. One more is closed at once. 16 hosts with 16 I/O queues each need 272. */
 	connections: 512,
+	/** Of one source address over all listeners of a fabric. One more is closed at once. A host with 16 I/O queues to each of 15 subsystems needs 255. */
+	connectionsPerAddress: 256,
+	/** Connections that the kernel may have accepted before we do. */
+	backlog: 511,
 	/** Data in one H2CData: the MAXH2CDATA that we declare. No less than r2tBytes: Linux before 5.18 answers each R2T with one H2CData and does not look at MAXH2CDATA. */
 	h2cDataBytes: 1024 * 1024,
 	/** Data in one C2HData. */

@@ -3,6 +3,7 @@ import test, { type ExecutionContext } from 'ava';
 import { limits } from '../../src/iscsi/limits.ts';
 import { IscsiListener } from '../../src/iscsi/listener.ts';
 import * as pdu from '../../src/iscsi/pdu.ts';
+import { linesPerMinute } from '../../src/os/throttled-log.ts';
 import { MemoryBudget } from '../../src/os/memory-budget.ts';
 import { type Answer, generous, initiatorName, loginRequest, pattern, read10, targetName, text, World, write10 } from './peer.ts';
 
@@ -219,7 +220,8 @@ test('limits.connections: one more is closed at once, the others go on', async (
 	const sockets: net.Socket[] = [];
 	t.teardown(() => sockets.forEach((socket) => socket.destroy()));
 	for (let count = 1; count < limits.connections; count++) {
-		const socket = net.connect(listener.address.port, '127.0.0.1');
+		const localAddress = count < limits.connectionsPerAddress ? '127.0.0.1' : '127.0.0.2';
+		const socket = net.connect({ port: listener.address.port, host: '127.0.0.1', localAddress });
 		sockets.push(socket);
 		await new Promise((resolve) => socket.once('connect', resolve));
 	}
@@ -229,6 +231,41 @@ test('limits.connections: one more is closed at once, the others go on', async (
 	t.is(listener.statistics.connectionsRefused, 1);
 	first.socket.write(first.maker.command({ cdb: '00', tag: 5 }));
 	t.is((await first.next())!.opcode, pdu.opcode.scsiResponse);
+});
+
+test('limits.connectionsPerAddress: one more of that address is closed at once, and the log says it; another address has its own', async (t) => {
+	const lines: object[] = [];
+	const world = new World();
+	const log = { ...world.environment.log, warn: (fields: object, message: string) => lines.push({ ...fields, message }) };
+	const listener = new IscsiListener({ registry: world.environment.registry, budget: world.budget, log });
+	await listener.listen({ host: '127.0.0.1', port: 0 });
+	t.teardown(() => listener.close());
+	const connect = (localAddress: string): net.Socket => {
+		const socket = net.connect({ port: listener.address.port, host: '127.0.0.1', localAddress });
+		socket.on('error', () => undefined);
+		t.teardown(() => socket.destroy());
+		return socket;
+	};
+	const until = async (reached: () => boolean): Promise<void> => {
+		while (!reached()) await new Promise(setImmediate);
+	};
+	const sockets = Array.from({ length: limits.connectionsPerAddress }, () => connect('127.0.0.1'));
+	await until(() => listener.connections === limits.connectionsPerAddress);
+	for (let count = 0; count < 2 * linesPerMinute; count++) connect('127.0.0.1');
+	await until(() => listener.statistics.connectionsRefused === 2 * linesPerMinute);
+	t.deepEqual(lines[0], {
+		remote: '127.0.0.1',
+		reason: `this address has ${limits.connectionsPerAddress} connections`,
+		message: 'iSCSI connection refused',
+	});
+	t.is(lines.length, linesPerMinute, 'a flood of refusals is none of lines');
+	connect('127.0.0.2');
+	await until(() => listener.connections === limits.connectionsPerAddress + 1);
+	sockets[0]!.destroy();
+	await until(() => listener.connections === limits.connectionsPerAddress);
+	connect('127.0.0.1');
+	await until(() => listener.connections === limits.connectionsPerAddress + 1);
+	t.is(listener.statistics.connectionsRefused, 2 * linesPerMinute);
 });
 
 test('an initiator that does not read gets everything in the end', async (t) => {

@@ -86,7 +86,7 @@ export class Peer implements ConnectionHost {
 	readonly localAddress = '192.0.2.1';
 	portalGroupTag: number | undefined;
 	readonly remote = '192.0.2.2:40000';
-	readonly remoteAddress = '192.0.2.2';
+	remoteAddress = '192.0.2.2';
 	/** While true nothing leaves the target's side. */
 	blocked = false;
 	ended = false;

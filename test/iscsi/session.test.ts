@@ -268,12 +268,33 @@ test('a peer that does not read what was sent loses its connection after limits.
 test('limits.sessions: one login more gets 0302', async (t) => {
 	const world = new World();
 	for (let index = 0; index < limits.sessions; index++) {
-		const answer = await world.connect().login({}, { isid: index.toString(16).padStart(12, '0') });
-		t.is(loginStatusOf(answer.bhs), '0000');
+		const peer = world.connect();
+		peer.remoteAddress = `192.0.2.${index % 4}`;
+		t.is(loginStatusOf((await peer.login({}, { isid: index.toString(16).padStart(12, '0') })).bhs), '0000');
 	}
 	const refused = world.connect();
 	t.is(loginStatusOf((await refused.login({}, { isid: 'ffffffffffff' })).bhs), '0302');
 	t.true(refused.ended);
+});
+
+test('limits.sessionsPerAddress: one login more of that address gets 0302, another address has its own, and who goes makes room', async (t) => {
+	const world = new World();
+	const peers: Peer[] = [];
+	const login = async (index: number, remoteAddress: string): Promise<string> => {
+		const peer = world.connect();
+		peer.remoteAddress = remoteAddress;
+		peers.push(peer);
+		return loginStatusOf((await peer.login({}, { isid: index.toString(16).padStart(12, '0') })).bhs);
+	};
+	for (let index = 0; index < limits.sessionsPerAddress; index++) t.is(await login(index, '192.0.2.1'), '0000');
+	t.is(await login(1000, '192.0.2.1'), '0302');
+	t.is(await login(1001, '192.0.2.2'), '0000');
+	t.is(await login(1002, '2001:db8::1'), '0000');
+	// The same nexus again takes its own place.
+	t.is(await login(5, '192.0.2.1'), '0000');
+	t.is(await login(1003, '192.0.2.1'), '0302');
+	peers[7]!.cut();
+	t.is(await login(1004, '192.0.2.1'), '0000');
 });
 
 test('§6.3: a login that takes longer than limits.loginSeconds is dropped', async (t) => {

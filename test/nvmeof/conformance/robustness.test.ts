@@ -2,13 +2,14 @@ import { connect, type Socket } from 'node:net';
 import test from 'ava';
 import { limits } from '../../../src/nvmeof/limits.ts';
 import { transportLimits } from '../../../src/nvmeof/transport-limits.ts';
+import { Registrant } from '../../../src/reservation/registrant.ts';
 import type { Association } from '../../nvme-host/association.ts';
 import * as commands from '../../nvme-host/commands.ts';
 import { connectionLost } from '../../nvme-host/command.ts';
 import { Namespace } from '../../nvme-host/namespace.ts';
 import { capsuleCmd, described, h2cData, icReq } from '../../nvme-host/raw-connection.ts';
 import { pduType, putU16, putU32, sqeBytes } from '../../nvme-host/wire.ts';
-import { connectCapsule, content, World } from './world.ts';
+import { connectCapsule, content, strangerNQN, World } from './world.ts';
 
 const { ioOpcode } = commands;
 const mebibyte = 1024 * 1024;
@@ -198,7 +199,11 @@ test('a host that asks for much and reads nothing is not fed without bound, othe
 test('controllers of a subsystem are bounded: one more is Connect Controller Busy, and goes well when another has gone', async (t) => {
 	const world = await World.open(t);
 	const all: Association[] = [];
-	for (let count = 0; count < limits.controllersPerSubsystem; count++) {
+	// Of one address no more could come than transportLimits.connectionsPerAddress.
+	const id = Buffer.alloc(16, 7);
+	const host = { nqn: strangerNQN, id, registrant: new Registrant('nvme', id.toString('hex')) };
+	for (let count = 8; count < limits.controllersPerSubsystem; count++) t.truthy(world.subsystem.createController(host, world.nowMs));
+	for (let count = 0; count < 8; count++) {
 		// oxlint-disable-next-line no-await-in-loop
 		all.push(await world.connect({ connectOnly: true }));
 	}
@@ -222,8 +227,14 @@ test('connections are bounded: one more is closed at once, and those that are th
 		for (const socket of sockets) socket.destroy();
 	});
 	// Few at a time: the kernel's queue of connections that nobody has accepted is bounded too.
+	const half = transportLimits.connectionsPerAddress;
+	while (sockets.length < half - 2) sockets.push(connect(world.port, '127.0.0.1'));
+	await world.until(() => world.listener.connections === half);
+	// One address has all that it may have; another has its own.
+	const refused = await world.raw();
+	t.is(await refused.next(), undefined);
 	while (sockets.length < transportLimits.connections - 2) {
-		for (let count = 0; count < 10; count++) sockets.push(connect(world.port, '127.0.0.1'));
+		for (let count = 0; count < 16; count++) sockets.push(connect({ port: world.port, host: '127.0.0.1', localAddress: '127.0.0.2' }));
 		// oxlint-disable-next-line no-await-in-loop
 		await world.until(() => world.listener.connections === sockets.length + 2);
 	}
@@ -234,6 +245,7 @@ test('connections are bounded: one more is closed at once, and those that are th
 	sockets[0]!.destroy();
 	await world.until(() => world.listener.connections < transportLimits.connections);
 	await world.initialised();
+	t.is(world.listener.statistics.connectionsRefused, 2);
 });
 
 test('Disconnect with commands outstanding: it is answered, they end, and the device’s late answers harm nobody', async (t) => {

@@ -1,5 +1,7 @@
 import test from 'ava';
 import { limits } from '../../../src/nvmeof/limits.ts';
+import { silent } from '../../../src/os/logger.ts';
+import { linesPerMinute } from '../../../src/os/throttled-log.ts';
 import {
 	TestQueue,
 	attach,
@@ -120,6 +122,16 @@ test('the controllers of a subsystem: as many as the limit, one more is Connect 
 	t.is(new Set(subsystem.controllers.keys()).size, limits.controllersPerSubsystem);
 	queues[17]!.close();
 	t.is((await late.run(connectSqe(), connectData())).status, 0);
+});
+
+test('hosts that connect again and again fill no log: so many lines a minute, and then their number', async (t) => {
+	const lines: object[] = [];
+	const { fabric, tick } = setUp({ log: { ...silent, info: (fields, message) => lines.push({ ...fields, message }) } });
+	for (let count = 0; count < 100; count++) (await connectAdmin(fabric)).admin.close();
+	t.is(lines.length, linesPerMinute);
+	tick(60_000);
+	t.is(lines.length, linesPerMinute + 1);
+	t.like(lines.at(-1), { suppressed: 100 - linesPerMinute });
 });
 
 test('a CNTLID that became free is not given to the next controller', async (t) => {

@@ -7,7 +7,7 @@ import type { NvmController } from '../../../src/nvmeof/nvm-controller.ts';
 import type { Portal, SubsystemRegistry } from '../../../src/nvmeof/registry.ts';
 import { type NextStep, type QueueLink, type QueueLogic, Request } from '../../../src/nvmeof/request.ts';
 import { Subsystem } from '../../../src/nvmeof/subsystem.ts';
-import { silent } from '../../../src/os/logger.ts';
+import { type Logger, silent } from '../../../src/os/logger.ts';
 import { MemoryDevice } from '../../scsi/memory-device.ts';
 import type { MemoryDeviceOptions } from '../../scsi/memory-device.ts';
 import type { NamespaceOptions } from '../../../src/nvmeof/namespace.ts';
@@ -312,6 +312,7 @@ export class TestRegistry implements SubsystemRegistry {
 }
 
 export interface SetUpOptions extends MemoryDeviceOptions, NamespaceOptions {
+	log?: Logger;
 	admits?: (nqn: string) => boolean;
 	secretFor?: (nqn: string) => AuthSecrets | undefined;
 	portals?: readonly Portal[];
@@ -322,7 +323,7 @@ export function setUp(options: SetUpOptions = {}) {
 	const registry = new TestRegistry();
 	const clock = { nowMs: 1_000_000 };
 	const portals: Portal[] = [...(options.portals ?? [{ host: '192.0.2.1', port: 4420 }])];
-	const fabric = new NvmeFabric({ registry, log: silent, now: () => clock.nowMs, portals: () => portals });
+	const fabric = new NvmeFabric({ registry, log: options.log ?? silent, now: () => clock.nowMs, portals: () => portals });
 	const subsystem = new Subsystem({
 		nqn: subsystemNQN,
 		uuid: '5c2a6b1e-9a40-4d53-8f0e-0d5c1b7a9e01',

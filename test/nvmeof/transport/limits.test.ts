@@ -121,14 +121,15 @@ test('connections: so many are taken, one more is closed at once, and another fi
 	const listener = new NvmeListener({ fabric: world, budget: world.budget, log: silent });
 	await listener.listen({ host: '127.0.0.1', port: 0 });
 	t.teardown(() => listener.close());
-	const connect = (): Promise<net.Socket> =>
+	const connect = (localAddress = '127.0.0.1'): Promise<net.Socket> =>
 		new Promise((resolve, reject) => {
-			const socket = net.connect(listener.address.port, '127.0.0.1', () => resolve(socket));
+			const socket = net.connect({ port: listener.address.port, host: '127.0.0.1', localAddress }, () => resolve(socket));
 			socket.on('error', reject);
 		});
 	const sockets: net.Socket[] = [];
-	for (let count = 0; count < transportLimits.connections; count++) sockets.push(await connect());
-	const more = await connect();
+	for (let count = 0; count < transportLimits.connections; count++)
+		sockets.push(await connect(count < transportLimits.connectionsPerAddress ? '127.0.0.1' : '127.0.0.2'));
+	const more = await connect('127.0.0.3');
 	await new Promise((resolve) => {
 		more.on('close', resolve);
 		more.resume();
@@ -146,4 +147,45 @@ test('connections: so many are taken, one more is closed at once, and another fi
 	while (listener.connections < transportLimits.connections) await new Promise((resolve) => setImmediate(resolve));
 	t.is(listener.statistics.connectionsRefused, 1);
 	for (const socket of [...sockets, last]) socket.destroy();
+});
+
+test('one address has transportLimits.connectionsPerAddress over all listeners of a fabric; another has its own, and the log says it', async (t) => {
+	const world = new World();
+	const lines: object[] = [];
+	const log = { ...silent, warn: (fields: object, message: string) => lines.push({ ...fields, message }) };
+	const listeners = [
+		new NvmeListener({ fabric: world, budget: world.budget, log }),
+		new NvmeListener({ fabric: world, budget: world.budget, log }),
+	];
+	for (const listener of listeners) {
+		await listener.listen({ host: '127.0.0.1', port: 0 });
+		t.teardown(() => listener.close());
+	}
+	const connect = (index: number, localAddress: string): net.Socket => {
+		const socket = net.connect({ port: listeners[index]!.address.port, host: '127.0.0.1', localAddress });
+		socket.on('error', () => undefined);
+		t.teardown(() => socket.destroy());
+		return socket;
+	};
+	const count = (): number => listeners[0]!.connections + listeners[1]!.connections;
+	const until = async (reached: () => boolean): Promise<void> => {
+		while (!reached()) await new Promise((resolve) => setImmediate(resolve));
+	};
+	const sockets = Array.from({ length: transportLimits.connectionsPerAddress }, (_, index) => connect(index % 2, '127.0.0.1'));
+	await until(() => count() === transportLimits.connectionsPerAddress);
+	connect(0, '127.0.0.1');
+	connect(1, '127.0.0.1');
+	await until(() => listeners.every(({ statistics }) => statistics.connectionsRefused === 1));
+	t.deepEqual(lines[0], {
+		remote: '127.0.0.1',
+		reason: `this address has ${transportLimits.connectionsPerAddress} connections`,
+		message: 'NVMe/TCP connection refused',
+	});
+	connect(0, '127.0.0.2');
+	await until(() => count() === transportLimits.connectionsPerAddress + 1);
+	sockets[0]!.destroy();
+	await until(() => count() === transportLimits.connectionsPerAddress);
+	connect(1, '127.0.0.1');
+	await until(() => count() === transportLimits.connectionsPerAddress + 1);
+	t.is(lines.length, 2);
 });
