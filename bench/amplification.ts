@@ -3,6 +3,7 @@
  *
  *     --mib N            client bytes of a row (2048; small random writes a quarter)       --protocol P    iscsi or nvme (nvme)
  *     --folder DIR       where the data lies (the system's temporary folder)               --rows REGEX    only these
+ *     --append           adds the table to bench/results.md
  *     --shared-disk      other programs write to the disk too: judge by what the server's process wrote, and only show what the disk counts
  *
  * Each volume was written to and was quiet before it is measured, so that the files of its log are there: they are made once for a volume (README), and cost nothing
@@ -15,6 +16,7 @@ import { difference, traffic, type Traffic } from './disk-traffic.ts';
 import { loadProcess } from './load-process.ts';
 import type { LoadShape } from './load-shape.ts';
 import { Progress } from './progress.ts';
+import { appendResults } from './results-file.ts';
 import { inRig, type Rig } from './rig.ts';
 import { markdownTable } from './table.ts';
 
@@ -24,6 +26,7 @@ const { values } = parseArgs({
 		protocol: { type: 'string', default: 'nvme' },
 		folder: { type: 'string' },
 		rows: { type: 'string', default: '.' },
+		append: { type: 'boolean', default: false },
 		'shared-disk': { type: 'boolean', default: false },
 	},
 });
@@ -65,6 +68,7 @@ const all: readonly Row[] = [
 	row('4 KiB random, filled volume', 0, 4 * kib, 32, smallRandomMax, bytes / 4),
 ];
 const chosen = all.filter(({ name }) => new RegExp(values.rows).test(name));
+if (chosen.length === 0) throw new Error(`--rows ${values.rows}: there is no such row`);
 const volumes = 3;
 
 interface Measured extends Row {
@@ -149,20 +153,20 @@ function isMet({ writtenBytes, disk, ratioMax }: Measured): boolean {
 const measured = await inRig({ volumes, volumeBytes, under: values.folder }, measure);
 const ratio = (one: Measured, diskBytes: number | undefined): string =>
 	diskBytes === undefined ? '–' : `${(diskBytes / one.writtenBytes).toFixed(3)}×`;
-console.log(
-	markdownTable(
-		['writes', 'client MiB', 'process MiB', 'ratio', 'disk MiB', 'ratio', 'at most', 'judged'],
-		1,
-		measured.map((one) => [
-			one.name,
-			shown(one.writtenBytes),
-			shown(one.disk.processBytes),
-			ratio(one, one.disk.processBytes),
-			shown(one.disk.deviceBytes),
-			ratio(one, one.disk.deviceBytes),
-			`${one.ratioMax}×`,
-			isMet(one) ? 'met' : 'MISSED',
-		]),
-	),
+const table = markdownTable(
+	['writes', 'client MiB', 'process MiB', 'ratio', 'disk MiB', 'ratio', 'at most', 'judged'],
+	1,
+	measured.map((one) => [
+		one.name,
+		shown(one.writtenBytes),
+		shown(one.disk.processBytes),
+		ratio(one, one.disk.processBytes),
+		shown(one.disk.deviceBytes),
+		ratio(one, one.disk.deviceBytes),
+		`${one.ratioMax}×`,
+		isMet(one) ? 'met' : 'MISSED',
+	]),
 );
+console.log(`\n${table}`);
+if (values.append) await appendResults('bytes to the disk for each client byte', [`over ${values.protocol}`], table);
 if (!measured.every(isMet)) process.exitCode = 1;

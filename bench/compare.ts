@@ -13,7 +13,7 @@
  * alike. Pinned (the default), servers have CPU 0, thread pools included, and the client CPU 1. Data is in the page cache. After each cell the harness waits until its
  * server is idle and the disk has caught up.
  */
-import { appendFile, mkdir } from 'node:fs/promises';
+import { mkdir } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -23,9 +23,10 @@ import { contender, contenderNames, isAble, isContender, isWritable, type Conten
 import { goOver } from './prefill.ts';
 import { Progress } from './progress.ts';
 import { ratioTable, verdicts } from './ratios.ts';
+import { appendResults } from './results-file.ts';
 import { temporaryFolder } from './rig.ts';
 import { rows } from './rows.ts';
-import { machine, markdown } from './table.ts';
+import { markdown } from './table.ts';
 
 const { values } = parseArgs({
 	options: {
@@ -44,6 +45,7 @@ const { values } = parseArgs({
 const seconds = Number(values.seconds ?? (values.quick ? 1 : 4));
 const repetitions = Number(values.repetitions ?? (values.quick ? 1 : 3));
 const chosen = rows.filter((row) => new RegExp(values.rows).test(row.name));
+if (chosen.length === 0) throw new Error(`--rows ${values.rows}: one of ${rows.map(({ name }) => name).join(' ')}`);
 const isPinned = !values.unpinned && availableParallelism() > 1;
 const sizeBytes = Number(values['size-mib']) * 1024 * 1024;
 const folder = await temporaryFolder();
@@ -121,15 +123,11 @@ const table = [markdown(cells), ratioTable(cells), judged.map(({ text }) => text
 console.log(`\n${table}`);
 if (!values['no-append'] && !values.quick) {
 	const conditions = [
-		machine(),
 		isPinned ? 'servers on CPU 0 (all threads), client on CPU 1' : 'not pinned',
 		`medians of ${repetitions} repetitions of ${seconds} s, servers in turn at each row`,
 		`unit of ${values['size-mib']} MiB, filled, page-cached`,
 		values['tgtd-defaults'] ? 'tgtd with its default keys' : 'tgtd with the large bursts that Blockport offers',
 	];
-	await appendFile(
-		join(import.meta.dirname, 'results.md'),
-		`\n## ${new Date().toISOString().slice(0, 16).replace('T', ' ')} UTC\n\n${conditions.join('; ')}.\n\n${table}\n`,
-	);
+	await appendResults(undefined, conditions, table);
 }
 if (values.judge && judged.some(({ isMet }) => !isMet)) process.exitCode = 1;

@@ -4,6 +4,7 @@
  *     --seconds N       counted time of a cell (3)          --size-mib N    of each volume (256)
  *     --rows REGEX      only these                          --depth N       outstanding on each session (32)
  *     --no-stall        leave the stalled volume out        --unpinned      no taskset
+ *     --append          adds the tables to bench/results.md
  *
  * The sum must not fall as sessions grow, no session may have less than half of its share, and a stalled volume must leave p99 and pace of another one as they are. Exit 1 otherwise.
  */
@@ -13,6 +14,7 @@ import { loadProcess } from './load-process.ts';
 import type { LoadShape } from './load-shape.ts';
 import { goOver } from './prefill.ts';
 import { Progress } from './progress.ts';
+import { appendResults } from './results-file.ts';
 import { cpusFor, inRig, type Rig } from './rig.ts';
 import { shares, sumFaults } from './shares.ts';
 import { besideStalled, neighbourShapes, type NeighbourFigures } from './stalled.ts';
@@ -25,6 +27,7 @@ const { values } = parseArgs({
 		depth: { type: 'string', default: '32' },
 		rows: { type: 'string', default: '.' },
 		'no-stall': { type: 'boolean', default: false },
+		append: { type: 'boolean', default: false },
 		unpinned: { type: 'boolean', default: false },
 	},
 });
@@ -59,6 +62,7 @@ const all: readonly Row[] = (['iscsi', 'nvme'] as const).flatMap((protocol) =>
 	),
 );
 const chosen = all.filter(({ group, sessions }) => new RegExp(values.rows).test(`${group}, ${sessions} sessions`));
+if (chosen.length === 0 && values['no-stall']) throw new Error(`--rows ${values.rows}: there is no such row`);
 
 interface Measured extends Row {
 	iops: number;
@@ -137,27 +141,34 @@ function stalledTable(figures: readonly NeighbourFigures[]): string {
 }
 
 const faults: string[] = [];
+const tables: string[] = [];
 const progress = new Progress((chosen.length > 0 ? 1 + chosen.length : 0) + (values['no-stall'] ? 0 : 1 + 2 * neighbourShapes.length));
 if (chosen.length > 0) {
 	const settings = { volumes: volumesMax, volumeBytes, hosts: Math.max(...sessionCounts), cpu: cpus.server };
 	const measured = await inRig(settings, async (rig) => await measureAll(rig, progress));
-	console.log(`\n${sessionsTable(measured)}`);
-	for (const group of new Set(measured.map((one) => one.group)))
-		faults.push(
-			...sumFaults(
-				group,
-				measured.filter((one) => one.group === group),
-			),
-		);
+	tables.push(sessionsTable(measured));
+	for (const group of new Set(measured.map((one) => one.group))) {
+		const runs = measured.filter((one) => one.group === group);
+		faults.push(...sumFaults(group, runs));
+	}
 }
 if (!values['no-stall']) {
 	const figures = await besideStalled({ seconds, volumeBytes, cpus }, progress);
-	console.log(`\nBeside a volume whose disk takes 100 ms for each read:\n\n${stalledTable(figures)}`);
-	for (const { name, protocol, alone, beside, isMet } of figures)
-		if (!isMet) {
-			const [before, after] = [alone, beside].map(({ ops, seconds, p99Us }) => `${(ops / seconds).toFixed(0)} IOPS and p99 ${p99Us} µs`);
-			faults.push(`${protocol}, ${name}: ${before} alone, ${after} beside a stalled volume`);
-		}
+	tables.push(`Beside a volume whose disk takes 100 ms for each read:\n\n${stalledTable(figures)}`);
+	faults.push(...figures.filter(({ isMet }) => !isMet).map(stalledFault));
 }
-console.log(`\n${faults.length === 0 ? 'all targets met' : faults.map((fault) => `MISSED: ${fault}`).join('\n')}`);
+tables.push(faults.length === 0 ? 'All targets met.' : faults.map((fault) => `- MISSED: ${fault}`).join('\n'));
+console.log(`\n${tables.join('\n\n')}`);
+if (values.append) {
+	const conditions = [
+		cpus.client === undefined ? 'not pinned' : 'server on CPU 0 (all threads), client on CPU 1',
+		`${seconds} s each, depth ${values.depth} on each session`,
+	];
+	await appendResults('sessions, hosts and volumes', conditions, tables.join('\n\n'));
+}
 if (faults.length > 0) process.exitCode = 1;
+
+function stalledFault({ protocol, name, alone, beside }: NeighbourFigures): string {
+	const [before, after] = [alone, beside].map(({ ops, seconds, p99Us }) => `${(ops / seconds).toFixed(0)} IOPS and p99 ${p99Us} µs`);
+	return `${protocol}, ${name}: ${before} alone, ${after} beside a stalled volume`;
+}

@@ -3,7 +3,7 @@
  *
  *     --seconds N     (3600)                                       --rate N        commands a second of all sessions (4000; 0: as many as there can be)
  *     --size-mib N    of each of the two volumes (512)             --folder DIR    where the data lies (the system's temporary folder)
- *     --churn N       seconds until the next session is replaced (20)
+ *     --churn N       seconds until the next session is replaced (20)   --append        adds what is printed to bench/results.md
  *
  * Two volumes, each with an iSCSI session and an NVMe host, 8 commands outstanding on each; both write to every page, so that each protocol reads what the other wrote. After a
  * warm-up (a fifth of the time, 10 minutes at most): RSS by least squares, file descriptors, space of the logs. At the end every page is read over the other protocol, the server is
@@ -14,6 +14,7 @@ import { parseArgs } from 'node:util';
 import { histogramText } from './histogram-text.ts';
 import { LatencyHistogram } from './histogram.ts';
 import { minutes, Progress } from './progress.ts';
+import { appendResults, preformatted } from './results-file.ts';
 import { inRig, type Rig } from './rig.ts';
 import { verifyAll } from './soak-end.ts';
 import { SoakLoad } from './soak-load.ts';
@@ -27,6 +28,7 @@ const { values } = parseArgs({
 		'size-mib': { type: 'string', default: '512' },
 		churn: { type: 'string', default: '20' },
 		folder: { type: 'string' },
+		append: { type: 'boolean', default: false },
 	},
 });
 
@@ -89,13 +91,15 @@ const judged = judge(samples, volumes);
 faults.push(...judged.faults);
 const all = new LatencyHistogram();
 for (const histogram of Object.values(load.histograms)) all.add(histogram);
-console.log(
-	`\n${load.commands} commands, ${(load.bytes / 2 ** 30).toFixed(2)} GiB, ${load.sessions} sessions and hosts; ${load.verifiedPages} pages were read and compared`,
-);
-for (const [op, histogram] of Object.entries(load.histograms)) {
+const operations = Object.entries(load.histograms).map(([op, histogram]) => {
 	const quantiles = [0.5, 0.99, 0.999].map((share) => `p${share * 100} ${histogram.quantileUs(share)} µs`).join(', ');
-	console.log(`${op.padEnd(6)} ${String(histogram.total).padStart(10)}: ${quantiles}, longest ${histogram.maxUs} µs`);
-}
-console.log(`\n${histogramText(all.entries())}\n\n${judged.text}\n`);
-console.log(faults.length === 0 ? 'nothing was wrong' : faults.map((fault) => `WRONG: ${fault}`).join('\n'));
+	return `${op.padEnd(6)} ${String(histogram.total).padStart(10)}: ${quantiles}, longest ${histogram.maxUs} µs`;
+});
+const report = [
+	`${load.commands} commands, ${(load.bytes / 2 ** 30).toFixed(2)} GiB, ${load.sessions} sessions and hosts; ${load.verifiedPages} pages were read and compared.`,
+	preformatted([...operations, '', histogramText(all.entries()), '', judged.text].join('\n')),
+	faults.length === 0 ? 'Nothing was wrong.' : faults.map((fault) => `- WRONG: ${fault}`).join('\n'),
+].join('\n\n');
+console.log(`\n${report}`);
+if (values.append) await appendResults('soak', [`${seconds} s`, `at most ${values.rate} commands a second`], report);
 if (faults.length > 0) process.exitCode = 1;

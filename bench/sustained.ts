@@ -4,7 +4,7 @@
  *     --seconds N       (120)                               --size-mib N    of the volume, filled first (4096)
  *     --protocol P      iscsi or nvme (nvme)                --folder DIR    where the data lies (the system's temporary folder)
  *     --rate N          at most N writes a second (0: as many as there can be)
- *     --unpinned        no taskset
+ *     --unpinned        no taskset                          --append        adds what is printed to bench/results.md
  *
  * Prints the latencies, the writes of each second and the longest time without an answer, which must not exceed 50 ms on a disk that keeps up: one that takes, written and
  * synced like a log, 2.2 times what the client wrote (each byte goes to the log and then to its place). Exit 1 when it does; 2 when that cannot be judged, because the disk does
@@ -18,6 +18,7 @@ import { loadProcess } from './load-process.ts';
 import { stallMs } from './meter.ts';
 import { goOver } from './prefill.ts';
 import { Progress } from './progress.ts';
+import { appendResults, preformatted } from './results-file.ts';
 import { cpusFor, inRig } from './rig.ts';
 
 const { values } = parseArgs({
@@ -27,6 +28,7 @@ const { values } = parseArgs({
 		protocol: { type: 'string', default: 'nvme' },
 		folder: { type: 'string' },
 		rate: { type: 'string', default: '0' },
+		append: { type: 'boolean', default: false },
 		unpinned: { type: 'boolean', default: false },
 	},
 });
@@ -92,27 +94,35 @@ function seriesText(series: readonly number[]): string {
 
 const megabytesPerSecond = (load.ops * writeBytes) / 1e6 / load.seconds;
 const neededMBps = megabytesPerSecond * diskBytesPerClientByte;
-const keepsUp = disk.megabytesPerSecond >= neededMBps;
-console.log(`\nLatencies of ${load.ops} writes:\n\n${histogramText(load.histogram)}\n`);
-console.log(`Writes in each second:\n\n${seriesText(load.series)}\n`);
-console.log(
+if (load.ops === 0) throw new Error('nothing was written');
+const verdict = judged();
+const report = [
+	`Latencies of ${load.ops} writes:`,
+	preformatted(histogramText(load.histogram)),
+	'Writes in each second:',
+	preformatted(seriesText(load.series)),
 	`In all ${(load.ops / load.seconds).toFixed(0)} writes/s, ${megabytesPerSecond.toFixed(1)} MB/s; p50 ${load.p50Us} µs, p99 ${load.p99Us} µs, longest ${load.maxUs} µs. ` +
 		`Without an answer for at most ${load.longestStallMs.toFixed(1)} ms; ${load.stalls} times more than ${stallMs} ms. ` +
 		`The client's own event loop was late by at most ${load.clientPauseMs.toFixed(1)} ms.`,
-);
-console.log(
 	`The disk by itself: ${disk.megabytesPerSecond.toFixed(0)} MB/s, longest fdatasync ${disk.longestSyncMs.toFixed(0)} ms; this load needs ${neededMBps.toFixed(0)} MB/s of it.`,
-);
-if (load.ops === 0) throw new Error('nothing was written');
-if (load.longestStallMs <= stallMs) console.log(`No stall above ${stallMs} ms: met`);
-else if (load.clientPauseMs > clientPauseMaxMs) {
-	console.log(`Not judged: the machine kept the client itself waiting for ${load.clientPauseMs.toFixed(0)} ms.`);
-	process.exitCode = 2;
-} else if (!keepsUp) {
+	verdict.text,
+].join('\n\n');
+console.log(`\n${report}`);
+if (values.append)
+	await appendResults(
+		'sustained 4 KiB random writes',
+		[`over ${values.protocol}`, `${seconds} s`, `volume of ${values['size-mib']} MiB, filled`],
+		report,
+	);
+process.exitCode = verdict.exitCode;
+
+function judged(): { text: string; exitCode: number } {
+	if (load.longestStallMs <= stallMs) return { text: `No stall above ${stallMs} ms: met.`, exitCode: 0 };
+	if (load.clientPauseMs > clientPauseMaxMs) {
+		return { text: `Not judged: the machine kept the client itself waiting for ${load.clientPauseMs.toFixed(0)} ms.`, exitCode: 2 };
+	}
+	if (disk.megabytesPerSecond >= neededMBps) return { text: `MISSED: a stall above ${stallMs} ms on a disk that keeps up.`, exitCode: 1 };
 	const rateMax = Math.floor((disk.megabytesPerSecond * 1e6) / diskBytesPerClientByte / writeBytes);
-	console.log(`Not judged: the disk does not keep up with this load, so the log fills and writers wait for it. Try --rate ${rateMax}.`);
-	process.exitCode = 2;
-} else {
-	console.log(`MISSED: a stall above ${stallMs} ms on a disk that keeps up`);
-	process.exitCode = 1;
+	const text = `Not judged: the disk does not keep up with this load, so the log fills and writers wait for it. Try --rate ${rateMax}.`;
+	return { text, exitCode: 2 };
 }
