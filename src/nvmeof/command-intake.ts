@@ -23,7 +23,8 @@ export class CommandIntake implements BudgetWaiter {
 	/** The header is here, its data not yet. Returns the command if that data belongs to it, undefined if it is to be thrown away. */
 	start(header: Buffer, at: number, dataBytes: number): Command | undefined {
 		const connection = this.#connection;
-		if (connection.outstanding >= Math.min(connection.logic!.depth, limits.queueDepth)) {
+		// More than the host's queue has entries: it does not wait for answers.
+		if (connection.unanswered >= Math.min(connection.logic!.depth, limits.queueDepth)) {
 			connection.violated(fes.pduSequenceError, 0, header, at, CapsuleCmd.sizeBytes);
 			return undefined;
 		}

@@ -53,7 +53,7 @@ const hpdaMax = 31;
  *        └── C2HTermReq, H2CTermReq, destroy(), socket closed: from anywhere ─────────────→ closed
  *
  * Everything is synchronous. Invariants: nothing is received while `stopped`; after `closed` nothing is sent; each command in `commands` has its own identifier; `outstanding` counts
- * the commands that have come and are not over, and is at most the queue's depth.
+ * the commands that have come and are not over, and `unanswered` is at most the queue's depth, which so bounds the work of a turn.
  */
 export class Connection implements PDUHandler, QueueLink {
 	readonly host: ConnectionHost;
@@ -74,6 +74,8 @@ export class Connection implements PDUHandler, QueueLink {
 	/** As the host allows and we bound it. */
 	r2tsPerCommand = 1;
 	outstanding = 0;
+	/** The same, and those whose answer leaves at the end of this turn: the host cannot have it yet, so all of these are in its queue. */
+	unanswered = 0;
 	dataBytesReceived = 0;
 	/** Of them, in H2CData. */
 	solicitedBytesReceived = 0;
@@ -137,6 +139,7 @@ export class Connection implements PDUHandler, QueueLink {
 
 	/** Bytes start..end of a buffer that is valid during the call. Returns where it stopped: before `end` it wants no more until host.resume(). */
 	receive(buffer: Buffer, start: number, end: number): number {
+		this.unanswered = this.outstanding;
 		return this.#framing.receive(buffer, start, end);
 	}
 
@@ -230,6 +233,7 @@ export class Connection implements PDUHandler, QueueLink {
 		this.statistics.commands++;
 		this.#taken++;
 		this.outstanding++;
+		this.unanswered++;
 		return this.commands.add(command);
 	}
 

@@ -262,3 +262,22 @@ test('Disconnect with commands outstanding: it is answered, they end, and the de
 	while (world.device.release());
 	await namespace.association.io[0]!.expectGood((sqe) => commands.flush(sqe, 1));
 });
+
+for (const [name, fill] of [
+	['Asynchronous Event Requests', (sqe: Buffer) => commands.asynchronousEventRequest(sqe)],
+	['Aborts', (sqe: Buffer) => commands.abort(sqe, 0, 9)],
+	['Keep Alives', (sqe: Buffer) => commands.keepAlive(sqe)],
+] as const) {
+	test(`a flood of ${name} on an admin queue ends that host when its queue is exceeded, and no other`, async (t) => {
+		const world = await World.open(t);
+		const good = await world.connect({ ioQueues: 1 });
+		const raw = await world.rawAdmin();
+		const before = world.listener.statistics.commands;
+		const flood = Array.from({ length: 5000 }, (_, cid) => capsuleCmd(described(fill, cid & 0xff, 0, false)));
+		raw.send(Buffer.concat(flood));
+		for (let pdu = await raw.next(); pdu !== undefined && pdu.type !== pduType.c2hTermReq;) pdu = await raw.next();
+		await world.until(() => world.fabric.controllers().length === 1);
+		t.true(world.listener.statistics.commands - before <= 200, `${world.listener.statistics.commands - before}`);
+		await good.io[0]!.expectGood((sqe) => commands.flush(sqe, 1));
+	});
+}

@@ -61,6 +61,44 @@ test('a queue takes no more commands than limits.queueDepth, whatever the logic 
 	t.is(statusOf(await peer.answer()), 'term 2/0');
 });
 
+test('who sends more commands than its queue has entries without an answer in between is cut, however quickly each would be over', async (t) => {
+	for (const flowControlDisabled of [false, true]) {
+		for (const kind of [opcode.fail, opcode.answer, opcode.read]) {
+			const world = new World();
+			const peer = await world.connect().open({ depth: 32, flowControlDisabled });
+			const flood = (count: number): void => {
+				const commands = Array.from({ length: count }, (_, cid) => peer.command({ opcode: kind, cid, blocks: 1, cdw11: 512, length: 512 }));
+				peer.send(Buffer.concat(commands));
+			};
+			// As many as it has, again and again, are its right.
+			for (let turn = 0; turn < 50; turn++) {
+				flood(32);
+				await peer.answers();
+				t.false(peer.closed);
+			}
+			const before = world.statistics.commands;
+			flood(7000);
+			const answers = await peer.answers();
+			t.is(statusOf(answers.at(-1)!), 'term 2/0');
+			t.true(peer.ended);
+			t.is(world.statistics.commands - before, 32);
+			t.true(world.isFree);
+			t.is(peer.connection.outstanding, 0);
+		}
+	}
+});
+
+test('what is outstanding when a turn begins counts in it', async (t) => {
+	const peer = await new World().connect().open({ depth: 32 });
+	for (let cid = 0; cid < 20; cid++) peer.send(peer.command({ opcode: opcode.later, cid }));
+	const quick = (count: number): Buffer =>
+		Buffer.concat(Array.from({ length: count }, (_, index) => peer.command({ opcode: opcode.answer, cid: 100 + index })));
+	peer.send(quick(12));
+	t.is((await peer.answers()).length, 12);
+	peer.send(quick(13));
+	t.is(statusOf((await peer.answers()).at(-1)!), 'term 2/0');
+});
+
 test('the table of commands: all identifiers found while it changes, whatever their bits; it refuses more than its bound', (t) => {
 	for (const step of [1, 256, 257, 4096, 511]) {
 		const table = new CommandTable();
