@@ -1,13 +1,14 @@
 import { errorCode } from '../os/disk.ts';
 import type { Allocation } from './block-device.ts';
 import { pageBytes } from './limits.ts';
-import { found, type PageIndex } from './page-index.ts';
+import { found } from './page-index.ts';
+import type { PageFinder } from './reader.ts';
 
 /** How many pages one look goes over: 64 MiB, about a millisecond. */
 const pagesMax = 16384;
 
 /** BlockDevice.allocation of an open volume, page by page: what reads as zeros without being looked at is not mapped. */
-export async function allocationFrom(index: PageIndex, offsetBytes: number, endBytes: number, extentsMax: number): Promise<Allocation> {
+export async function allocationFrom(index: PageFinder, offsetBytes: number, endBytes: number, extentsMax: number): Promise<Allocation> {
 	const extents: Allocation['extents'] = [];
 	let at = offsetBytes;
 	try {
@@ -15,7 +16,7 @@ export async function allocationFrom(index: PageIndex, offsetBytes: number, endB
 			const page = Math.floor(at / pageBytes);
 			const kind = index.find(page);
 			if (kind === found.notLoaded) {
-				await index.layer.map.load(page);
+				await index.load(page);
 				continue;
 			}
 			pages++;

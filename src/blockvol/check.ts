@@ -1,14 +1,16 @@
 import { errorCode, type Disk } from '../os/disk.ts';
 import { readFully } from '../os/transfer.ts';
-import { Generation, placeLayer } from './generation.ts';
-import { Layer, sliceOf } from './layer.ts';
-import { defaultTuning, pageBytes, unitBytes } from './limits.ts';
+import { type Generation, placeLayer } from './generation.ts';
+import { Layer, layerOf } from './layer.ts';
+import type { LayerTree, TreeLayer } from './layer-tree.ts';
+import { defaultTuning, limits, pageBytes, unitBytes } from './limits.ts';
 import { RunningDigest } from './map-digest.ts';
-import { entriesPerBlock, entryLost, entryZero } from './page-map-block.ts';
+import { entriesPerBlock, entryAbsent, entryLost, entryZero } from './page-map-block.ts';
 import { replay } from './replay.ts';
-import { SuperblockFile, type Superblock } from './superblock.ts';
+import { SuperblockFile, type MapDigest, type Superblock } from './superblock.ts';
 import { VolumeFault } from './volume-fault.ts';
-import { volumePaths } from './volume-files.ts';
+import { isTreeName, readTree, treeName } from './tree-file.ts';
+import { nothingToReplay, volumePaths } from './volume-files.ts';
 import { pageChecksum } from './wal-record.ts';
 import { firstLSNOf } from './wal-segment.ts';
 
@@ -21,7 +23,7 @@ export interface Finding {
 const listedMax = 100;
 
 /**
- * Verifies every invariant of a closed volume on disk, changing nothing: superblock, log (to its end), page map (each sector's checksum, the digest of a clean stop), each
+ * Verifies every invariant of a closed volume on disk, changing nothing: superblock, log (to its end), tree, page maps (each sector's checksum, the digests), each
  * page's checksum, and that no file is there that nobody owns. Resolves to what is wrong, empty when the volume is sound.
  */
 export async function checkVolume(disk: Disk, directory: string): Promise<Finding[]> {
@@ -37,6 +39,7 @@ export async function checkVolume(disk: Disk, directory: string): Promise<Findin
 
 class Check {
 	readonly #disk: Disk;
+	readonly #directory: string;
 	readonly #paths: { superblock: string; wal: string; layers: string };
 	/** How many findings there are of each kind: messages that differ in their numbers only. */
 	readonly #kinds = new Map<string, number>();
@@ -44,6 +47,7 @@ class Check {
 
 	constructor(disk: Disk, directory: string) {
 		this.#disk = disk;
+		this.#directory = directory;
 		this.#paths = volumePaths(directory);
 	}
 
@@ -63,23 +67,89 @@ class Check {
 		const file = await SuperblockFile.open(this.#disk, this.#paths.superblock, 'readOnly');
 		const superblock = file.current;
 		await file.close();
-		const [live] = superblock.layers;
-		if (live === undefined) return this.add('the superblock names no layer');
+		const tree = await readTree(this.#disk, this.#directory, superblock);
 		await this.#checkSegments(superblock);
-		await this.#checkLayerFiles(superblock);
-		const { sliceBytes } = superblock.geometry;
-		const layer = await Layer.open(this.#disk, this.#paths.layers, live, {
-			sliceBytes,
-			mapCacheBlocks: defaultTuning.mapCacheBlocks,
-			mode: 'readOnly',
-		});
+		await this.#checkTreeFiles(superblock);
+		await this.#checkLayerFiles(superblock, tree);
+		for (const layer of tree.layers.values()) if (layer.id !== tree.live) await this.#checkFrozen(superblock, tree, layer);
+		await this.#checkLive(superblock, tree);
+	}
+
+	/** The live layer, and those that snapshots in the log began. */
+	async #checkLive(superblock: Superblock, tree: LayerTree): Promise<void> {
+		const base = await this.#open(superblock, tree.live);
+		const opened: Layer[] = [base];
 		try {
-			const generation = superblock.clean
-				? new Generation()
-				: (await replay(this.#disk, this.#paths.wal, superblock, layer, 'readOnly')).generation;
-			await this.#checkPages(superblock, layer, generation);
+			const next = async (id: number): Promise<Layer | undefined> => {
+				const known = opened.find((layer) => layer.id === id);
+				if (known !== undefined) return known;
+				const names = await this.#disk.list(this.#paths.layers);
+				if (!names.includes(Layer.mapName(id))) return undefined;
+				const layer = await this.#open(superblock, id);
+				opened.push(layer);
+				return layer;
+			};
+			const replayed = superblock.clean
+				? nothingToReplay(superblock)
+				: await replay(this.#disk, this.#paths.wal, superblock, { base, next }, 'readOnly');
+			let layer: Layer | undefined = base;
+			for (const { generation, snapshot } of replayed.cuts) {
+				await this.#checkPages(superblock, layer, generation);
+				layer = await next(snapshot.newLayer);
+			}
+			await this.#checkPages(superblock, layer, replayed.generation);
+		} finally {
+			for (const layer of opened) await layer.close();
+		}
+	}
+
+	#open({ geometry }: Superblock, id: number): Promise<Layer> {
+		const { mapCacheBlocks } = defaultTuning;
+		return Layer.open(this.#disk, this.#paths.layers, id, { sliceBytes: geometry.sliceBytes, mapCacheBlocks, mode: 'readOnly' });
+	}
+
+	/** A frozen layer. Of one that is on its way into the layer above, only what is not there yet counts: the rest may have given its space back. */
+	async #checkFrozen(superblock: Superblock, tree: LayerTree, { id, mapDigest }: TreeLayer): Promise<void> {
+		const layer = await this.#open(superblock, id);
+		const [heir, ...others] = tree.children(id);
+		const isMerged = tree.snapshotOf(id) === undefined && tree.origin !== id && others.length === 0 && heir !== undefined;
+		const above = isMerged ? await this.#open(superblock, heir) : undefined;
+		try {
+			const digest = RunningDigest.empty();
+			// The live layer may be smaller, if an older snapshot was restored.
+			const endOfMap = endOfMapOf(limits.sizeBytesMax);
+			for await (const { pages, entries, count } of layer.map.entries(0, endOfMap)) {
+				let kept = 0;
+				for (let at = 0; at < count; at++) {
+					const page = pages[at] as number;
+					const entry = entries[at] as number;
+					digest.toggle(page, entry);
+					if (entry === entryZero) continue;
+					if (above !== undefined) {
+						await above.map.load(page);
+						if (above.map.entry(page) !== entryAbsent) continue;
+					}
+					if (entry === entryLost) {
+						this.add(`page ${page} (layer ${id}): its map sector is damaged`);
+						continue;
+					}
+					pages[kept] = page;
+					entries[kept++] = entry;
+				}
+				await this.#checkData(layer, pages.subarray(0, kept), entries);
+			}
+			if (mapDigest !== undefined && !isSame(digest.value, mapDigest))
+				this.add(`the page map of layer ${id} is not the one that the tree tells of`);
 		} finally {
 			await layer.close();
+			await above?.close();
+		}
+	}
+
+	/** A crash may leave a tree that came to nothing, or one that nobody names any more; the next opening removes it. */
+	async #checkTreeFiles({ tree, clean }: Superblock): Promise<void> {
+		for (const name of await this.#disk.list(this.#directory)) {
+			if (clean && isTreeName(name) && name !== treeName(tree?.sequence ?? 0)) this.add(`${name} is a tree that nobody names`);
 		}
 	}
 
@@ -99,19 +169,28 @@ class Check {
 		}
 	}
 
-	async #checkLayerFiles({ layers }: Superblock): Promise<void> {
-		for (const name of await this.#disk.list(this.#paths.layers)) {
-			if (!layers.some((id) => name === Layer.mapName(id) || sliceOf(name, id) >= 0))
-				this.add(`layers/${name} belongs to no layer of this volume`);
+	/** Files of layers that nobody knows are what a crash has left, for the next opening to remove: only after a clean stop there is none. */
+	async #checkLayerFiles({ clean }: Superblock, tree: LayerTree): Promise<void> {
+		const names = new Set(await this.#disk.list(this.#paths.layers));
+		for (const name of names) {
+			const id = layerOf(name);
+			if (id < 0 || (clean && !tree.layers.has(id))) this.add(`layers/${name} belongs to no layer of this volume`);
 		}
+		const frozen = [...tree.layers.keys()].filter((id) => id !== tree.live);
+		for (const id of frozen) if (!names.has(Layer.mapName(id))) throw new VolumeFault(`layer ${id} has no page map`);
 	}
 
-	async #checkPages({ geometry, clean, mapDigest }: Superblock, layer: Layer, generation: Generation): Promise<void> {
+	async #checkPages(superblock: Superblock, layer: Layer | undefined, generation: Generation): Promise<void> {
+		const { geometry, clean, mapDigest } = superblock;
 		const endPage = geometry.sizeBytes / pageBytes;
-		const digest = new RunningDigest({ low: 0, high: 0 });
+		const digest = RunningDigest.empty();
+		if (layer === undefined) {
+			// A layer without files: nothing of it was written.
+			if (generation.directPages > 0) this.add('the write-ahead log tells of pages in a layer that has no files');
+			return;
+		}
 		// Whole blocks, so that entries behind the end are seen.
-		const endOfMap = Math.ceil(endPage / entriesPerBlock) * entriesPerBlock;
-		for await (const { pages, entries, count } of layer.map.entries(0, endOfMap)) {
+		for await (const { pages, entries, count } of layer.map.entries(0, endOfMapOf(geometry.sizeBytes))) {
 			let kept = 0;
 			for (let at = 0; at < count; at++) {
 				const page = pages[at] as number;
@@ -130,9 +209,8 @@ class Check {
 			await this.#checkData(layer, pages.subarray(0, kept), entries);
 		}
 		await this.#checkDirect(layer, generation);
-		if (clean && mapDigest !== undefined && (digest.value?.low !== mapDigest.low || digest.value.high !== mapDigest.high)) {
+		if (clean && mapDigest !== undefined && !isSame(digest.value, mapDigest))
 			this.add('the page map is not the one that the clean stop stamped');
-		}
 	}
 
 	/** Pages that the log says are in the layer, though the map does not know them yet. */
@@ -164,4 +242,12 @@ class Check {
 			from = to;
 		}
 	}
+}
+
+function endOfMapOf(sizeBytes: number): number {
+	return Math.ceil(sizeBytes / pageBytes / entriesPerBlock) * entriesPerBlock;
+}
+
+function isSame(a: MapDigest | undefined, b: MapDigest): boolean {
+	return a?.low === b.low && a.high === b.high;
 }

@@ -1,10 +1,14 @@
 import { errorCode } from '../os/disk.ts';
+import type { Exclusive } from './exclusive.ts';
 import { FlushBatch } from './flush-batch.ts';
 import { Generation, placeWal } from './generation.ts';
+import { hideBelow } from './hide.ts';
+import type { FrozenLayer } from './frozen-layer.ts';
+import type { Layer } from './layer.ts';
 import { unitBytes, type Tuning } from './limits.ts';
-import type { RunningDigest } from './map-digest.ts';
 import type { Marks } from './marks.ts';
-import type { PageIndex } from './page-index.ts';
+import type { PageIndex, PendingGeneration } from './page-index.ts';
+import type { SnapshotCut } from './snapshot-record.ts';
 import type { SuperblockFile } from './superblock.ts';
 import { VolumeFault } from './volume-fault.ts';
 import type { Wal } from './wal.ts';
@@ -15,6 +19,8 @@ export interface FlusherOwner {
 	/** The file system is full: what was to be flushed is dirty again. */
 	outOfSpace(): void;
 	flushFailed(reason: string, cause: unknown): void;
+	/** The last generation of a layer is in it, durably: makes the snapshot's place in the tree durable, with the checkpoint. */
+	layerComplete(pending: PendingGeneration, snapshot: SnapshotCut): Promise<FrozenLayer>;
 }
 
 /**
@@ -24,12 +30,15 @@ export interface FlusherOwner {
  *   superblock with the cut as checkpoint → the frozen generation goes, segments below the cut are recycled
  *
  * Each arrow is a wait; the order is what recovery relies on. A crash anywhere replays from the old checkpoint and does it again.
+ *
+ * Snapshots freeze generations, too, each for its layer. They are carried in their order, oldest first; with the last one of a layer the tree of layers changes in the place
+ * of the superblock alone.
  */
 export class Flusher {
 	readonly #index: PageIndex;
 	readonly #wal: Wal;
 	readonly #superblock: SuperblockFile;
-	readonly #digest: RunningDigest;
+	readonly #exclusive: Exclusive;
 	readonly #marks: Marks;
 	readonly #tuning: Tuning;
 	readonly #segmentUnits: number;
@@ -51,7 +60,7 @@ export class Flusher {
 		index: PageIndex,
 		wal: Wal,
 		superblock: SuperblockFile,
-		digest: RunningDigest,
+		exclusive: Exclusive,
 		marks: Marks,
 		tuning: Tuning,
 		segmentBytes: number,
@@ -60,7 +69,7 @@ export class Flusher {
 		this.#index = index;
 		this.#wal = wal;
 		this.#superblock = superblock;
-		this.#digest = digest;
+		this.#exclusive = exclusive;
 		this.#marks = marks;
 		this.#tuning = tuning;
 		this.#segmentUnits = segmentBytes / unitBytes;
@@ -95,46 +104,61 @@ export class Flusher {
 		while (this.#again && !this.#stopped) {
 			this.#again = false;
 			const cut = this.#wal.installedLSN;
+			const before = this.#index.pending.at(-1)?.cutLSN ?? this.#superblock.current.checkpointLSN;
 			// Nothing dirty is no reason to stop while the log has grown: whoever waits needs its segments.
-			if (this.#index.active.isEmpty && cut === this.#superblock.current.checkpointLSN) break;
-			const frozen = this.#index.active;
-			this.#index.frozen = frozen;
-			this.#index.active = this.#spare;
-			this.#marks.froze();
-			try {
-				await this.#cycle(frozen, cut);
-			} catch (error) {
-				this.#failed(frozen, error);
-				break;
+			if (!this.#index.active.isEmpty || cut !== before) {
+				this.#index.freeze(cut, this.#spare);
+				this.#spare = new Generation();
+				this.#marks.froze();
 			}
-			this.#index.frozen = undefined;
-			frozen.clear();
-			this.#spare = frozen;
-			this.cycles++;
-			this.#wal.segments.setCheckpoint(cut);
-			this.#owner.flushed();
+			if (!(await this.#drain())) break;
 		}
 		// In the turn of the last look at #again: a kick after it starts anew.
 		this.#isRunning = false;
 	}
 
-	async #cycle(frozen: Generation, cut: number): Promise<void> {
-		const { layer } = this.#index;
+	/** Carries all that is pending, and what a snapshot adds meanwhile; false if a cycle failed. */
+	async #drain(): Promise<boolean> {
+		for (let next = this.#index.pending[0]; next !== undefined && !this.#stopped; next = this.#index.pending[0]) {
+			const pending = next;
+			try {
+				const frozen = await this.#exclusive.run(() => this.#cycle(pending));
+				this.#index.flushed(frozen);
+			} catch (error) {
+				this.#failed(error);
+				return false;
+			}
+			pending.generation.clear();
+			this.#spare = pending.generation;
+			this.cycles++;
+			this.#wal.segments.setCheckpoint(pending.cutLSN);
+			this.#owner.flushed();
+		}
+		return true;
+	}
+
+	/** The layer, if it is complete with this generation. */
+	async #cycle(pending: PendingGeneration): Promise<FrozenLayer | undefined> {
+		const { generation: frozen, layer, cutLSN: cut, snapshot } = pending;
+		this.#mustRun();
 		await this.#wal.synced();
 		for (const { start, end } of frozen.zeros) await layer.punch(start, end);
-		const moved = await this.#movePages(frozen);
+		const moved = await this.#movePages(frozen, layer);
 		await layer.syncData();
 		this.#mustRun();
-		for (const { start, end } of frozen.zeros) await layer.map.clear(start, end, this.#digest);
-		await this.#updateMap(frozen, moved);
+		for (const { start, end } of frozen.zeros) await layer.map.clear(start, end, layer.digest);
+		for (const { start, end } of frozen.zeros) await hideBelow(layer, this.#index.below, start, end);
+		await this.#updateMap(frozen, layer, moved);
 		await layer.map.file.datasync();
 		this.#mustRun();
+		if (snapshot !== undefined) return this.#owner.layerComplete(pending, snapshot);
 		const marks = this.#marks.remaining();
-		await this.#superblock.update({ checkpointLSN: cut, mapDigest: this.#digest.value, holds: [...this.#wal.segments.holds], marks });
+		await this.#superblock.update({ checkpointLSN: cut, mapDigest: layer.digest.value, holds: [...this.#wal.segments.holds], marks });
+		return undefined;
 	}
 
 	/** Carries the pages; returns those whose map entries must follow. */
-	async #movePages(frozen: Generation): Promise<Float64Array> {
+	async #movePages(frozen: Generation, layer: Layer): Promise<Float64Array> {
 		const moved = new Float64Array(frozen.livePages);
 		let count = 0;
 		const batch = new FlushBatch(this.#tuning.flushBatchBytes);
@@ -149,27 +173,32 @@ export class Flusher {
 			isNewRecord = false;
 			const location = frozen.locationOf(entry);
 			if (batch.add(entry, location, this.#segmentUnits)) continue;
-			await this.#moveBatch(batch, frozen);
+			await this.#moveBatch(batch, frozen, layer);
 			if (!batch.add(entry, location, this.#segmentUnits)) throw new RangeError('a flush batch that holds no page');
 		}
-		await this.#moveBatch(batch, frozen);
+		await this.#moveBatch(batch, frozen, layer);
 		batch.release();
 		this.pages += count;
 		return moved.subarray(0, count);
 	}
 
-	async #moveBatch(batch: FlushBatch, frozen: Generation): Promise<void> {
+	async #moveBatch(batch: FlushBatch, frozen: Generation, layer: Layer): Promise<void> {
 		this.#mustRun();
 		if (batch.isEmpty) return;
-		const { reads, writes } = await batch.move(frozen, this.#wal, this.#index.layer);
+		const { reads, writes } = await batch.move(frozen, this.#wal, layer);
 		this.logReads += reads;
 		this.layerWrites += writes;
 		batch.clear();
 	}
 
-	/** A younger version that a power loss could still take must not keep this one from the layer. */
+	/**
+	 * A younger version that a power loss could still take must not keep this one from the layer; nor one that belongs to another layer, for this one is what the snapshot
+	 * shows.
+	 */
 	#isSuperseded(page: number): boolean {
-		const { active } = this.#index;
+		const [first, second] = this.#index.pending;
+		if (first?.snapshot !== undefined) return false;
+		const active = second?.generation ?? this.#index.active;
 		const { durableLSN } = this.#wal;
 		const entry = active.find(page);
 		if (entry >= 0 && active.locationOf(entry) < durableLSN) return true;
@@ -177,11 +206,11 @@ export class Flusher {
 		return zeroedAt >= 0 && zeroedAt < durableLSN;
 	}
 
-	async #updateMap(frozen: Generation, pages: Float64Array): Promise<void> {
+	async #updateMap(frozen: Generation, layer: Layer, pages: Float64Array): Promise<void> {
 		pages.sort();
 		const entries = new Uint32Array(pages.length);
 		for (let at = 0; at < pages.length; at++) entries[at] = frozen.checksumOf(frozen.find(pages[at] as number));
-		await this.#index.layer.map.update(pages, entries, pages.length, this.#digest);
+		await layer.map.update(pages, entries, pages.length, layer.digest);
 	}
 
 	/** Nothing may be made durable, and no superblock written, once the volume has failed or is gone. */
@@ -189,15 +218,13 @@ export class Flusher {
 		if (this.#stopped) throw new FlusherStopped();
 	}
 
-	#failed(frozen: Generation, error: unknown): void {
+	#failed(error: unknown): void {
 		if (error instanceof FlusherStopped) return;
 		if (errorCode(error) === 'ENOSPC') {
 			// One generation again, so that what is zeroed from now on is taken off before the next try.
-			this.#index.active = frozen.mergedWith(this.#index.active);
-			this.#spare = new Generation();
-			this.#index.frozen = undefined;
+			this.#index.rejoin();
 			// Part of the map may be written already.
-			this.#digest.known = false;
+			this.#index.oldestLayer.digest.known = false;
 			this.#owner.outOfSpace();
 			return;
 		}

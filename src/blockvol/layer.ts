@@ -1,33 +1,41 @@
 import { errorCode, type Disk, type DiskFile } from '../os/disk.ts';
 import { writeEachFully, writeFullySync, writevFully } from '../os/transfer.ts';
 import { pageBytes } from './limits.ts';
+import { FrozenLayer } from './frozen-layer.ts';
+import { LayerFile, type FilePool } from './layer-file.ts';
+import { RunningDigest } from './map-digest.ts';
+import type { PageHome } from './page-home.ts';
 import { PageMap } from './page-map.ts';
 
 /**
  * One layer: page n at n × 4096 of its data, and its page map. The data is cut into slices, one file each, because file systems end a file long before
  * a volume ends; a slice's file appears with its first page.
  */
-export class Layer {
+export class Layer implements PageHome {
 	readonly id: number;
+	/** Set hash of the map. */
+	digest: RunningDigest;
 	readonly map: PageMap;
 	readonly #disk: Disk;
 	readonly #directory: string;
 	readonly #slicePages: number;
-	readonly #slices = new Map<number, DiskFile>();
+	readonly #slices = new Map<number, LayerFile>();
 	/** Slices written since they were last synced. */
 	readonly #unsynced = new Set<DiskFile>();
 	/** At the start, too: a process that was killed may have made a slice whose name is in the kernel only. */
 	#directoryUnsynced = true;
 	#syncing: Promise<void> = Promise.resolve();
+	#frozen: FrozenLayer | undefined;
 	#syncs = 0;
 	readonly #making = new Map<number, Promise<DiskFile>>();
 
-	private constructor(disk: Disk, directory: string, id: number, sliceBytes: number, map: PageMap) {
+	private constructor(disk: Disk, directory: string, id: number, sliceBytes: number, map: PageMap, digest: RunningDigest) {
 		this.#disk = disk;
 		this.#directory = directory;
 		this.id = id;
 		this.#slicePages = sliceBytes / pageBytes;
 		this.map = map;
+		this.digest = digest;
 	}
 
 	static mapName(id: number): string {
@@ -36,6 +44,12 @@ export class Layer {
 
 	static dataName(id: number, slice: number): string {
 		return slice === 0 ? `${id}.data` : `${id}.${slice}.data`;
+	}
+
+	/** Makes an empty layer and opens it; its name is durable once the directory is synced, as the first syncData() does. */
+	static async make(disk: Disk, directory: string, id: number, options: { sliceBytes: number; mapCacheBlocks: number }): Promise<Layer> {
+		const map = await disk.open(`${directory}/${Layer.mapName(id)}`, 'create');
+		return new Layer(disk, directory, id, options.sliceBytes, new PageMap(map, 0, id, options.mapCacheBlocks), RunningDigest.empty());
 	}
 
 	/** Makes an empty layer; durable once the directory is synced. */
@@ -55,11 +69,13 @@ export class Layer {
 		options: { sliceBytes: number; mapCacheBlocks: number; mode: 'existing' | 'readOnly' },
 	): Promise<Layer> {
 		const map = await disk.open(`${directory}/${Layer.mapName(id)}`, options.mode);
-		const layer = new Layer(disk, directory, id, options.sliceBytes, new PageMap(map, await map.sizeBytes(), id, options.mapCacheBlocks));
+		const pages = new PageMap(map, await map.sizeBytes(), id, options.mapCacheBlocks);
+		const layer = new Layer(disk, directory, id, options.sliceBytes, pages, new RunningDigest(undefined));
 		try {
 			for (const name of await disk.list(directory)) {
 				const slice = sliceOf(name, id);
-				if (slice >= 0) layer.#slices.set(slice, await disk.open(`${directory}/${name}`, options.mode));
+				const path = `${directory}/${name}`;
+				if (slice >= 0) layer.#slices.set(slice, new LayerFile(path, await disk.open(path, options.mode)));
 			}
 		} catch (error) {
 			await layer.close();
@@ -75,6 +91,10 @@ export class Layer {
 
 	/** The file that holds a page, undefined while its slice has none; contiguous() pages from there on are at positionOf. */
 	fileOf(page: number): DiskFile | undefined {
+		return this.handleOf(page)?.file;
+	}
+
+	handleOf(page: number): LayerFile | undefined {
 		return this.#slices.get(Math.floor(page / this.#slicePages));
 	}
 
@@ -118,7 +138,8 @@ export class Layer {
 
 	/** Gives the space of a page range back. */
 	async punch(start: number, end: number): Promise<void> {
-		for (const [slice, file] of this.#slices) {
+		for (const [slice, { file }] of this.#slices) {
+			if (file === undefined) throw new Error(`a slice of layer ${this.id} is closed`);
 			const from = Math.max(start, slice * this.#slicePages);
 			const to = Math.min(end, (slice + 1) * this.#slicePages);
 			if (from >= to) continue;
@@ -157,13 +178,42 @@ export class Layer {
 
 	/** Disk space of data and map. */
 	async allocatedBytes(): Promise<number> {
-		const sizes = await Promise.all([this.map.file, ...this.#slices.values()].map((file) => file.allocatedBytes()));
+		const sizes = await Promise.all(this.#files.map((file) => file.allocatedBytes()));
 		return sizes.reduce((sum, bytes) => sum + bytes, 0);
 	}
 
 	async close(): Promise<void> {
-		await Promise.all([this.map.file, ...this.#slices.values()].map((file) => file.close()));
+		await Promise.all(this.#files.map((file) => file.close()));
 		this.#slices.clear();
+	}
+
+	/**
+	 * The layer is not written any more: its files are the pool's from now on, and stay open until letGo(). Readers may ask either until then.
+	 */
+	freeze(pool: FilePool): FrozenLayer {
+		const map = new LayerFile(`${this.#directory}/${Layer.mapName(this.id)}`, this.map.file);
+		const frozen = new FrozenLayer(this.id, pool, map, new Map(this.#slices), this.#slicePages * pageBytes);
+		for (const file of frozen.files) {
+			file.pins++;
+			pool.adopt(file);
+		}
+		this.#frozen = frozen;
+		return frozen;
+	}
+
+	/** Nobody looks for a page here any more. What was begun (a load of the map, a sync) still ends before a file may be closed. */
+	letGo(): void {
+		const frozen = this.#frozen;
+		if (frozen === undefined) throw new Error('a layer that is written was let go');
+		const { files } = frozen;
+		void Promise.allSettled([this.map.idle(), this.#syncing]).then(() => {
+			for (const file of files) frozen.pool.release(file);
+		});
+	}
+
+	get #files(): DiskFile[] {
+		const slices = [...this.#slices.values()].map(({ file }) => file);
+		return [this.map.file, ...slices.filter((file) => file !== undefined)];
 	}
 
 	/** Two writers that need the same new slice share its making. */
@@ -177,11 +227,18 @@ export class Layer {
 	}
 
 	async #openSlice(slice: number): Promise<DiskFile> {
-		const file = await this.#disk.open(`${this.#directory}/${Layer.dataName(this.id, slice)}`, 'create');
+		const path = `${this.#directory}/${Layer.dataName(this.id, slice)}`;
+		const file = await this.#disk.open(path, 'create');
 		this.#directoryUnsynced = true;
-		this.#slices.set(slice, file);
+		this.#slices.set(slice, new LayerFile(path, file));
 		return file;
 	}
+}
+
+/** The layer that a file name of a map or of data says, or -1. */
+export function layerOf(name: string): number {
+	const match = /^(\d+)(?:\.map|(?:\.\d+)?\.data)$/.exec(name);
+	return match === null ? -1 : Number(match[1]);
 }
 
 /** The slice that a file name of a layer's data says, or -1. */

@@ -8,8 +8,12 @@ export const unitBytes = 64;
 export const limits = {
 	/** Volume sizes: one page to 64 TiB. */
 	sizeBytesMax: 64 * 2 ** 40,
-	/** Layers in one stack, as many as a superblock slot holds. */
-	layersMax: 1024,
+	/** Layers of a volume: those of its snapshots, and some that a merge or a restore leaves for a while. */
+	layersMax: 1200,
+	snapshotsMax: 1000,
+	snapshotNameBytes: 64,
+	/** Snapshots whose layers the flusher has not written yet: another one waits, writers do not. */
+	snapshotsPendingMax: 8,
 	/** Named holds on WAL segments. */
 	holdsMax: 16,
 	holdNameBytes: 32,
@@ -46,6 +50,10 @@ export interface Tuning {
 	flushBatchBytes: number;
 	/** 4 KiB blocks of page maps that are cached. */
 	mapCacheBlocks: number;
+	/** Of the layers below the live one: for how many blocks of 1,008 pages (6 KiB each) it is remembered which layer holds what. */
+	belowBlocks: number;
+	/** Files of frozen layers that stay open though nobody reads them just now. */
+	layerFilesMax: number;
 	/** A turn's records up to this size are written by the main thread when no fdatasync runs. 0: always by the thread pool. */
 	inlineAppendBytesMax: number;
 	/** The same for writes in place, when no fdatasync of the layer runs. 0: always by the thread pool. */
@@ -72,6 +80,8 @@ export const defaultTuning: Tuning = {
 	zeroRangesMax: 4096,
 	flushBatchBytes: 2 * 1024 * 1024,
 	mapCacheBlocks: 2048,
+	belowBlocks: 2048,
+	layerFilesMax: 512,
 	inlineAppendBytesMax: 256 * 1024,
 	inlineOverwriteBytesMax: 1024 * 1024,
 	inlineStallMs: 5,
@@ -91,6 +101,8 @@ export function tuningFault(tuning: Tuning, geometry: Geometry): string | undefi
 		zeroRangesMax: 2,
 		flushBatchBytes: pageBytes,
 		mapCacheBlocks: 1,
+		belowBlocks: 1,
+		layerFilesMax: 1,
 		directBytesMin: pageBytes,
 		overwriteBytesMin: pageBytes,
 		markAfterWrites: 1,

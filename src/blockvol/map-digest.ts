@@ -15,6 +15,11 @@ export class RunningDigest {
 		this.known = start !== undefined;
 	}
 
+	/** Of a map that holds nothing. */
+	static empty(): RunningDigest {
+		return new RunningDigest({ low: 0, high: 0 });
+	}
+
 	get value(): MapDigest | undefined {
 		return this.known ? { low: this.#low >>> 0, high: this.#high >>> 0 } : undefined;
 	}

@@ -30,6 +30,7 @@ export class Marks {
 	#due: number[] = [];
 	#generation = 0;
 	#endRegion: number;
+	#suspensions = 0;
 
 	/** `settled`: regions that replay has settled. They stay named until what it found is flushed, and are not usable. */
 	constructor(settled: readonly number[], sizeBytes: number, wantedMin: number) {
@@ -39,7 +40,26 @@ export class Marks {
 	}
 
 	get hasDue(): boolean {
-		return this.#due.length > 0;
+		return this.#due.length > 0 && this.#suspensions === 0;
+	}
+
+	/**
+	 * No region is marked, and no write in place begins, until as many calls of resume(). All marks belong to one layer: the live one of the superblock. So while a snapshot
+	 * is pending there are no new ones.
+	 */
+	suspend(): void {
+		this.#suspensions++;
+	}
+
+	resume(): void {
+		this.#suspensions--;
+	}
+
+	/** Another layer is the live one of the superblock. Nobody writes in place. */
+	clear(): void {
+		this.#marks.clear();
+		this.#wanted.clear();
+		this.#due = [];
 	}
 
 	grown(sizeBytes: number): void {
@@ -48,6 +68,7 @@ export class Marks {
 
 	/** Begins a write in place; false if it must go through the log, which counts as a wish. */
 	begin(firstPage: number, endPage: number): boolean {
+		if (this.#suspensions > 0) return false;
 		const first = Math.floor(firstPage / regionPages);
 		const last = Math.floor((endPage - 1) / regionPages);
 		for (let region = first; region <= last; region++) {

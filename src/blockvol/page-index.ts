@@ -1,49 +1,154 @@
 import type { AppendRecord } from './append-batch.ts';
+import type { BelowIndex } from './below-index.ts';
+import type { FrozenLayer } from './frozen-layer.ts';
 import { placeLayer, placeWal, recordStart, type Generation } from './generation.ts';
 import { pageBytes, unitBytes } from './limits.ts';
 import { recordType } from './wal-record.ts';
 import type { Layer } from './layer.ts';
 import { entryAbsent, entryLost, entryZero } from './page-map-block.ts';
+import type { PageHome } from './page-home.ts';
 import { notLoaded } from './page-map.ts';
+import type { SnapshotCut } from './snapshot-record.ts';
 
 const unitsPerPage = pageBytes / unitBytes;
 
 /** Where a page's newest bytes are. */
 export const found = { zero: 0, wal: 1, layer: 2, lost: 3, notLoaded: 4 } as const;
 
+/** A generation that is not written any more, on its way to its layer. */
+export interface PendingGeneration {
+	readonly generation: Generation;
+	readonly layer: Layer;
+	/** Everything of it is below. */
+	readonly cutLSN: number;
+	/** What froze its layer as well; undefined if only the flusher made the cut. */
+	readonly snapshot: SnapshotCut | undefined;
+}
+
 /**
- * Answers where the newest version of a page is: the live generation, the frozen one while its flusher cycle runs, then the layer. One instance a volume;
+ * Answers where the newest version of a page is: the live generation, then the pending ones, newest first; the live layer, then what it stands on. One instance a volume;
  * the answer stands in its fields until the next look-up, so that a look-up allocates nothing.
+ *
+ * The flusher carries the oldest generation first. So as long as a generation of an older layer is pending, the maps of the younger layers are empty, and all generations
+ * may be asked before all maps.
  */
 export class PageIndex {
-	readonly layer: Layer;
+	/** The live one. */
+	layer: Layer;
 	active: Generation;
-	/** Under the flusher's hands: read, never changed. */
-	frozen: Generation | undefined = undefined;
+	/** Oldest first. Under the flusher's hands: read, never changed. */
+	readonly pending: PendingGeneration[] = [];
+	/** Layers of pending snapshots that are open still, newest first; the live one is not among them. */
+	readonly #older: Layer[] = [];
+	/** What the oldest open layer stands on. */
+	readonly below: BelowIndex;
 	/** wal: units of the log. */
 	location = 0;
 	/** wal and layer. */
 	checksum = 0;
+	/** layer: whose. */
+	home: PageHome;
 
-	constructor(layer: Layer, active: Generation) {
+	constructor(layer: Layer, active: Generation, below: BelowIndex) {
 		this.layer = layer;
+		this.home = layer;
 		this.active = active;
+		this.below = below;
+	}
+
+	/** The layers that still take something, newest first. */
+	get openLayers(): Layer[] {
+		return [this.layer, ...this.#older];
+	}
+
+	/** The layer that the flusher writes next: the live one of the superblock. */
+	get oldestLayer(): Layer {
+		return this.#older.at(-1) ?? this.layer;
+	}
+
+	/** Nothing is dirty, and no snapshot is pending. */
+	get isClean(): boolean {
+		return this.active.isEmpty && this.pending.length === 0;
+	}
+
+	get pendingSnapshots(): number {
+		return this.#older.length;
+	}
+
+	/** Freezes the live generation; `next` takes what comes. */
+	freeze(cutLSN: number, next: Generation): void {
+		this.pending.push({ generation: this.active, layer: this.layer, cutLSN, snapshot: undefined });
+		this.active = next;
+	}
+
+	/** A snapshot's record is visible: generation and layer are frozen, others take what comes. */
+	cut(cutLSN: number, snapshot: SnapshotCut, layer: Layer, next: Generation): void {
+		this.pending.push({ generation: this.active, layer: this.layer, cutLSN, snapshot });
+		this.active = next;
+		this.#older.unshift(this.layer);
+		this.layer = layer;
+	}
+
+	/** The oldest generation has been flushed; `frozen` if its layer is complete with it. */
+	flushed(frozen: FrozenLayer | undefined): void {
+		this.pending.shift();
+		if (frozen === undefined) return;
+		this.#older.pop();
+		this.below.push(frozen);
+	}
+
+	/** The file system was full: what the flusher's own cut parted is one generation again. */
+	rejoin(): void {
+		const [first, second] = this.pending;
+		if (first === undefined || first.snapshot !== undefined) return;
+		if (second === undefined) {
+			this.active = first.generation.mergedWith(this.active);
+			this.pending.shift();
+		} else {
+			this.pending.splice(0, 2, { ...second, generation: first.generation.mergedWith(second.generation) });
+		}
+	}
+
+	/** Another live layer, on another stack. Nothing is dirty. */
+	restore(layer: Layer, stack: readonly FrozenLayer[]): void {
+		if (!this.isClean) throw new Error('a restore with something dirty');
+		this.layer = layer;
+		this.below.reset(stack);
 	}
 
 	/** One of `found`. Throws on EIO of the page map. */
 	find(page: number): number {
-		const inActive = this.#findIn(this.active, page);
+		const inActive = this.#findIn(this.active, this.layer, page);
 		if (inActive >= 0) return inActive;
-		if (this.frozen !== undefined) {
-			const inFrozen = this.#findIn(this.frozen, page);
-			if (inFrozen >= 0) return inFrozen;
+		for (let at = this.pending.length - 1; at >= 0; at--) {
+			const { generation, layer } = this.pending[at] as PendingGeneration;
+			const inPending = this.#findIn(generation, layer, page);
+			if (inPending >= 0) return inPending;
 		}
-		const entry = this.layer.map.entry(page);
+		this.home = this.layer;
+		let entry = this.layer.map.entry(page);
+		for (let at = 0; entry === entryAbsent && at < this.#older.length; at++) {
+			this.home = this.#older[at] as Layer;
+			entry = (this.home as Layer).map.entry(page);
+		}
+		if (entry === entryAbsent && !this.below.isEmpty) {
+			entry = this.below.find(page);
+			if (this.below.home !== undefined) this.home = this.below.home;
+		}
 		if (entry === notLoaded) return found.notLoaded;
 		if (entry === entryAbsent || entry === entryZero) return found.zero;
 		if (entry === entryLost) return found.lost;
 		this.checksum = entry;
 		return found.layer;
+	}
+
+	/** Has find() know a page, as long as nothing else is awaited in between. */
+	async load(page: number): Promise<void> {
+		while (this.find(page) === found.notLoaded) {
+			const missing = this.openLayers.find(({ map }) => map.entry(page) === notLoaded);
+			if (missing === undefined) await this.below.load(page);
+			else await missing.map.load(page);
+		}
 	}
 
 	/** Makes a record of the log visible; its checksum table is in `staging`. */
@@ -69,20 +174,18 @@ export class PageIndex {
 		return kind === found.wal ? `${kind}:${this.location}` : `${kind}:${this.checksum}`;
 	}
 
-	/** True if a generation knows a page of the range, written or zeroed: linear in the pages. */
+	/** True if a generation of the live layer knows a page of the range, written or zeroed: linear in the pages. */
 	isDirty(first: number, end: number): boolean {
-		for (const generation of [this.active, this.frozen]) {
-			if (generation === undefined) continue;
+		for (const generation of this.#ofLive()) {
 			if (generation.zeros.overlaps(first, end)) return true;
 			for (let page = first; page < end; page++) if (generation.find(page) >= 0) return true;
 		}
 		return false;
 	}
 
-	/** True if the newest of any page of the range is in the log, or is a zeroed range: linear in the pages. */
+	/** True if a generation of the live layer has a page of the range in the log, or zeroed: linear in the pages. */
 	isInLog(first: number, end: number): boolean {
-		for (const generation of [this.active, this.frozen]) {
-			if (generation === undefined) continue;
+		for (const generation of this.#ofLive()) {
 			if (generation.zeros.overlaps(first, end)) return true;
 			for (let page = first; page < end; page++) {
 				const entry = generation.find(page);
@@ -92,13 +195,19 @@ export class PageIndex {
 		return false;
 	}
 
-	#findIn(generation: Generation, page: number): number {
+	*#ofLive(): Generator<Generation> {
+		yield this.active;
+		for (const { generation, layer } of this.pending) if (layer === this.layer) yield generation;
+	}
+
+	#findIn(generation: Generation, layer: Layer, page: number): number {
 		const index = generation.find(page);
 		const zeroedAt = generation.zeros.lsnOf(page);
 		if (index < 0) return zeroedAt < 0 ? -1 : found.zero;
 		this.location = generation.locationOf(index);
 		if (zeroedAt > this.location) return found.zero;
 		this.checksum = generation.checksumOf(index);
+		this.home = layer;
 		return generation.placeOf(index) === placeLayer ? found.layer : found.wal;
 	}
 }

@@ -13,6 +13,7 @@ import {
 	markLost,
 	sealSectors,
 } from './page-map-block.ts';
+import { RunningCount } from './running-count.ts';
 
 /** entry(): the block that holds it must be loaded first. */
 export const notLoaded = -1;
@@ -34,6 +35,7 @@ export class PageMap {
 	#updating: Promise<void> = Promise.resolve();
 	/** Blocks from here on were never written: all absent. */
 	#endBlock: number;
+	readonly #loads = new RunningCount();
 
 	constructor(file: DiskFile, sizeBytes: number, layer: number, cacheBlocks: number) {
 		this.#file = file;
@@ -59,7 +61,17 @@ export class PageMap {
 
 	/** Brings the block of a page into the cache; entry() finds it as long as nothing else is awaited in between. */
 	async load(page: number): Promise<void> {
-		await this.#loadBlock(Math.floor(page / entriesPerBlock));
+		this.#loads.begin();
+		try {
+			await this.#loadBlock(Math.floor(page / entriesPerBlock));
+		} finally {
+			this.#loads.end();
+		}
+	}
+
+	/** Resolves when no load is under way. */
+	idle(): Promise<void> {
+		return this.#loads.idle();
 	}
 
 	/**
@@ -87,7 +99,7 @@ export class PageMap {
 		}
 	}
 
-	/** Makes all entries of a page range absent, and gives the space of whole blocks back. */
+	/** Makes all entries of a page range absent, and gives the space of whole blocks back. On what the layer stands on, nothing is hidden by that: see hide(). */
 	async clear(start: number, end: number, digest: RunningDigest): Promise<void> {
 		const firstWhole = Math.ceil(start / entriesPerBlock);
 		const endWhole = Math.floor(end / entriesPerBlock);

@@ -1,8 +1,10 @@
 import { errorCode, type DiskFile } from '../os/disk.ts';
 import { readFully } from '../os/transfer.ts';
 import type { Outcome } from './block-device.ts';
+import type { FilePool, LayerFile } from './layer-file.ts';
 import { limits, pageBytes, unitBytes } from './limits.ts';
-import { found, type PageIndex } from './page-index.ts';
+import { found } from './page-index.ts';
+import type { PageHome } from './page-home.ts';
 import type { Spans } from './spans.ts';
 import type { Wal } from './wal.ts';
 import { pageChecksum } from './wal-record.ts';
@@ -15,8 +17,20 @@ interface Run {
 	kind: number;
 	pages: number;
 	file: DiskFile | undefined;
+	/** The file's place in a layer: pinned while it is read, opened if it is not. */
+	handle: LayerFile | undefined;
+	home: PageHome | undefined;
 	positionBytes: number;
 	segment: WalSegment | undefined;
+}
+
+/** What tells a reader where a page is; PageIndex says how. */
+export interface PageFinder {
+	readonly location: number;
+	readonly checksum: number;
+	readonly home: PageHome;
+	find(page: number): number;
+	load(page: number): Promise<void>;
 }
 
 /**
@@ -26,17 +40,19 @@ interface Run {
  * page is looked up anew, for it may have been written or flushed meanwhile. Only bytes that fail twice in the same place are a medium error.
  */
 export class Reader {
-	readonly #index: PageIndex;
+	readonly #index: PageFinder;
 	readonly #wal: Wal;
+	readonly #files: FilePool;
 	readonly #spans: Spans;
 	/** For pages of which a read wants a part. Synchronous use only. */
 	readonly #bounce: Buffer = Buffer.allocUnsafeSlow(pageBytes);
-	readonly #run: Run = { kind: 0, pages: 0, file: undefined, positionBytes: 0, segment: undefined };
+	readonly #run: Run = { kind: 0, pages: 0, file: undefined, handle: undefined, home: undefined, positionBytes: 0, segment: undefined };
 	#checksums = new Uint32Array(256);
 	misses = 0;
 	checksumErrors = 0;
 
-	constructor(index: PageIndex, wal: Wal, spans: Spans) {
+	constructor(index: PageFinder, wal: Wal, spans: Spans, files: FilePool) {
+		this.#files = files;
 		this.#spans = spans;
 		this.#index = index;
 		this.#wal = wal;
@@ -119,7 +135,7 @@ export class Reader {
 			const run = { ...this.#runAt(page, pages - done) };
 			if (run.kind === found.lost) return this.#mediumError();
 			if (run.kind === found.notLoaded) {
-				await this.#index.layer.map.load(page);
+				await this.#index.load(page);
 				continue;
 			}
 			const part = target.subarray(done * pageBytes, (done + run.pages) * pageBytes);
@@ -136,7 +152,7 @@ export class Reader {
 			if (matching === run.pages) continue;
 			// Overwritten while it was read: what did not match says nothing. Such pages are in memory, so this ends.
 			if (this.#spans.ended !== overwrites || this.#spans.isChanging(page, page + run.pages)) continue;
-			const place = `${page + matching}:${run.kind}:${run.positionBytes + matching * pageBytes}:${checksums[matching]}`;
+			const place = `${page + matching}:${run.kind}:${run.home?.id}:${run.positionBytes + matching * pageBytes}:${checksums[matching]}`;
 			if (place === failedAt || ++attempts === limits.readAttemptsMax) return this.#mediumError();
 			failedAt = place;
 		}
@@ -147,7 +163,8 @@ export class Reader {
 		if (run.segment !== undefined) run.segment.pins++;
 		try {
 			// A slice that has no file has no bytes: the map is wrong, and zeros will not match.
-			if (run.file === undefined) part.fill(0);
+			if (run.handle !== undefined) await this.#files.use(run.handle, (file) => readFully(file, part, run.positionBytes));
+			else if (run.file === undefined) part.fill(0);
 			else await readFully(run.file, part, run.positionBytes);
 		} finally {
 			if (run.segment !== undefined) {
@@ -166,6 +183,8 @@ export class Reader {
 		run.pages = 1;
 		run.file = undefined;
 		run.segment = undefined;
+		run.handle = undefined;
+		run.home = undefined;
 		if (kind === found.notLoaded || kind === found.lost) return run;
 		let limit = pagesMax;
 		const location = index.location;
@@ -174,14 +193,18 @@ export class Reader {
 			run.file = run.segment.file;
 			run.positionBytes = this.#wal.segments.positionOf(location);
 		} else if (kind === found.layer) {
-			run.file = index.layer.fileOf(firstPage);
-			run.positionBytes = index.layer.positionOf(firstPage);
-			limit = index.layer.contiguous(firstPage, pagesMax);
+			const { home } = index;
+			run.home = home;
+			run.handle = home.handleOf(firstPage);
+			run.file = run.handle?.file;
+			run.positionBytes = home.positionOf(firstPage);
+			limit = home.contiguous(firstPage, pagesMax);
 		}
 		if (limit > this.#checksums.length) this.#growChecksums(limit);
 		this.#checksums[0] = index.checksum;
 		for (let pages = 1; pages < limit; pages++) {
 			if (index.find(firstPage + pages) !== kind) break;
+			if (kind === found.layer && index.home !== run.home) break;
 			if (kind === found.wal && index.location !== location + pages * unitsPerPage) break;
 			this.#checksums[pages] = index.checksum;
 			run.pages = pages + 1;

@@ -6,10 +6,22 @@ import { pageBytes, unitBytes } from './limits.ts';
 import { LogReader, type LogRecord } from './log-reader.ts';
 import { addRegions, settle } from './settle.ts';
 import type { Superblock } from './superblock.ts';
+import { decodeCut, type SnapshotCut } from './snapshot-record.ts';
 import { VolumeFault } from './volume-fault.ts';
 import { pageChecksum, recordType } from './wal-record.ts';
 
+/** A generation that a snapshot ended. */
+export interface ReplayedCut {
+	generation: Generation;
+	/** The LSN behind the snapshot's record. */
+	cutLSN: number;
+	snapshot: SnapshotCut;
+}
+
 export interface Replayed {
+	/** Oldest first: what belongs to the layers of snapshots that the tree does not know yet. */
+	cuts: ReplayedCut[];
+	/** What belongs to the live layer. */
 	generation: Generation;
 	/** Where the log ends: what follows is cut off. */
 	tailLSN: number;
@@ -20,8 +32,19 @@ export interface Replayed {
 	marks: number[];
 }
 
+/** The layers that replay looks at. */
+export interface ReplayLayers {
+	/** The live layer of the superblock. */
+	readonly base: Layer;
+	/** The one that a snapshot's record began, made if need be; undefined where nothing may be made and it is not there. */
+	next(id: number): Promise<Layer | undefined>;
+}
+
 /** A direct record, and which of its pages the layer does not hold as the record says. */
 interface DirectRecord {
+	/** What its layer's newest versions are in. */
+	generation: Generation;
+	layer: Layer | undefined;
 	lsn: number;
 	firstPage: number;
 	pages: number;
@@ -38,6 +61,8 @@ interface Pass extends Replayed {
 /**
  * Reads the log from the checkpoint, strictly by LSN, up to the first record that is not whole, not of this log, or of a lower epoch than the one before it.
  *
+ * A snapshot's record ends a generation and begins another, for another layer.
+ *
  * What the pages of marked regions hold was being changed: it is taken as it is (settle.ts).
  *
  * A direct record whose data did not reach the layer ends the log, too: it was never flushed, so nothing behind it was, and what comes later may stand on it.
@@ -48,7 +73,7 @@ export async function replay(
 	disk: Disk,
 	directory: string,
 	superblock: Superblock,
-	layer: Layer,
+	layers: ReplayLayers,
 	mode: 'existing' | 'readOnly',
 ): Promise<Replayed> {
 	const { geometry, checkpointLSN, walGeneration } = superblock;
@@ -56,19 +81,21 @@ export async function replay(
 	try {
 		await reader.open(Math.floor((checkpointLSN * unitBytes) / geometry.segmentBytes), await disk.list(directory));
 		const compared = new Map<number, DirectRecord>();
-		let pass = await readPass(reader, superblock, layer, compared, Infinity);
+		let pass = await readPass(reader, superblock, layers, compared, Infinity);
 		const durableLSN = Math.max(pass.durableLSN, await reader.durableAfter(pass.tailLSN));
 		if (durableLSN > pass.tailLSN) {
 			throw new VolumeFault(`the write-ahead log is damaged at LSN ${pass.tailLSN}: it was on stable storage up to LSN ${durableLSN}`);
 		}
 		// What covered an earlier record's pages may be cut off with a later one: look again until nothing changes.
 		for (let cut = firstUnwritten(pass, durableLSN); cut !== undefined; cut = firstUnwritten(pass, durableLSN)) {
-			pass = await readPass(reader, superblock, layer, compared, cut);
+			pass = await readPass(reader, superblock, layers, compared, cut);
 		}
-		await settle(pass, layer, superblock, durableLSN, mode);
+		// Regions are marked in the live layer of the superblock only (marks.ts).
+		const settled = { generation: pass.cuts[0]?.generation ?? pass.generation, marks: pass.marks };
+		await settle(settled, layers.base, superblock, durableLSN, mode);
 		if (mode === 'existing') {
 			await rewriteLog(reader, durableLSN, pass.tailLSN, geometry.segmentBytes);
-			await rewriteDirect(pass, layer, durableLSN);
+			await rewriteDirect(pass, durableLSN);
 		}
 		return pass;
 	} catch (error) {
@@ -82,12 +109,14 @@ export async function replay(
 async function readPass(
 	reader: LogReader,
 	superblock: Superblock,
-	layer: Layer,
+	layers: ReplayLayers,
 	compared: Map<number, DirectRecord>,
 	endLSN: number,
 ): Promise<Pass> {
 	const endPage = superblock.geometry.sizeBytes / pageBytes;
-	const generation = new Generation();
+	let generation = new Generation();
+	let layer: Layer | undefined = layers.base;
+	const cuts: ReplayedCut[] = [];
 	const directs: DirectRecord[] = [];
 	let { epoch, checkpointLSN: lsn } = superblock;
 	let durableLSN = lsn;
@@ -99,34 +128,46 @@ async function readPass(
 		if (record === undefined || record.epoch < lowestEpoch) break;
 		// What an earlier opening cut off stays cut off, though it may look whole again.
 		if (lsn >= superblock.tailLSN && record.epoch < superblock.epoch) break;
-		if (record.type === recordType.mark) addRegions(marks, record);
-		if (record.type !== recordType.pad && record.firstPage + record.pages > endPage) {
+		if (record.type === recordType.mark) {
+			if (cuts.length > 0) throw new VolumeFault(`the write-ahead log marks a region of a layer that is not complete (LSN ${lsn})`);
+			addRegions(marks, record);
+		}
+		if (record.firstPage + record.pages > endPage) {
 			throw new VolumeFault(`the write-ahead log has a record for page ${record.firstPage + record.pages - 1} of ${endPage} (LSN ${lsn})`);
 		}
 		lowestEpoch = record.epoch;
 		epoch = Math.max(epoch, record.epoch);
 		durableLSN = Math.max(durableLSN, record.durableLSN);
 		const direct = apply(record, generation);
+		const cut = record.type === recordType.snapshot ? decodeCut(record.bytes, record.tableAt) : undefined;
 		lsn += record.lengthUnits;
 		records++;
+		if (cut !== undefined) {
+			cuts.push({ generation, cutLSN: lsn, snapshot: cut });
+			generation = new Generation();
+			layer = await layers.next(cut.newLayer);
+			continue;
+		}
 		if (direct === undefined) continue;
-		const known = compared.get(direct.lsn) ?? (await compare(direct, layer));
+		const mismatched = compared.get(direct.lsn)?.mismatched ?? (await compare(direct, layer));
+		const known = { lsn: direct.lsn, firstPage: direct.firstPage, pages: direct.pages, mismatched, generation, layer };
 		compared.set(direct.lsn, known);
 		directs.push(known);
 	}
-	return { generation, tailLSN: lsn, epoch, records, durableLSN, directs, marks: [...marks] };
+	return { cuts, generation, tailLSN: lsn, epoch, records, durableLSN, directs, marks: [...marks] };
 }
 
 /**
  * LSN of the first direct record that was not flushed and whose data is not all in the layer. A page that a later record covers says nothing: the flusher may have
  * overwritten it. A record below the durable LSN keeps its checksums whatever the layer holds: what does not match is a medium error.
  */
-function firstUnwritten({ directs, generation }: Pass, durableLSN: number): number | undefined {
-	return directs.find(({ lsn, mismatched }) => lsn >= durableLSN && mismatched.some((page) => isNewest(generation, page, lsn)))?.lsn;
+function firstUnwritten({ directs }: Pass, durableLSN: number): number | undefined {
+	return directs.find(({ lsn, mismatched, generation }) => lsn >= durableLSN && mismatched.some((page) => isNewest(generation, page, lsn)))
+		?.lsn;
 }
 
 /** One whose data has not been looked at. */
-interface DirectCandidate extends DirectRecord {
+interface DirectCandidate extends Pick<DirectRecord, 'lsn' | 'firstPage' | 'pages'> {
 	checksums: Uint32Array;
 }
 
@@ -143,7 +184,7 @@ function apply(record: LogRecord, generation: Generation): DirectCandidate | und
 	if (type === recordType.direct || type === recordType.overwrite) {
 		const checksums = Uint32Array.from({ length: pages }, (_, page) => bytes.readUInt32LE(tableAt + page * 4));
 		for (let page = 0; page < pages; page++) generation.put(firstPage + page, lsn, checksums[page] as number, placeLayer);
-		return type === recordType.direct ? { lsn, firstPage, pages, checksums, mismatched: [] } : undefined;
+		return type === recordType.direct ? { lsn, firstPage, pages, checksums } : undefined;
 	}
 	if (!known.includes(type)) {
 		throw new VolumeFault(`the write-ahead log has a record of type ${type}, which this build does not know (LSN ${lsn})`);
@@ -151,21 +192,29 @@ function apply(record: LogRecord, generation: Generation): DirectCandidate | und
 	return undefined;
 }
 
-const known: readonly number[] = [recordType.write, recordType.zero, recordType.overwrite, recordType.pad, recordType.mark];
+const known: readonly number[] = [
+	recordType.write,
+	recordType.zero,
+	recordType.overwrite,
+	recordType.pad,
+	recordType.mark,
+	recordType.snapshot,
+];
 
-async function compare({ lsn, firstPage, pages, checksums }: DirectCandidate, layer: Layer): Promise<DirectRecord> {
+/** Pages of a direct record that its layer does not hold as the record says. */
+async function compare({ firstPage, pages, checksums }: DirectCandidate, layer: Layer | undefined): Promise<number[]> {
 	const bytes = Buffer.alloc(pages * pageBytes);
-	const file = layer.fileOf(firstPage);
+	const file = layer?.fileOf(firstPage);
 	const mismatched: number[] = [];
 	for (let attempt = 0; attempt < 2; attempt++) {
-		if (file !== undefined) await readFully(file, bytes, layer.positionOf(firstPage));
+		if (file !== undefined && layer !== undefined) await readFully(file, bytes, layer.positionOf(firstPage));
 		mismatched.length = 0;
 		for (let page = 0; page < pages; page++) {
 			if (pageChecksum(bytes.subarray(page * pageBytes, (page + 1) * pageBytes)) !== checksums[page]) mismatched.push(firstPage + page);
 		}
 		if (mismatched.length === 0) break;
 	}
-	return { lsn, firstPage, pages, mismatched };
+	return mismatched;
 }
 
 /** The parts of a record's range that no later record covers. */
@@ -205,10 +254,10 @@ async function rewriteLog(reader: LogReader, fromLSN: number, toLSN: number, seg
 }
 
 /** The same for the data of direct records that were not known to be durable. */
-async function rewriteDirect({ directs, generation }: Pass, layer: Layer, durableLSN: number): Promise<void> {
-	for (const { lsn, firstPage, pages } of directs) {
-		const file = layer.fileOf(firstPage);
-		if (lsn < durableLSN || file === undefined) continue;
+async function rewriteDirect({ directs }: Pass, durableLSN: number): Promise<void> {
+	for (const { lsn, firstPage, pages, generation, layer } of directs) {
+		const file = layer?.fileOf(firstPage);
+		if (lsn < durableLSN || file === undefined || layer === undefined) continue;
 		for (const stretch of newestStretches(generation, lsn, firstPage, pages)) {
 			const bytes = Buffer.allocUnsafeSlow(stretch.pages * pageBytes);
 			await readFully(file, bytes, layer.positionOf(stretch.firstPage));

@@ -11,6 +11,9 @@ export class Spans {
 	readonly #spans: Span[] = [];
 	#overwrites = 0;
 	#waiting: (() => void)[] = [];
+	readonly #waitingForNone: (() => void)[] = [];
+	/** Raised while a snapshot waits: who counts here begins none, so that those that run come to an end. */
+	suspensions = 0;
 	/** Overwrites that have ended: what was read while this changed may be of two versions. */
 	ended = 0;
 
@@ -25,10 +28,16 @@ export class Spans {
 
 	remove(span: Span): void {
 		this.#spans.splice(this.#spans.indexOf(span), 1);
+		if (this.#spans.length === 0) for (const resolve of this.#waitingForNone.splice(0)) resolve();
 		if (!span.isOverwrite) return;
 		this.#overwrites--;
 		this.ended++;
 		for (const resolve of this.#waiting.splice(0)) resolve();
+	}
+
+	/** Resolves when no write goes straight to the layer. */
+	async whenEmpty(): Promise<void> {
+		while (!this.isEmpty) await new Promise<void>((resolve) => this.#waitingForNone.push(resolve));
 	}
 
 	overlaps(first: number, end: number): boolean {

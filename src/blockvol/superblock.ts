@@ -23,8 +23,10 @@ export interface Superblock {
 	build: string;
 	/** Set hash of the live layer's page map; undefined while an unclean start has made it unknown. */
 	mapDigest: MapDigest | undefined;
-	/** Newest first: the live layer, then what it stands on. */
+	/** One: the live layer. What it stands on is in the tree. */
 	layers: number[];
+	/** The file that tells of layers and snapshots; undefined while there is but one layer. */
+	tree: TreeReference | undefined;
 	holds: Hold[];
 	/** Regions of the live layer that may hold more than map and log tell of (marks.ts). */
 	marks: number[];
@@ -33,6 +35,13 @@ export interface Superblock {
 export interface MapDigest {
 	readonly low: number;
 	readonly high: number;
+}
+
+/** Which file of a tree counts: `tree-<sequence>`, of this length and checksum. */
+export interface TreeReference {
+	readonly sequence: number;
+	readonly lengthBytes: number;
+	readonly checksum: number;
 }
 
 /** Keeps the segments from an LSN on, as long as that costs no more than the budget. */
@@ -44,7 +53,8 @@ export interface Hold {
 
 export const slotBytes = 64 * 1024;
 const magic = 0x31425642; // 'BVB1'
-export const formatVersion = 1;
+/** Version 2 has a tree. A volume without one is written as version 1, which older builds read. */
+export const formatVersion = 2;
 const fixedBytes = 192;
 const holdBytes = limits.holdNameBytes + 16;
 const markBytes = 4;
@@ -53,14 +63,14 @@ const flagClean = 1;
 const flagDigestKnown = 2;
 
 export function encodeSuperblock(superblock: Superblock): Buffer {
-	const { geometry, layers, holds, marks } = superblock;
+	const { geometry, layers, holds, marks, tree } = superblock;
 	if (layers.length === 0 || layers.length > limits.layersMax) throw new RangeError(`${layers.length} layers`);
 	if (holds.length > limits.holdsMax) throw new RangeError(`${holds.length} holds`);
 	if (marks.length > limits.marksMax) throw new RangeError(`${marks.length} marks`);
 	const length = fixedBytes + layers.length * 8 + holds.length * holdBytes + marks.length * markBytes;
 	const slot = Buffer.alloc(length);
 	slot.writeUInt32LE(magic, 4);
-	slot.writeUInt32LE(formatVersion, 8);
+	slot.writeUInt32LE(tree === undefined ? 1 : formatVersion, 8);
 	slot.writeUInt32LE(length, 12);
 	writeU64(slot, superblock.sequence, 16);
 	Buffer.from(geometry.uuid.replaceAll('-', ''), 'hex').copy(slot, 24);
@@ -79,6 +89,9 @@ export function encodeSuperblock(superblock: Superblock): Buffer {
 	slot.write(superblock.build, 112, 32, 'utf8');
 	writeU64(slot, superblock.tailLSN, 144);
 	slot.writeUInt32LE(marks.length, 152);
+	slot.writeUInt32LE(tree?.lengthBytes ?? 0, 156);
+	writeU64(slot, tree?.sequence ?? 0, 160);
+	slot.writeUInt32LE(tree?.checksum ?? 0, 168);
 	let at = fixedBytes;
 	for (const layer of layers) {
 		writeU64(slot, layer, at);
@@ -103,8 +116,9 @@ export function decodeSuperblock(slot: Buffer): Superblock | string {
 	if (crc32c(slot.subarray(4, length)) !== slot.readUInt32LE(0)) return 'the checksum does not match';
 	const version = slot.readUInt32LE(8);
 	// The other slot is older: what a newer build has written since must not be passed over.
-	if (version > formatVersion) throw new VolumeFault(`the volume has format version ${version}; this build reads version ${formatVersion}`);
-	if (version !== formatVersion) return `format version ${version}; this build reads version ${formatVersion}`;
+	if (version > formatVersion)
+		throw new VolumeFault(`the volume has format version ${version}; this build reads up to version ${formatVersion}`);
+	if (version < 1) return `format version ${version}; this build reads versions 1 to ${formatVersion}`;
 	const layerCount = slot.readUInt32LE(104);
 	const holdCount = slot.readUInt32LE(108);
 	const markCount = slot.readUInt32LE(152);
@@ -122,6 +136,8 @@ export function decodeSuperblock(slot: Buffer): Superblock | string {
 	};
 	const fault = geometryFault(geometry);
 	if (fault !== undefined) return fault;
+	const treeSequence = readU64(slot, 160);
+	if ((version === 1) !== (treeSequence === 0)) return `a tree of sequence ${treeSequence} in version ${version}`;
 	const holdsAt = fixedBytes + layerCount * 8;
 	const marksAt = holdsAt + holdCount * holdBytes;
 	return {
@@ -135,6 +151,7 @@ export function decodeSuperblock(slot: Buffer): Superblock | string {
 		tailLSN: readU64(slot, 144),
 		mapDigest: (flags & flagDigestKnown) === 0 ? undefined : { low: slot.readUInt32LE(96), high: slot.readUInt32LE(100) },
 		layers: Array.from({ length: layerCount }, (_, index) => readU64(slot, fixedBytes + index * 8)),
+		tree: version === 1 ? undefined : { sequence: treeSequence, lengthBytes: slot.readUInt32LE(156), checksum: slot.readUInt32LE(168) },
 		holds: Array.from({ length: holdCount }, (_, index) => {
 			const at = holdsAt + index * holdBytes;
 			return {

@@ -2,7 +2,7 @@ import { randomInt } from 'node:crypto';
 import type { Disk } from '../os/disk.ts';
 import { Generation } from './generation.ts';
 import { Layer } from './layer.ts';
-import { defaultSegmentBytes, defaultSliceBytes, geometryFault, pageBytes, unitBytes, type Geometry, type Tuning } from './limits.ts';
+import { defaultSegmentBytes, defaultSliceBytes, geometryFault, pageBytes, unitBytes, type Geometry } from './limits.ts';
 import { RunningDigest } from './map-digest.ts';
 import type { Replayed } from './replay.ts';
 import { SuperblockFile, type MapDigest, type Superblock } from './superblock.ts';
@@ -18,6 +18,7 @@ export function volumePaths(directory: string): { superblock: string; wal: strin
 /** What a new volume needs to be told; the rest of its geometry has defaults. */
 export type WantedGeometry = Pick<Geometry, 'uuid' | 'sizeBytes' | 'blockSize'> & Partial<Geometry>;
 
+/** The first layer of a volume; the others have random ids. */
 const layerId = 1;
 
 /** Volume.create: the files of an empty volume, durable with their names. */
@@ -48,6 +49,7 @@ export async function createVolumeFiles(disk: Disk, directory: string, wanted: W
 		build: build(),
 		mapDigest: { low: 0, high: 0 },
 		layers: [layerId],
+		tree: undefined,
 		holds: [],
 		marks: [],
 	});
@@ -55,15 +57,8 @@ export async function createVolumeFiles(disk: Disk, directory: string, wanted: W
 	await disk.syncDirectory(parentOf(directory));
 }
 
-export async function openLayer(disk: Disk, directory: string, superblock: Superblock, tuning: Tuning): Promise<Layer> {
-	const [live, ...below] = superblock.layers;
-	if (live === undefined || below.length > 0) throw new VolumeFault('the volume has snapshots, which this build cannot read');
-	const { sliceBytes } = superblock.geometry;
-	return Layer.open(disk, directory, live, { sliceBytes, mapCacheBlocks: tuning.mapCacheBlocks, mode: 'existing' });
-}
-
 export function nothingToReplay(superblock: Superblock): Replayed {
-	return { generation: new Generation(), tailLSN: superblock.checkpointLSN, epoch: superblock.epoch, records: 0, marks: [] };
+	return { cuts: [], generation: new Generation(), tailLSN: superblock.checkpointLSN, epoch: superblock.epoch, records: 0, marks: [] };
 }
 
 /** The set hash of everything that a layer's map holds. */

@@ -54,7 +54,7 @@ export function gather(index: PageIndex, wal: Wal, reader: Reader, writer: Write
 	return {
 		readMisses: reader.misses,
 		checksumErrors: reader.checksumErrors,
-		dirtyPages: index.active.livePages + (index.frozen?.livePages ?? 0),
+		dirtyPages: index.pending.reduce((sum, { generation }) => sum + generation.livePages, index.active.livePages),
 		walFiles: wal.segments.files,
 		walWrites: wal.writes,
 		walSyncs: wal.syncs,

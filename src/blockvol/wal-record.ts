@@ -1,9 +1,11 @@
 import { crc32c, crc32cOfRange } from '../wire/crc32c.ts';
 import { readU64, writeU64 } from './u64.ts';
 import { limits, pageBytes, unitBytes } from './limits.ts';
+import { snapshotBodyBytes } from './snapshot-record.ts';
 
 /**
- * docs/format.md, "WAL record": a 64-byte header, for write, direct and overwrite a table of page checksums (4 bytes a page, padded to 64), for write the pages.
+ * docs/format.md, "WAL record": a 64-byte header, for write, direct and overwrite a table of page checksums (4 bytes a page, padded to 64), for write the pages;
+ * for snapshot 128 bytes (snapshot-record.ts).
  * The header's checksum covers header and table; the table covers the pages. A record's LSN is its own address: a record read from the wrong place
  * does not look right.
  */
@@ -38,8 +40,13 @@ export function tableBytes(pages: number): number {
 /** Bytes of a whole record. */
 export function recordBytes(type: number, pages: number): number {
 	if (type === recordType.write) return headerBytes + tableBytes(pages) + pages * pageBytes;
-	if (hasTable(type)) return headerBytes + tableBytes(pages);
-	return headerBytes;
+	return headBytesOf(type, pages);
+}
+
+/** Bytes that the header's checksum covers: the header and what stands behind it, pages excepted. */
+export function headBytesOf(type: number, pages: number): number {
+	if (type === recordType.snapshot) return headerBytes + snapshotBodyBytes;
+	return hasTable(type) ? headerBytes + tableBytes(pages) : headerBytes;
 }
 
 /** Writes header and its checksum over header and table; the table stands behind the header already. */
@@ -64,7 +71,7 @@ export function sealHeader(
 	target.writeUInt32LE(lengthUnits, at + 48);
 	target.writeUInt32LE(0, at + 52);
 	writeU64(target, durableLSN, at + 56);
-	const covered = hasTable(type) ? headerBytes + tableBytes(pages) : headerBytes;
+	const covered = headBytesOf(type, pages);
 	target.writeUInt32LE(crc32cOfRange(target, at + 4, at + covered), at);
 }
 
@@ -84,7 +91,7 @@ export function openHeader(source: Buffer, at: number, walGeneration: number, ex
 	const type = source.readUInt32LE(at + 28);
 	const pages = readU64(source, at + 40);
 	if (pages > limits.zeroPagesMax || (hasTable(type) && pages * pageBytes > limits.segmentBytesMax)) return undefined;
-	const covered = hasTable(type) ? headerBytes + tableBytes(pages) : headerBytes;
+	const covered = headBytesOf(type, pages);
 	if (at + covered > source.length) return undefined;
 	if (crc32cOfRange(source, at + 4, at + covered) !== source.readUInt32LE(at)) return undefined;
 	const lengthUnits = source.readUInt32LE(at + 48);

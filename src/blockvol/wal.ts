@@ -5,7 +5,7 @@ import { InlineGate } from './inline-gate.ts';
 import { unitBytes, type Tuning } from './limits.ts';
 import type { Hold } from './superblock.ts';
 import { VolumeFault } from './volume-fault.ts';
-import { hasTable, headerBytes, recordBytes, recordType, sealHeader, tableBytes, type RecordStamp } from './wal-record.ts';
+import { hasTable, headBytesOf, headerBytes, recordBytes, recordType, sealHeader, type RecordStamp } from './wal-record.ts';
 import { WalSegments } from './wal-segments.ts';
 import type { WalSegment } from './wal-segment.ts';
 
@@ -20,7 +20,7 @@ export interface WalOwner {
 	/** There may be room again for those who wait. */
 	walHasRoom(): void;
 	/** What must be on stable storage before the log is (data of direct records); undefined if nothing. */
-	beforeSync(): Promise<void> | undefined;
+	beforeSync(): Promise<unknown> | undefined;
 	/** Whether beforeSync() would have anything to do. */
 	needsSync(): boolean;
 	/** A hold cost more than its budget and was let go. */
@@ -146,7 +146,7 @@ export class Wal {
 		owner: RecordOwner,
 	): AppendRecord | undefined {
 		const bytes = recordBytes(type, pages);
-		const headBytes = headerBytes + (hasTable(type) ? tableBytes(pages) : 0);
+		const headBytes = headBytesOf(type, pages);
 		const staged = dataStaged ? bytes : headBytes;
 		this.isBatchFull = !this.#filling.hasRoom(staged + headerBytes);
 		if (this.#failed || this.isBatchFull) return undefined;
@@ -165,6 +165,14 @@ export class Wal {
 		record.owner = owner;
 		this.#tailLSN += bytes / unitBytes;
 		return record;
+	}
+
+	/** True if a record of so many bytes, staged whole, could begin in this turn. */
+	hasRoomFor(bytes: number): boolean {
+		if (this.#failed || !this.#filling.hasRoom(bytes + headerBytes)) return false;
+		const sequence = Math.floor(this.#tailLSN / this.#segmentUnits);
+		const left = (sequence + 1) * this.#segmentUnits - this.#tailLSN;
+		return (this.segments.at(sequence) !== undefined && bytes / unitBytes <= left) || this.segments.hasSpare;
 	}
 
 	get staging(): Buffer {

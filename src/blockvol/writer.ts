@@ -190,7 +190,7 @@ export class Writer {
 			const step = this.#startDirect(command, first, end, length);
 			if (step !== undefined) return step;
 		}
-		if (this.#overwriter.takes(command, position, length)) {
+		if (this.#spans.suspensions === 0 && this.#overwriter.takes(command, position, length)) {
 			const step = this.#overwrite(command, first, end, length);
 			if (step !== undefined) return step;
 		}
@@ -311,7 +311,7 @@ export class Writer {
 		let outcome: Outcome = 'good';
 		let version = '';
 		try {
-			if (this.#index.version(page) === '') await this.#index.layer.map.load(page);
+			await this.#index.load(page);
 			const before = this.#index.version(page);
 			outcome = await this.#reader.read(page * pageBytes, bytes);
 			// The bytes are of one version only if the page still is what it was.
@@ -350,6 +350,7 @@ export class Writer {
 
 	#mayGoDirect(command: WriteCommand, position: number, length: number): boolean {
 		return (
+			this.#spans.suspensions === 0 &&
 			!command.isZero &&
 			command.expected === undefined &&
 			length >= this.#tuning.directBytesMin &&

@@ -6,6 +6,9 @@ import type { Outcome } from '../../src/blockvol/block-device.ts';
 import { Generation, placeLayer } from '../../src/blockvol/generation.ts';
 import { Flusher } from '../../src/blockvol/flusher.ts';
 import { defaultTuning } from '../../src/blockvol/limits.ts';
+import { BelowIndex } from '../../src/blockvol/below-index.ts';
+import { Exclusive } from '../../src/blockvol/exclusive.ts';
+import { PageIndex } from '../../src/blockvol/page-index.ts';
 import { RunningDigest } from '../../src/blockvol/map-digest.ts';
 import { Marks } from '../../src/blockvol/marks.ts';
 import { PageMap } from '../../src/blockvol/page-map.ts';
@@ -74,13 +77,13 @@ test('a load while the flusher has every block of a cache set pinned waits or re
 });
 
 test('a kick in the microtask in which a cycle ends is not lost', async (t) => {
-	const index = { active: new Generation(), frozen: undefined as Generation | undefined };
 	const layer = {
+		digest: RunningDigest.empty(),
 		punch: () => Promise.resolve(),
 		syncData: () => Promise.resolve(),
 		map: { clear: () => Promise.resolve(), update: () => Promise.resolve(), file: { datasync: () => Promise.resolve() } },
 	};
-	Object.assign(index, { layer });
+	const index = new PageIndex(layer as never, new Generation(), new BelowIndex(1, 1));
 	const superblock = {
 		current: { checkpointLSN: 0 },
 		update: (c: { checkpointLSN: number }) => ((superblock.current = { ...c }), Promise.resolve()),
@@ -99,17 +102,9 @@ test('a kick in the microtask in which a cycle ends is not lost', async (t) => {
 		},
 		outOfSpace() {},
 		flushFailed: (reason: string, cause: unknown) => t.log(reason, cause),
+		layerComplete: () => Promise.reject(new Error('no snapshot was made')),
 	};
-	const flusher = new Flusher(
-		index as never,
-		wal as never,
-		superblock as never,
-		new RunningDigest({ low: 0, high: 0 }),
-		new Marks([], mib, 2),
-		defaultTuning,
-		mib,
-		owner,
-	);
+	const flusher = new Flusher(index, wal as never, superblock as never, new Exclusive(), new Marks([], mib, 2), defaultTuning, mib, owner);
 	index.active.put(1, 0, 7, placeLayer);
 	flusher.kick();
 	for (let turn = 0; turn < 20; turn++) await new Promise(setImmediate);
@@ -193,12 +188,12 @@ test('a superblock of a newer format beside an older one is refused, not passed 
 	const held = await SuperblockFile.open(disk, path);
 	const newer = encodeSuperblock({ ...held.current, sequence: held.current.sequence + 1 });
 	await held.close();
-	newer.writeUInt32LE(2, 8);
+	newer.writeUInt32LE(3, 8);
 	newer.writeUInt32LE(crc32c(newer.subarray(4)), 0);
 	const file = await disk.open(path, 'existing');
 	await file.write(newer, ((held.current.sequence + 1) % 2) * slotBytes);
 	await file.close();
-	await t.throwsAsync(openVolume(disk, `${directory}/v`), { name: 'VolumeFault', message: /version 2/ });
+	await t.throwsAsync(openVolume(disk, `${directory}/v`), { name: 'VolumeFault', message: /version 3/ });
 });
 
 test('what a recovery cut off stays cut off: a retry of the direct write at the cut does not bring back what followed it', async (t) => {
@@ -294,16 +289,26 @@ test('checksums reach their pages however many are flushed at once near the end 
 		for (let at = 0; at < total; at++) if (pages[at] !== first + at || entries[at] !== 10 + at) wrong++;
 		return Promise.resolve();
 	};
-	const layer = { punch() {}, syncData: () => Promise.resolve(), map: { clear() {}, update, file: { datasync: () => Promise.resolve() } } };
+	const layer = {
+		digest: RunningDigest.empty(),
+		punch() {},
+		syncData: () => Promise.resolve(),
+		map: { clear() {}, update, file: { datasync: () => Promise.resolve() } },
+	};
 	const flusher = new Flusher(
-		{ active, frozen: undefined, layer } as never,
+		new PageIndex(layer as never, active, new BelowIndex(1, 1)),
 		{ installedLSN: count, durableLSN: 0, synced: () => Promise.resolve(), segments: { holds: [], setCheckpoint() {} } } as never,
 		{ current: { checkpointLSN: 0 }, update: () => Promise.resolve() } as never,
-		new RunningDigest({ low: 0, high: 0 }),
+		new Exclusive(),
 		new Marks([], mib, 2),
 		defaultTuning,
 		mib,
-		{ flushed() {}, outOfSpace() {}, flushFailed: (reason, cause) => t.fail(`${reason} ${String(cause)}`) },
+		{
+			flushed() {},
+			outOfSpace() {},
+			flushFailed: (reason, cause) => t.fail(`${reason} ${String(cause)}`),
+			layerComplete: () => Promise.reject(new Error('no snapshot was made')),
+		},
 	);
 	await flusher.flush();
 	t.is(wrong, 0);

@@ -25,6 +25,7 @@ const plain: Superblock = {
 	build: 'a build',
 	mapDigest: { low: 0xffffffff, high: 1 },
 	layers: [2 ** 40, 1],
+	tree: undefined,
 	holds: [{ name: 'backup', fromLSN: 2 ** 44, budgetBytes: 2 ** 35 }],
 	marks: [0, 7, 2 ** 26 - 1],
 };
@@ -206,9 +207,9 @@ test('an update that fails leaves the old one current and on the disk, and the n
 
 test('a sound slot of a newer format is never passed over for an older one beside it', async (t) => {
 	const newer = padded({ ...plain, sequence: 5 });
-	newer.writeUInt32LE(2, 8);
+	newer.writeUInt32LE(3, 8);
 	const { disk, path } = await fileWith(t, [padded(plain), sealed(newer)]);
-	await t.throwsAsync(SuperblockFile.open(disk, path), { name: 'VolumeFault', message: /version 2/ });
+	await t.throwsAsync(SuperblockFile.open(disk, path), { name: 'VolumeFault', message: /version 3/ });
 	t.is(disk.openFiles.get(path), 0);
 });
 

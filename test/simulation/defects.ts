@@ -122,15 +122,15 @@ export const defects: readonly Defect[] = [
 	},
 	{
 		title: 'a flush is answered without an fsync',
-		file: 'src/blockvol/volume.ts',
+		file: 'src/blockvol/commands.ts',
 		search: "queueMicrotask(() => this.#wal.sync({ synced: () => end('good'), syncFailed: () => end('faulted') }));",
 		replace: "queueMicrotask(() => end('good'));",
 	},
 	{
 		title: 'FUA is ignored',
-		file: 'src/blockvol/volume.ts',
+		file: 'src/blockvol/commands.ts',
 		search: "if (command.fua && command.outcome === 'good' && !command.isDurable) {",
-		replace: "if (command.fua && command.outcome === 'good' && !command.isDurable && this.sizeBytes < 0) {",
+		replace: "if (command.fua && command.outcome === 'good' && !command.isDurable && this.counts.readBytes < 0) {",
 	},
 	{
 		title: 'a write is answered before its bytes are in the kernel',
@@ -141,7 +141,7 @@ export const defects: readonly Defect[] = [
 	{
 		title: 'a flush does not sync what direct writes put into the layer',
 		file: 'src/blockvol/volume.ts',
-		search: '		return this.#index.layer.syncData();\n',
+		search: '		return Promise.all(this.#index.openLayers.map((layer) => layer.syncData()));\n',
 		replace: '		return undefined;\n',
 	},
 	{
@@ -176,7 +176,7 @@ export const defects: readonly Defect[] = [
 	},
 	{
 		title: 'the clean stamp stays while the volume is open',
-		file: 'src/blockvol/volume.ts',
+		file: 'src/blockvol/volume-opening.ts',
 		search: 'clean: false, ',
 		replace: '',
 	},
@@ -207,7 +207,49 @@ export const defects: readonly Defect[] = [
 	{
 		title: 'marked regions are not settled at the next opening',
 		file: 'src/blockvol/replay.ts',
-		search: '		await settle(pass, layer, superblock, durableLSN, mode);\n',
+		search: '		await settle(settled, layers.base, superblock, durableLSN, mode);\n',
 		replace: '',
+	},
+	{
+		title: 'a page of a snapshot is left out because the volume wrote it again',
+		file: 'src/blockvol/flusher.ts',
+		search: '		if (first?.snapshot !== undefined) return false;\n',
+		replace: '',
+	},
+	{
+		title: 'a generation is flushed into the wrong layer',
+		file: 'src/blockvol/flusher.ts',
+		search: 'const { generation: frozen, layer, cutLSN: cut, snapshot } = pending;',
+		replace: 'const { generation: frozen, cutLSN: cut, snapshot } = pending;\n		const { layer } = this.#index;',
+	},
+	{
+		title: 'zero pages over a snapshot are forgotten',
+		file: 'src/blockvol/flusher.ts',
+		search: '		for (const { start, end } of frozen.zeros) await hideBelow(layer, this.#index.below, start, end);\n',
+		replace: '',
+	},
+	{
+		title: 'a large write goes straight to the old layer while the record of a snapshot is on its way',
+		file: 'src/blockvol/writer.ts',
+		search: '			this.#spans.suspensions === 0 &&\n',
+		replace: '',
+	},
+	{
+		title: 'a snapshot does not wait for writes that go straight to the layer',
+		file: 'src/blockvol/snapshots.ts',
+		search: 'return this.#parts.spans.isEmpty && ',
+		replace: 'return ',
+	},
+	{
+		title: 'no fsync of the tree before the superblock',
+		file: 'src/blockvol/tree-file.ts',
+		search: '		await file.datasync();\n',
+		replace: '',
+	},
+	{
+		title: 'a snapshot is acknowledged before its record is durable',
+		file: 'src/blockvol/snapshots.ts',
+		search: 'this.#parts.wal.sync({ synced: () => this.#settled.resolve(info), syncFailed: () => this.recordFailed() });',
+		replace: 'this.#settled.resolve(info);',
 	},
 ];

@@ -129,6 +129,7 @@ class FaultRun {
 		disk.freeze();
 		for (const { ending, disk: left } of after) {
 			const next = this.#life(left, ill, model, random.branch());
+			next.snapshots = sick.snapshots.copy();
 			try {
 				await next.open();
 				await next.judge(at, ending);
@@ -148,8 +149,10 @@ class FaultRun {
 	/** The repaired volume has acknowledged a flush: power loss takes nothing any more, whatever an fsync had failed to write before. */
 	async #judgeFlushed(repaired: Life, random: Random): Promise<void> {
 		const { model, disk } = repaired;
+		const snapshots = repaired.snapshots.copy();
 		const { at } = model.moment('powerLost');
 		const next = this.#life(disk.surviving(random.next()), ill, model, random);
+		next.snapshots = snapshots;
 		await next.open();
 		await next.judge(at, 'powerLost');
 		next.volume.abandon();

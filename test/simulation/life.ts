@@ -4,9 +4,11 @@ import { Volume } from '../../src/blockvol/volume.ts';
 import { silent } from '../../src/os/logger.ts';
 import { fillBlocks, writeNumbersOf } from './block-content.ts';
 import { observe } from './observe.ts';
-import { SimulationFailure } from './failure.ts';
+import { messageOf, SimulationFailure } from './failure.ts';
 import { type Ending, type Finding, VolumeModel } from './model.ts';
 import type { Random } from './random.ts';
+import { VolumeFault, VolumeUsageError } from '../../src/blockvol/volume-fault.ts';
+import { SnapshotLedger } from './snapshot-ledger.ts';
 import type { SimulatedDisk } from './simulated-disk.ts';
 import { sectorBytes } from './sparse-content.ts';
 import { WindowedDevice } from './windows.ts';
@@ -40,6 +42,7 @@ export class Life {
 	readonly #legal: Legal;
 	disk: SimulatedDisk;
 	model: VolumeModel;
+	snapshots = new SnapshotLedger();
 	/** Number of the step that was begun last. */
 	step = -1;
 	/** Called for each disk that this life goes on with. */
@@ -94,6 +97,7 @@ export class Life {
 		const observed = await observe(this.device, this.#random);
 		const finding = this.model.judge(observed, at, ending);
 		if (finding !== undefined) throw new SimulationFailure(describe(finding));
+		await this.snapshots.judge(this.volume, this.#setting.windows, this.#random, at);
 		this.model = this.model.next(observed, at, ending);
 	}
 
@@ -102,6 +106,7 @@ export class Life {
 		const since = this.model.clock + 1;
 		const finding = this.model.judgeRead(await observe(this.device, this.#random), 0, since);
 		if (finding !== undefined) throw new SimulationFailure(describe(finding));
+		await this.snapshots.judge(this.volume, this.#setting.windows, this.#random, undefined);
 	}
 
 	async run(steps: readonly Step[]): Promise<void> {
@@ -156,6 +161,9 @@ export class Life {
 			case 'flushToLayers':
 				void this.#watch(this.volume.flushToLayers());
 				return;
+			case 'snapshot':
+				void this.#watch(this.#snapshot());
+				return;
 			case 'resize': {
 				await this.settle();
 				const resize = this.model.submitResize(this.device.sizeBytes + step.addedBytes);
@@ -179,6 +187,22 @@ export class Life {
 			case 'kill':
 				return this.#kill();
 		}
+	}
+
+	async #snapshot(): Promise<void> {
+		const name = `snapshot ${++this.#numbers.last}`;
+		const { snapshots, disk } = this;
+		snapshots.submit(name, this.model);
+		try {
+			await this.volume.createSnapshot(name);
+		} catch (error) {
+			if (disk !== this.disk) return;
+			const isExpected = error instanceof VolumeFault ? this.#legal('faulted', { kind: 'snapshot' }) : error instanceof VolumeUsageError;
+			if (!isExpected || (!this.#setting.isTight && !this.#legal('faulted', { kind: 'snapshot' }))) throw error;
+			if (error instanceof VolumeUsageError) snapshots.refused(name);
+			return;
+		}
+		if (disk === this.disk) snapshots.complete(name);
 	}
 
 	#write(whole: Step & { kind: 'write' }): void {
@@ -250,7 +274,7 @@ export class Life {
 			await work;
 		} catch (error) {
 			if (!this.#legal('faulted', { kind: 'flushToLayers' }))
-				this.#failure ??= new SimulationFailure('flushToLayers failed', { cause: error });
+				this.#failure ??= new SimulationFailure(`work in the background failed: ${messageOf(error)}`, { cause: error });
 		}
 		if (disk === this.disk) this.#less();
 	}

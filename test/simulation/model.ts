@@ -125,6 +125,29 @@ export class VolumeModel {
 		resize.completedAt = ++this.#clock;
 	}
 
+	/** Something happens that is no command: its time. */
+	tick(): number {
+		return ++this.#clock;
+	}
+
+	/**
+	 * Judges what a snapshot shows that was asked for at `since` and answered at `until`: all that was acknowledged before, nothing that was submitted after, in the order of
+	 * the log, atomic commands whole. One that was not acknowledged (a crash came first) may show less of what is not ordered.
+	 */
+	judgeSnapshot(observed: Int32Array, since: number, until: number, isAcknowledged: boolean): Finding | undefined {
+		const seen = this.#seen(observed, until);
+		const seenSubmittedAt = Math.max(initially, ...[...seen].filter(({ ordered }) => ordered).map(({ submittedAt }) => submittedAt));
+		const must = (command: Command): boolean => {
+			if ((command.ordered && command.completedAt < seenSubmittedAt) || (command.atomic && seen.has(command))) return true;
+			return command.completedAt < since && (isAcknowledged || command.ordered);
+		};
+		for (let block = 0; block < observed.length; block++) {
+			const finding = this.#judgeBlock(block, observed[block] ?? -1, until, must);
+			if (finding !== undefined) return finding;
+		}
+		return undefined;
+	}
+
 	/** The moment of an ending now. */
 	moment(ending: Ending): Moment {
 		return { model: this, at: this.#clock, ending };

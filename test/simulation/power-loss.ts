@@ -4,6 +4,7 @@ import { createVolume, Life, type Numbers } from './life.ts';
 import type { Ending, Moment } from './model.ts';
 import type { Operation } from './operation.ts';
 import { Random, seedOf } from './random.ts';
+import type { SnapshotLedger } from './snapshot-ledger.ts';
 import { isChanging, SimulatedDisk } from './simulated-disk.ts';
 import { drawSetting, drawSteps, type Setting } from './workload.ts';
 
@@ -30,6 +31,7 @@ export interface Explored {
 interface Crash {
 	readonly disk: SimulatedDisk;
 	readonly moment: Moment;
+	readonly snapshots: SnapshotLedger;
 	readonly step: number;
 	readonly operation: Operation;
 	readonly path: readonly number[];
@@ -79,7 +81,14 @@ class Explorer {
 	}
 
 	/** Notes a crash before every operation that changes a disk of this life. */
-	#record(life: Life, path: readonly number[], share: number, crashes: Crash[], random: Random, before?: Moment): void {
+	#record(
+		life: Life,
+		path: readonly number[],
+		share: number,
+		crashes: Crash[],
+		random: Random,
+		before?: { moment: Moment; snapshots: SnapshotLedger },
+	): void {
 		let count = 0;
 		let opening = before;
 		const watch = (disk: SimulatedDisk): void => {
@@ -90,13 +99,14 @@ class Explorer {
 				const drawn = random.chance(share);
 				const wanted = this.#exploration.path?.[path.length];
 				if (wanted === undefined ? !drawn : wanted !== number) return;
-				if (opening !== undefined && life.model !== opening.model) opening = undefined;
+				if (opening !== undefined && life.model !== opening.moment.model) opening = undefined;
 				// A power loss before the process was killed would have been another crash: what that one left open stays open.
-				const ending: Ending = opening?.ending === 'powerLost' || seed % 4 !== 0 ? 'powerLost' : 'killed';
-				const moment = opening === undefined ? life.model.moment(ending) : { ...opening, ending };
+				const ending: Ending = opening?.moment.ending === 'powerLost' || seed % 4 !== 0 ? 'powerLost' : 'killed';
+				const moment = opening === undefined ? life.model.moment(ending) : { ...opening.moment, ending };
+				const snapshots = (opening ?? life).snapshots.copy();
 				const space = { quotaBytes: Infinity };
 				const left = seed % 4 === 0 ? disk.killed(seed, space) : disk.surviving(seed, space);
-				crashes.push({ disk: left, moment, step: life.step, operation, path: [...path, number] });
+				crashes.push({ disk: left, moment, snapshots, step: life.step, operation, path: [...path, number] });
 			};
 		};
 		life.onDisk = watch;
@@ -108,8 +118,9 @@ class Explorer {
 		this.#result.states++;
 		const random = new Random(seedOf(this.#exploration.seed, 3, ...path));
 		const life = new Life(crash.disk, moment.model, { directory, setting: this.#setting, random: random.branch(), numbers: this.#numbers });
+		life.snapshots = crash.snapshots.copy();
 		const nested: Crash[] = [];
-		if (depth < this.#exploration.depth) this.#record(life, path, 0.03, nested, random.branch(), moment);
+		if (depth < this.#exploration.depth) this.#record(life, path, 0.03, nested, random.branch(), crash);
 		await this.#guarded(life, [crash], async () => {
 			await life.open();
 			await life.judge(moment.at, moment.ending);

@@ -8,6 +8,7 @@ export type Step =
 	| { readonly kind: 'read'; readonly offsetBytes: number; readonly lengthBytes: number }
 	| { readonly kind: 'flush' }
 	| { readonly kind: 'flushToLayers' }
+	| { readonly kind: 'snapshot' }
 	| { readonly kind: 'resize'; readonly addedBytes: number }
 	/** Waits until nothing is outstanding. */
 	| { readonly kind: 'settle' }
@@ -31,6 +32,8 @@ export interface Setting {
 	readonly isFilled: boolean;
 	/** The disk runs full now and then. */
 	readonly isTight: boolean;
+	/** How many of a hundred steps are about snapshots. */
+	readonly snapshotShare: number;
 	readonly tuning: Partial<Tuning>;
 }
 
@@ -49,6 +52,7 @@ export function drawSetting(random: Random): Setting {
 		queueDepth: random.pick([1, 1, 3, 8, 32]),
 		isFilled: random.chance(0.4),
 		isTight: random.chance(0.2),
+		snapshotShare: random.pick([0, 5, 12]),
 		tuning: {
 			walSegmentsMax: random.between(3, 8),
 			flushStartBytes: random.pick([16 * kib, 64 * kib, 128 * kib, 512 * kib]),
@@ -58,6 +62,8 @@ export function drawSetting(random: Random): Setting {
 			zeroRangesMax: random.pick([4, 16, 1024]),
 			flushBatchBytes: random.pick([8 * kib, 64 * kib, 1024 * kib]),
 			mapCacheBlocks: random.pick([8, 16]),
+			belowBlocks: random.pick([1, 16]),
+			layerFilesMax: random.pick([1, 4, 64]),
 			inlineAppendBytesMax: random.pick([0, 8 * kib, 256 * kib]),
 			inlineOverwriteBytesMax: random.pick([0, 1024 * kib]),
 			inlineStallMs: Infinity,
@@ -73,6 +79,10 @@ export function drawSetting(random: Random): Setting {
 export function drawSteps(random: Random, setting: Setting, count: number, kinds: { restarts: boolean }): Step[] {
 	const steps: Step[] = setting.isFilled ? fill(setting) : [];
 	while (steps.length < count) {
+		if (random.below(100) < setting.snapshotShare) {
+			steps.push({ kind: 'snapshot' });
+			continue;
+		}
 		const dice = random.below(100);
 		if (dice < 52) steps.push({ kind: 'write', ...drawRange(random, setting, 1024 * kib), fua: random.chance(0.1) });
 		else if (dice < 62) steps.push({ kind: 'zero', ...drawRange(random, setting, setting.sizeBytes), fua: random.chance(0.1) });

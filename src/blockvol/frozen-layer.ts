@@ -1,0 +1,126 @@
+import type { DiskFile } from '../os/disk.ts';
+import { readFully } from '../os/transfer.ts';
+import type { FilePool, LayerFile } from './layer-file.ts';
+import { pageBytes } from './limits.ts';
+import type { PageHome } from './page-home.ts';
+import { blockBytes, damagedSectors, markLost } from './page-map-block.ts';
+
+/** Stretches of a page map that a summary tells apart: a bit each. */
+export const summaryBits = 8192;
+
+/**
+ * A layer that nobody writes any more, but a merge that adds what the layer below it holds. Its files are open only when they are read, so that a thousand of them cost no
+ * more than one.
+ */
+export class FrozenLayer implements PageHome {
+	readonly id: number;
+	readonly mapFile: LayerFile;
+	readonly slices: Map<number, LayerFile>;
+	readonly pool: FilePool;
+	readonly #slicePages: number;
+	/** Which stretches of the map hold anything; undefined while nobody has looked. */
+	#summary: Uint8Array | undefined;
+	#summarizing: Promise<void> | undefined;
+	#allocatedBytes: number | undefined;
+
+	constructor(id: number, pool: FilePool, mapFile: LayerFile, slices: Map<number, LayerFile>, sliceBytes: number) {
+		this.id = id;
+		this.pool = pool;
+		this.mapFile = mapFile;
+		this.slices = slices;
+		this.#slicePages = sliceBytes / pageBytes;
+	}
+
+	handleOf(page: number): LayerFile | undefined {
+		return this.slices.get(Math.floor(page / this.#slicePages));
+	}
+
+	positionOf(page: number): number {
+		return (page % this.#slicePages) * pageBytes;
+	}
+
+	contiguous(page: number, pages: number): number {
+		return Math.min(pages, this.#slicePages - (page % this.#slicePages));
+	}
+
+	get files(): LayerFile[] {
+		return [this.mapFile, ...this.slices.values()];
+	}
+
+	get summary(): Uint8Array | undefined {
+		return this.#summary;
+	}
+
+	/** Finds out which stretches of `blocksPerBit` blocks hold anything, by the holes of the map's file. */
+	summarize(blocksPerBit: number): Promise<void> {
+		if (this.#summary !== undefined) return Promise.resolve();
+		this.#summarizing ??= this.#summarize(blocksPerBit).finally(() => (this.#summarizing = undefined));
+		return this.#summarizing;
+	}
+
+	/** A merge has put something into a block. */
+	noteBlock(blockIndex: number, blocksPerBit: number): void {
+		if (this.#summary !== undefined) setBit(this.#summary, bitOf(blockIndex, blocksPerBit));
+		this.#allocatedBytes = undefined;
+	}
+
+	/** A block of the page map into `target`; entries of damaged sectors read as lost. */
+	async readBlock(blockIndex: number, target: Buffer): Promise<void> {
+		await this.pool.use(this.mapFile, (file) => readMapBlock(file, this.id, blockIndex, target));
+	}
+
+	/** Reads pages that lie in one file. Bytes that are not there read as zeros. */
+	async readPages(page: number, target: Uint8Array): Promise<void> {
+		const handle = this.handleOf(page);
+		if (handle === undefined) target.fill(0);
+		else await this.pool.use(handle, (file) => readFully(file, target, this.positionOf(page)));
+	}
+
+	/** Disk space of data and map. */
+	async allocatedBytes(): Promise<number> {
+		if (this.#allocatedBytes !== undefined) return this.#allocatedBytes;
+		let sum = 0;
+		for (const handle of this.files) sum += await this.pool.use(handle, (file) => file.allocatedBytes());
+		this.#allocatedBytes = sum;
+		return sum;
+	}
+
+	async #summarize(blocksPerBit: number): Promise<void> {
+		const summary = new Uint8Array(summaryBits / 8);
+		await this.pool.use(this.mapFile, async (file) => {
+			for (let position = 0; ;) {
+				const range = await file.nextData(position);
+				if (range === undefined) return;
+				const from = bitOf(Math.floor(Math.max(range.startBytes, position) / blockBytes), blocksPerBit);
+				const to = bitOf(Math.ceil(range.endBytes / blockBytes) - 1, blocksPerBit);
+				for (let bit = from; bit <= to; bit++) setBit(summary, bit);
+				position = range.endBytes;
+			}
+		});
+		this.#summary = summary;
+	}
+}
+
+export function hasBit(bits: Uint8Array, bit: number): boolean {
+	return ((bits[bit >>> 3] as number) & (1 << (bit & 7))) !== 0;
+}
+
+/** A map that is larger than what the bits were made for: what is behind the last one counts as in it. */
+export function bitOf(blockIndex: number, blocksPerBit: number): number {
+	return Math.min(Math.floor(blockIndex / blocksPerBit), summaryBits - 1);
+}
+
+function setBit(bits: Uint8Array, bit: number): void {
+	bits[bit >>> 3] = (bits[bit >>> 3] as number) | (1 << (bit & 7));
+}
+
+/** Reads a block of a page map; what looks damaged is read twice, and then its entries are lost. */
+export async function readMapBlock(file: DiskFile, layer: number, blockIndex: number, target: Buffer): Promise<void> {
+	let damaged = 0;
+	for (let attempt = 0; attempt < 2; attempt++) {
+		await readFully(file, target, blockIndex * blockBytes);
+		damaged = damagedSectors(target, layer, blockIndex);
+		if (damaged === 0) return;
+	}
+	markLost(target, damaged);
+}

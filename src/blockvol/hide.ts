@@ -1,0 +1,36 @@
+import type { BelowIndex } from './below-index.ts';
+import type { Layer } from './layer.ts';
+import { entriesPerBlock, entryAbsent, entryZero } from './page-map-block.ts';
+
+/** Pages that one update takes at most: 16 blocks of the map. */
+const batchPages = 16 * entriesPerBlock;
+
+/**
+ * Has a page range of a layer, whose own entries are absent, read as zeros though layers below hold something: those pages become `zero`. Where nothing is below, absent
+ * will do and takes no space.
+ */
+export async function hideBelow(layer: Layer, below: BelowIndex, start: number, end: number): Promise<void> {
+	if (below.isEmpty) return;
+	await below.ready();
+	const pages = new Float64Array(batchPages);
+	const entries = new Uint32Array(batchPages).fill(entryZero);
+	let count = 0;
+	let block: number | undefined = Math.floor(start / entriesPerBlock);
+	for (;;) {
+		block = below.nextBlock(block);
+		if (block === undefined || block * entriesPerBlock >= end) break;
+		const first = Math.max(start, block * entriesPerBlock);
+		const last = Math.min(end, (block + 1) * entriesPerBlock);
+		await below.load(first);
+		for (let page = first; page < last; page++) {
+			const entry = below.find(page);
+			if (entry !== entryAbsent && entry !== entryZero) pages[count++] = page;
+		}
+		if (count > batchPages - entriesPerBlock) {
+			await layer.map.update(pages, entries, count, layer.digest);
+			count = 0;
+		}
+		block++;
+	}
+	if (count > 0) await layer.map.update(pages, entries, count, layer.digest);
+}

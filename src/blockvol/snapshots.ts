@@ -1,0 +1,311 @@
+import { randomInt } from 'node:crypto';
+import { errorCode } from '../os/disk.ts';
+import type { RecordOwner } from './append-batch.ts';
+import { Exclusive } from './exclusive.ts';
+import type { Flusher } from './flusher.ts';
+import type { FrozenLayer } from './frozen-layer.ts';
+import { Generation } from './generation.ts';
+import type { Layer } from './layer.ts';
+import type { LayerSet } from './layer-set.ts';
+import { limits } from './limits.ts';
+import type { Marks } from './marks.ts';
+import type { PageIndex, PendingGeneration } from './page-index.ts';
+import { encodeCut, type SnapshotCut } from './snapshot-record.ts';
+import type { Spans } from './spans.ts';
+import { VolumeFault, VolumeUsageError } from './volume-fault.ts';
+import type { Wal } from './wal.ts';
+import { headBytesOf, recordType } from './wal-record.ts';
+
+/** A snapshot as others see it. */
+export interface SnapshotInfo {
+	readonly id: number;
+	readonly name: string;
+	/** Milliseconds since 1970, UTC. */
+	readonly timeMs: number;
+	/** Where the log was: everything below is in the snapshot, nothing else is. */
+	readonly lsn: number;
+	readonly sizeBytes: number;
+	/** Id of the snapshot that this one stands on. */
+	readonly parent: number | undefined;
+}
+
+export interface SnapshotsOwner {
+	sizeBytes(): number;
+	/** Rejects a change that the volume cannot take now. */
+	mustServe(): void;
+	isFull(): boolean;
+	/** The granularity of summaries (below-index.ts). */
+	readonly blocksPerBit: number;
+}
+
+export interface SnapshotParts {
+	readonly index: PageIndex;
+	readonly wal: Wal;
+	readonly flusher: Flusher;
+	readonly layers: LayerSet;
+	readonly marks: Marks;
+	readonly spans: Spans;
+}
+
+/** A snapshot on its way: no write goes straight to the layer until it ends. */
+export interface SnapshotAttempt {
+	/** True if append() would succeed in this turn. */
+	isReady(): boolean;
+	/** Appends the record, in this turn. What is submitted from now on is not in the snapshot. */
+	append(): void;
+	/** Resolves when something may have changed that isReady() told of. */
+	changed(): Promise<void>;
+	/** Resolves when the snapshot is durable; after append(). */
+	readonly durable: Promise<SnapshotInfo>;
+	/** Gives it up; before append(). */
+	cancel(): Promise<void>;
+}
+
+/**
+ * Makes snapshots. One is a record in the log, and from there on another generation and another layer:
+ *
+ *   name taken ─→ the new layer's map made ─→ no write goes straight to the layer ─→ record appended ─→ visible: cut() ─→ durable: answered
+ *                                                                                     … flusher … ─→ layer complete ─→ in the tree
+ *
+ * Writers never wait for it: while direct writes and overwrites that run come to their end, large writes go through the log. At most limits.snapshotsPendingMax are between
+ * visible and in the tree; another snapshot waits.
+ */
+export class Snapshots {
+	readonly #parts: SnapshotParts;
+	readonly #owner: SnapshotsOwner;
+	readonly #line = new Exclusive();
+	/** Appended and not visible, in the order of the log. */
+	readonly #appended: { cut: SnapshotCut; layer: Layer; endLSN: number }[] = [];
+	#waiting: (() => void)[] = [];
+	/** Layers that are complete and whose readers have not turned to the frozen one yet. */
+	#complete: Layer[] = [];
+	#refusal: string | undefined;
+
+	constructor(parts: SnapshotParts, owner: SnapshotsOwner) {
+		this.#parts = parts;
+		this.#owner = owner;
+		// Those that replay found: their regions belong to the layer below.
+		for (let pending = 0; pending < parts.index.pendingSnapshots; pending++) parts.marks.suspend();
+	}
+
+	/** Oldest first: those of the tree, then the pending ones. */
+	list(): SnapshotInfo[] {
+		const { index, layers } = this.#parts;
+		const tree = layers.tree.current;
+		const list = tree.snapshots.map((snapshot): SnapshotInfo => {
+			const { layer: _, ...info } = snapshot;
+			return { ...info, parent: tree.snapshotBelow(snapshot.layer)?.id };
+		});
+		let parent = tree.snapshotBelow(tree.live)?.id;
+		for (const { snapshot, cutLSN } of index.pending) {
+			if (snapshot === undefined || list.some(({ id }) => id === snapshot.id)) continue;
+			list.push(infoOf(snapshot, cutLSN, parent));
+			parent = snapshot.id;
+		}
+		return list;
+	}
+
+	/** Rejects with VolumeUsageError for a name that is taken or impossible, at the limit, or while the file system is full; with VolumeFault when the log fails. */
+	create(name: string): Promise<SnapshotInfo> {
+		return this.#line.run(async () => {
+			const attempt = await this.#begin(name);
+			try {
+				while (!attempt.isReady()) await attempt.changed();
+			} catch (error) {
+				await attempt.cancel();
+				throw error;
+			}
+			attempt.append();
+			return attempt.durable;
+		});
+	}
+
+	/** For who takes snapshots of several volumes at one moment. `work` appends, or cancels. */
+	attempt<T>(name: string, work: (attempt: SnapshotAttempt) => Promise<T>): Promise<T> {
+		return this.#line.run(async () => work(await this.#begin(name)));
+	}
+
+	/** The oldest snapshot record that was appended is visible. */
+	cut(): void {
+		const next = this.#appended.shift();
+		if (next === undefined) throw new Error('a snapshot record that nobody appended');
+		this.#parts.index.cut(next.endLSN, next.cut, next.layer, new Generation());
+		this.#parts.spans.suspensions--;
+	}
+
+	/** FlusherOwner.layerComplete. */
+	async layerComplete({ layer, cutLSN }: PendingGeneration, snapshot: SnapshotCut): Promise<FrozenLayer> {
+		const { index, layers, marks, wal } = this.#parts;
+		const next = index.openLayers.find(({ id }) => id === snapshot.newLayer);
+		if (next === undefined) throw new Error(`the layer after snapshot ${snapshot.id} is not open`);
+		// Its name, at least.
+		await next.syncData();
+		const { id, name, timeMs, sizeBytes } = snapshot;
+		await layers.tree.commit((tree) => tree.cut({ id, name, timeMs, sizeBytes, lsn: cutLSN }, next.id, layer.digest.value), {
+			checkpointLSN: cutLSN,
+			mapDigest: next.digest.value,
+			holds: [...wal.segments.holds],
+			marks: [],
+		});
+		layers.adopted(next.id);
+		marks.clear();
+		marks.resume();
+		const frozen = layer.freeze(layers.pool);
+		this.#complete.push(layer);
+		layers.add(frozen);
+		try {
+			await frozen.summarize(this.#owner.blocksPerBit);
+		} catch (error) {
+			// Who reads below meets the same error, and can say what became of the command.
+			if (errorCode(error) === '') throw error;
+		}
+		return frozen;
+	}
+
+	/** A flusher cycle has ended, or the log has room: who waits looks again. */
+	wake(): void {
+		for (const layer of this.#complete.splice(0)) layer.letGo();
+		for (const resolve of this.#waiting.splice(0)) resolve();
+	}
+
+	/** No snapshot is made any more; those that wait are told why. */
+	refuse(reason: string): void {
+		this.#refusal = reason;
+		this.wake();
+	}
+
+	async #begin(name: string): Promise<SnapshotAttempt> {
+		const { index, layers, spans, marks, flusher } = this.#parts;
+		this.#mustGoOn();
+		this.#mustFit(name);
+		while (index.pendingSnapshots >= limits.snapshotsPendingMax) {
+			await flusher.flush();
+			this.#mustGoOn();
+		}
+		const layer = await layers.make();
+		spans.suspensions++;
+		marks.suspend();
+		return new Attempt(this.#parts, layer, name, {
+			appended: (cut, endLSN) => this.#appended.push({ cut, layer, endLSN }),
+			mustGoOn: () => this.#mustGoOn(),
+			changed: () => this.#changed(),
+			sizeBytes: () => this.#owner.sizeBytes(),
+			info: (id) => {
+				const info = this.list().find((snapshot) => snapshot.id === id);
+				if (info === undefined) throw new Error(`snapshot ${id} is not in the list`);
+				return info;
+			},
+		});
+	}
+
+	#changed(): Promise<void> {
+		const { spans, flusher } = this.#parts;
+		const woken = new Promise<void>((resolve) => this.#waiting.push(resolve));
+		if (!spans.isEmpty) void spans.whenEmpty().then(() => this.wake());
+		else flusher.kick();
+		return woken;
+	}
+
+	#mustGoOn(): void {
+		if (this.#refusal !== undefined) throw new VolumeFault(this.#refusal);
+		this.#owner.mustServe();
+		if (this.#owner.isFull()) throw new VolumeUsageError('the file system is full: no snapshot can be made until somebody frees space');
+	}
+
+	#mustFit(name: string): void {
+		mustBeName(name);
+		const { index, layers } = this.#parts;
+		const list = this.list();
+		if (list.some((snapshot) => snapshot.name === name)) throw new VolumeUsageError(`the volume has a snapshot ${name} already`);
+		if (list.length >= limits.snapshotsMax)
+			throw new VolumeUsageError(`the volume has ${limits.snapshotsMax} snapshots, no more are possible: delete one first`);
+		if (layers.tree.current.layers.size + index.pendingSnapshots >= limits.layersMax - limits.snapshotsPendingMax)
+			throw new VolumeUsageError('the volume has too many layers that wait to be merged: try again later');
+	}
+}
+
+/** Throws VolumeUsageError for what cannot be the name of a snapshot. */
+export function mustBeName(name: string): void {
+	const bytes = Buffer.byteLength(name);
+	if (bytes === 0 || bytes > limits.snapshotNameBytes || name.includes('\0'))
+		throw new VolumeUsageError(`a snapshot's name has 1 to ${limits.snapshotNameBytes} bytes, not ${bytes}`);
+}
+
+export function newSnapshotId(): number {
+	return randomInt(1, 2 ** 48 - 1);
+}
+
+function infoOf({ id, name, timeMs, sizeBytes }: SnapshotCut, lsn: number, parent: number | undefined): SnapshotInfo {
+	return { id, name, timeMs, lsn, sizeBytes, parent };
+}
+
+interface AttemptOwner {
+	appended(cut: SnapshotCut, endLSN: number): void;
+	mustGoOn(): void;
+	changed(): Promise<void>;
+	sizeBytes(): number;
+	info(id: number): SnapshotInfo;
+}
+
+class Attempt implements SnapshotAttempt, RecordOwner {
+	readonly #parts: SnapshotParts;
+	readonly #layer: Layer;
+	readonly #name: string;
+	readonly #owner: AttemptOwner;
+	readonly #settled = Promise.withResolvers<SnapshotInfo>();
+	#id = 0;
+
+	constructor(parts: SnapshotParts, layer: Layer, name: string, owner: AttemptOwner) {
+		this.#parts = parts;
+		this.#layer = layer;
+		this.#name = name;
+		this.#owner = owner;
+		// A failure is told to who waits; there may be nobody yet.
+		this.#settled.promise.catch(() => undefined);
+	}
+
+	get durable(): Promise<SnapshotInfo> {
+		return this.#settled.promise;
+	}
+
+	isReady(): boolean {
+		this.#owner.mustGoOn();
+		return this.#parts.spans.isEmpty && this.#parts.wal.hasRoomFor(headBytesOf(recordType.snapshot, 0));
+	}
+
+	changed(): Promise<void> {
+		return this.#owner.changed();
+	}
+
+	append(): void {
+		const { wal } = this.#parts;
+		const record = wal.begin(recordType.snapshot, 0, 0, true, 0, this);
+		if (record === undefined) throw new Error('a snapshot was appended before it was ready');
+		this.#id = newSnapshotId();
+		const cut: SnapshotCut = {
+			id: this.#id,
+			name: this.#name,
+			timeMs: Date.now(),
+			sizeBytes: this.#owner.sizeBytes(),
+			newLayer: this.#layer.id,
+		};
+		encodeCut(wal.staging, record.tableAt, cut);
+		wal.commit(record, undefined);
+		this.#owner.appended(cut, wal.tailLSN);
+	}
+
+	recordInstalled(): void {
+		const info = this.#owner.info(this.#id);
+		this.#parts.wal.sync({ synced: () => this.#settled.resolve(info), syncFailed: () => this.recordFailed() });
+	}
+
+	recordFailed(): void {
+		this.#settled.reject(new VolumeFault('the write-ahead log failed: whether the snapshot was made shows at the next opening'));
+	}
+
+	async cancel(): Promise<void> {
+		this.#parts.spans.suspensions--;
+		this.#parts.marks.resume();
+		await this.#parts.layers.discard(this.#layer);
+	}
+}
