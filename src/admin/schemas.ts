@@ -43,6 +43,35 @@ export const lunMapping = z.object({ target: name, lun: z.int(), volume: name })
 
 export const namespaceMapping = z.object({ subsystem: name, nsid: z.int(), volume: name });
 
+/** One table for both protocols, so a type has one name: WRITE EXCLUSIVE of SCSI is Write Exclusive of NVMe. */
+export const reservations = z.object({
+	type: z
+		.enum([
+			'writeExclusive',
+			'exclusiveAccess',
+			'writeExclusiveRegistrantsOnly',
+			'exclusiveAccessRegistrantsOnly',
+			'writeExclusiveAllRegistrants',
+			'exclusiveAccessAllRegistrants',
+		])
+		.optional()
+		.describe('Absent: nobody holds a persistent reservation.'),
+	unitHolder: z.string().optional().describe('Who has the whole unit by RESERVE of SPC-2.'),
+	generation: z.int(),
+	persistThroughPowerLoss: z.boolean(),
+	registrants: z
+		.array(
+			z.object({
+				protocol: z.enum(['iscsi', 'nvme']),
+				id: z.string().describe('The initiator port (NAME,i,0xISID), or HOSTID in 32 hexadecimal digits.'),
+				port: z.string().optional().describe('The target port (NAME,t,0xTPGT); NVMe has none.'),
+				key: z.string().describe('0x and 16 hexadecimal digits.'),
+				holder: z.boolean(),
+			}),
+		)
+		.describe('In the order in which they registered.'),
+});
+
 export const volume = z.object({
 	name,
 	uuid: z.string(),
@@ -54,6 +83,7 @@ export const volume = z.object({
 	mappings: z.array(lunMapping),
 	namespaces: z.array(namespaceMapping),
 	statistics: z.record(z.string(), z.number()).optional().describe('Counters and gauges of the engine; absent unless the volume is open.'),
+	reservations: reservations.optional().describe('Of one volume that is asked for; lists leave it out.'),
 });
 
 export const volumes = z.object({ volumes: z.array(volume) });
@@ -203,6 +233,7 @@ export const hostParameters = z.object({ subsystem: name, host: name });
 
 export type StatusView = z.infer<typeof status>;
 export type VolumeView = z.infer<typeof volume>;
+export type ReservationsView = z.infer<typeof reservations>;
 export type TargetView = z.infer<typeof target>;
 export type SessionView = z.infer<typeof session>;
 export type LunMappingView = z.infer<typeof lunMapping>;

@@ -6,6 +6,7 @@ import { VolumeFault, VolumeUsageError } from '../blockvol/volume-fault.ts';
 import type { Disk } from '../os/disk.ts';
 import type { Logger } from '../os/logger.ts';
 import { ReservationTable } from '../reservation/reservation-table.ts';
+import { reservationsView } from './reservations-view.ts';
 import type { DataDirectory } from './data-directory.ts';
 import { removeTree } from './remove-tree.ts';
 import { type OpenVolume, type VolumeIdentity, VolumeSlot } from './volume-slot.ts';
@@ -82,7 +83,8 @@ export class Volumes {
 	}
 
 	async view(name: string): Promise<VolumeView> {
-		return await this.#view(this.#configuration.volume(name));
+		const view = await this.#view(this.#configuration.volume(name));
+		return { ...view, reservations: reservationsView(this.reservations(name)) };
 	}
 
 	counts(): { opening: number; online: number; faulted: number } {

@@ -1,6 +1,7 @@
 import { Command, Option } from 'commander';
 import type { VolumeView } from '../admin/schemas.ts';
 import { ApiClient, ApiError } from './api-client.ts';
+import { describeReservations } from './reservations.ts';
 import { UsageError } from '../config/usage-error.ts';
 import { type CommonFlags, argument, remoteCommand, size } from './flags.ts';
 import { printSize } from './size.ts';
@@ -46,7 +47,7 @@ export function volumeCommand(checkVolume: CheckVolume): Command {
 	);
 
 	volume.addCommand(
-		remoteCommand('show', 'show one volume with its counters')
+		remoteCommand('show', 'show one volume with its counters, and who is registered at it or holds it')
 			.argument('<name>')
 			.action(async (name: string, flags: CommonFlags) => {
 				await show(flags.json, await new ApiClient(flags).get<VolumeView>(path(name)), describe);
@@ -120,8 +121,9 @@ function exported(volume: VolumeView): string[] {
 	];
 }
 
-function describe(volume: VolumeView): string {
-	return lines([
+async function describe(volume: VolumeView): Promise<string> {
+	const reservations = volume.reservations === undefined ? '' : await describeReservations(volume.reservations);
+	const facts = lines([
 		['name', volume.name],
 		['uuid', volume.uuid],
 		['size', `${printSize(volume.sizeBytes)} (${volume.sizeBytes} bytes)`],
@@ -132,4 +134,5 @@ function describe(volume: VolumeView): string {
 		['mapped as', mappings(volume) || 'nothing'],
 		...Object.entries(volume.statistics ?? {}).map(([name, value]) => [name, String(value)] as const),
 	]);
+	return reservations === '' ? facts : `${facts}\n\n${reservations}`;
 }

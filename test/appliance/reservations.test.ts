@@ -139,8 +139,35 @@ test('a host holds: initiators meet RESERVATION CONFLICT, each nexus for itself;
 	t.is(shown.toString('hex', 8), '0000000000000006'.concat('00000000', '00', '05', '0000'), 'the host’s key, TYPE 5');
 });
 
+test('a volume shows who is registered and who holds it, over both protocols; a list does not', async (t) => {
+	const { operations, initiator, host } = await exported(t);
+	t.deepEqual((await operations.volume('data')).reservations, { generation: 0, persistThroughPowerLoss: false, registrants: [] });
+	const a = await initiator(isidA);
+	const hostid = randomBytes(16);
+	const h = await host(hostid);
+	t.is(await register(h, 0xfedc_ba98_7654_3210n), 0);
+	t.is(await reserveOut(a, out.register, 0n, 5n), 0);
+	t.is(await acquire(h, 0, writeExclusive, 0xfedc_ba98_7654_3210n), 0);
+	t.deepEqual((await operations.volume('data')).reservations, {
+		type: 'writeExclusive',
+		generation: 2,
+		persistThroughPowerLoss: false,
+		registrants: [
+			{ protocol: 'nvme', id: hostid.toString('hex'), key: '0xfedcba9876543210', holder: true },
+			{
+				protocol: 'iscsi',
+				id: `${defaultInitiatorName},i,0x${isidA.toString('hex')}`,
+				port: `${target},t,0x0001`,
+				key: '0x0000000000000005',
+				holder: false,
+			},
+		],
+	});
+	t.is((await operations.volumes())[0]?.reservations, undefined);
+});
+
 test('RESERVE (6) of an initiator binds hosts, who cannot register either; the loss of its session lets them go on', async (t) => {
-	const { initiator, host } = await exported(t);
+	const { operations, initiator, host } = await exported(t);
 	const a = await initiator(isidA);
 	const b = await initiator(isidB);
 	const h = await host(randomBytes(16));
@@ -148,6 +175,7 @@ test('RESERVE (6) of an initiator binds hosts, who cannot register either; the l
 	t.deepEqual([await nvmeRead(h), await nvmeWrite(h), await register(h, 6n)], [nvmeConflict, nvmeConflict, nvmeConflict]);
 	t.is(await scsiRead(b), scsiConflict);
 	t.is(await scsiWrite(a), 0);
+	t.is((await operations.volume('data')).reservations?.unitHolder, `${defaultInitiatorName},i,0x${isidA.toString('hex')}`);
 	await a.session.logout();
 	t.deepEqual([await scsiRead(b), await nvmeWrite(h), await register(h, 6n)], [0, 0, 0]);
 	t.is((await b.execute((cdb) => fill(cdb, [0x16, 0, 0, 0, 0, 0]))).status, scsiConflict, 'while a host is registered');

@@ -37,6 +37,11 @@ test('the commands of the manual: volumes and targets from making to deleting, o
 	t.regex((await run('target', 'show', target)).stdout, /^alias +One\n(?:.*\n)*LUNs +3=data\ninitiators +iqn\.1993/m);
 	t.regex((await run('volume', 'list')).stdout, /^data +2 GiB +4096 +online +iqn\.2026-11\.dev\.blockport:one LUN 3$/m);
 	t.regex((await run('volume', 'show', 'data')).stdout, /^size +2 GiB \(2147483648 bytes\)$/m);
+	t.deepEqual((await json<VolumeView>('volume', 'show', 'data')).reservations, {
+		generation: 0,
+		persistThroughPowerLoss: false,
+		registrants: [],
+	});
 	t.regex((await run('status')).stdout, /^volumes +1 online, 0 opening, 0 faulted$/m);
 
 	const refused = await run('volume', 'delete', 'data', '--yes');
