@@ -48,6 +48,7 @@ export class CommandIntake implements BudgetWaiter {
 		task.read = (flags & readBit) !== 0;
 		task.write = (flags & writeBit) !== 0;
 		task.expectedDataTransferLength = SCSICommand.expectedDataTransferLength.get(bhs, at);
+		task.scsi.dataOutBytes = task.write ? task.expectedDataTransferLength : 0;
 		for (let index = 0; index < 8; index++) task.lun[index] = bhs[at + 8 + index]!;
 		const { cdb } = task.scsi;
 		for (let index = 0; index < 16; index++) cdb[index] = bhs[at + 32 + index]!;

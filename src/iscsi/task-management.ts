@@ -94,15 +94,15 @@ export function manageTasks(connection: Connection, bhs: Buffer, at: number): vo
 			else
 				run(
 					tasksOf(connection.sessions.live(), (task) => task.unit === unit),
-					() => unit.reset(session.nexus),
+					() => unit.reset(),
 				);
 			return;
 		case fn.targetWarmReset:
-			run(tasksOf(connection.sessions.ofTarget(target)), () => target.reset(session.nexus));
+			run(tasksOf(connection.sessions.ofTarget(target)), () => target.reset());
 			return;
 		case fn.targetColdReset:
 			run(tasksOf(connection.sessions.ofTarget(target)), () => {
-				target.reset(session.nexus);
+				target.reset();
 				// §11.5.1: a cold reset ends all sessions of the target; the answer leaves before this one goes.
 				for (const other of connection.sessions.ofTarget(target)) {
 					if (other === session) queueMicrotask(() => connection.endSoon());

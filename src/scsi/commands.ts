@@ -1,4 +1,6 @@
 import type { Command } from './command.ts';
+import { compareAndWrite } from './compare-and-write.ts';
+import { extendedCopy } from './extended-copy.ts';
 import { getLbaStatus } from './get-lba-status.ts';
 import { inquiry } from './inquiry.ts';
 import { modeSelect10, modeSelect6 } from './mode-select.ts';
@@ -14,8 +16,12 @@ import {
 	release,
 	reserve,
 } from './persistent-reserve-out.ts';
+import { orwrite16 } from './orwrite.ts';
+import { preFetch10, preFetch16 } from './pre-fetch.ts';
+import { readDefectData10, readDefectData12 } from './read-defect-data.ts';
 import { read10, read12, read16, read6, write10, write12, write16, write6 } from './read-write.ts';
 import { readCapacity10, readCapacity16 } from './read-capacity.ts';
+import { receiveCopyOperatingParameters, receiveCopyStatus } from './receive-copy-results.ts';
 import { reportLunsCommand } from './report-luns.ts';
 import { defineReportSupportedOperationCodes } from './report-supported-operation-codes.ts';
 import { reportSupportedTaskManagementFunctions } from './report-supported-tmf.ts';
@@ -25,6 +31,8 @@ import { preventAllowMediumRemoval, startStopUnit, testUnitReady } from './start
 import { synchronizeCache10, synchronizeCache16 } from './synchronize-cache.ts';
 import { unmap } from './unmap.ts';
 import { verify10, verify12, verify16 } from './verify.ts';
+import { writeAndVerify10, writeAndVerify12, writeAndVerify16 } from './write-and-verify.ts';
+import { writeAtomic16 } from './write-atomic.ts';
 import { writeSame10, writeSame16 } from './write-same.ts';
 
 /** Every command of the device server, once: what is dispatched is what REPORT SUPPORTED OPERATION CODES shows. Ascending by operation code. */
@@ -43,8 +51,11 @@ export const commands: readonly Command[] = [
 	readCapacity10,
 	read10,
 	write10,
+	writeAndVerify10,
 	verify10,
+	preFetch10,
 	synchronizeCache10,
+	readDefectData10,
 	writeSame10,
 	unmap,
 	modeSelect10,
@@ -63,11 +74,19 @@ export const commands: readonly Command[] = [
 	preemptAndAbort,
 	registerAndIgnoreExistingKey,
 	registerAndMove,
+	extendedCopy,
+	receiveCopyStatus,
+	receiveCopyOperatingParameters,
 	read16,
+	compareAndWrite,
 	write16,
+	orwrite16,
+	writeAndVerify16,
 	verify16,
+	preFetch16,
 	synchronizeCache16,
 	writeSame16,
+	writeAtomic16,
 	readCapacity16,
 	getLbaStatus,
 	reportLunsCommand,
@@ -75,7 +94,9 @@ export const commands: readonly Command[] = [
 	reportSupportedTaskManagementFunctions,
 	read12,
 	write12,
+	writeAndVerify12,
 	verify12,
+	readDefectData12,
 ];
 
 const { byOpcode, byServiceAction } = buildTables();

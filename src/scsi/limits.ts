@@ -1,4 +1,4 @@
-import { copiedBytesMax, writeBytesMax } from '../blockvol/block-device.ts';
+import { atomicBytesMax, copiedBytesMax, writeBytesMax } from '../blockvol/block-device.ts';
 
 /** What the device server accepts at most. What an initiator may know of it stands in VPD page B0h and is refused above it. */
 export const limits = {
@@ -14,9 +14,27 @@ export const limits = {
 	transferBytesOptimal: writeBytesMax,
 	/** Data-out of the `parameters` step, which the transport collects whole; so also the longest VERIFY that compares. */
 	parameterBytesMax: 1024 * 1024,
-	/** Sum over the descriptors of one UNMAP. */
-	unmapBytesMax: 4 * 1024 * 1024 * 1024,
+	/** Sum over the descriptors of one UNMAP; in blocks, since some initiators take more than 2^20 for a mistake. */
+	unmapBlocksMax: 1024 * 1024,
 	unmapDescriptorsMax: 256,
+	/** COMPARE AND WRITE, and one step of ORWRITE: what the engine takes in one step. The field of VPD page B0h has one byte. */
+	compareAndWriteBytesMax: copiedBytesMax,
+	/** WRITE ATOMIC: below what the transport hands to the device in one piece, whatever a device can do. */
+	atomicBytesMax,
+	/** Tries of a step of ORWRITE, while other commands change the same blocks. */
+	orwriteTriesMax: 64,
+	/** EXTENDED COPY: CSCD and segment descriptors of one list, and their bytes together. */
+	copyDevicesMax: 8,
+	copySegmentsMax: 16,
+	copyDescriptorBytesMax: 8 * 32 + 16 * 28,
+	/** One segment. All of a command are a gigabyte, far below an initiator's time-out. */
+	copySegmentBytesMax: 64 * 1024 * 1024,
+	/** Copies under way on one logical unit; each has a buffer of writeBytesMax. One more is BUSY. */
+	copiesPerUnit: 4,
+	/** Of the latest copies of a nexus it is known what became of them. */
+	copyResultsPerNexus: 16,
+	/** One PRE-FETCH. */
+	prefetchBytesMax: 32 * 1024 * 1024,
 	/** A pattern that is not zero is written at the disk's speed, so this is far below an initiator's time-out. */
 	writeSameBytesMax: 1024 * 1024 * 1024,
 	/** Of PERSISTENT RESERVE OUT: as many TransportIDs of the longest iSCSI name and an ISID as a volume takes registrants, and some over. */

@@ -2,10 +2,12 @@ import { ok as assert } from 'node:assert';
 import type { BlockDevice, Outcome } from '../blockvol/block-device.ts';
 import { ReservationTable } from '../reservation/reservation-table.ts';
 import { serviceAction } from './command.ts';
+import { Copies } from './copies.ts';
 import { findCommand, hasServiceActions } from './commands.ts';
 import { Identity } from './identity.ts';
 import type { Field } from './field.ts';
 import type { Nexus, TargetPort } from './nexus.ts';
+import { ModeValues } from './mode-values.ts';
 import { outcomeSense } from './outcome-sense.ts';
 import { conflicts } from './reservation-group.ts';
 import { ReservationWatch } from './reservation-watch.ts';
@@ -31,11 +33,11 @@ export interface LogicalUnitOptions {
 export class LogicalUnit {
 	readonly device: BlockDevice;
 	readonly identity: Identity;
-	readonly readOnly: boolean;
-	/** D_SENSE of the Control mode page, which cannot be changed. */
-	readonly senseFormat: SenseFormat = 'fixed';
+	readonly mode = new ModeValues();
+	readonly copies = new Copies();
 	readonly reservations: ReservationTable;
 	readonly #attentions = new UnitAttentions();
+	readonly #readOnly: boolean;
 	#ports: readonly TargetPort[] = [];
 	readonly #endResize: () => void;
 	readonly #endReservations: () => void;
@@ -43,10 +45,20 @@ export class LogicalUnit {
 	constructor(device: BlockDevice, options: LogicalUnitOptions = {}) {
 		this.device = device;
 		this.identity = new Identity(device.uuid, options.productRevision ?? '1');
-		this.readOnly = options.readOnly ?? false;
+		this.#readOnly = options.readOnly ?? false;
 		this.reservations = options.reservations ?? new ReservationTable();
 		this.#endReservations = this.reservations.listen(new ReservationWatch(this, () => this.nexuses));
 		this.#endResize = device.onResize(() => this.#attentions.raiseForAll(additionalSense.capacityDataHasChanged));
+	}
+
+	/** Takes no command that changes the medium: it was made so, or SWP of the Control mode page. */
+	get readOnly(): boolean {
+		return this.#readOnly || this.mode.isWriteProtected;
+	}
+
+	/** D_SENSE of the Control mode page. */
+	get senseFormat(): SenseFormat {
+		return this.mode.isDescriptorSense ? 'descriptor' : 'fixed';
 	}
 
 	/** The target ports that lead to it. */
@@ -123,19 +135,26 @@ export class LogicalUnit {
 	/** The I_T nexus is lost; what it had not been told goes with it, and what it reserved by RESERVE of SPC-2. Registrations stay. */
 	detach(nexus: Nexus): void {
 		this.reservations.endUnitReservation(nexus.registrant);
+		this.copies.forget(nexus);
 		this.#attentions.detach(nexus);
 	}
 
 	/**
-	 * After LOGICAL UNIT RESET (29h/03h) or a reset of the target (29h/00h) on the nexus `by`: every other nexus is told. The transport has ended the tasks.
-	 * RESERVE of SPC-2 ends, persistent reservations stay. Nothing else that a reset puts back can be changed (mode pages).
+	 * After LOGICAL UNIT RESET (29h/03h) or a reset of the target (29h/00h): every nexus is told, the one that asked too (SAM-5, logical unit reset). The transport has
+	 * ended the tasks. RESERVE of SPC-2 ends, persistent reservations stay; mode pages are as at first.
 	 */
-	reset(by: Nexus | undefined, cause: 'logicalUnit' | 'target' = 'logicalUnit'): void {
+	reset(cause: 'logicalUnit' | 'target' = 'logicalUnit'): void {
 		this.reservations.endUnitReservation();
+		this.copies.forget();
+		this.mode.reset();
 		this.#attentions.raiseForAll(
 			cause === 'target' ? additionalSense.powerOnResetOrBusDeviceResetOccurred : additionalSense.busDeviceResetFunctionOccurred,
-			by,
 		);
+	}
+
+	/** Queues a unit attention, one of additionalSense, for every nexus but one. */
+	raiseForOthers(code: number, except: Nexus | undefined): void {
+		this.#attentions.raiseForAll(code, except);
 	}
 
 	/** Queues a unit attention, one of additionalSense, for a nexus. */

@@ -5,10 +5,13 @@ import { bits, u16be, u8 } from './field.ts';
 import type { Field } from './field.ts';
 import type { LogicalUnit } from './logical-unit.ts';
 import { findModePage } from './mode-pages.ts';
+import type { ModePage } from './mode-pages.ts';
 import { longDescriptor, modeHeader10, modeHeader6, shortDescriptor } from './mode-parameters.ts';
 import type { BlockDescriptor, ModeHeader } from './mode-parameters.ts';
 import { additionalSense, illegal, invalidFieldInParameterList } from './sense.ts';
 import type { Sense } from './sense.ts';
+import { flush } from './synchronize-cache.ts';
+import type { NextStep, ScsiTask } from './task.ts';
 
 const pf = bits(1, 4, 1);
 const sp = bits(1, 0, 1);
@@ -16,7 +19,7 @@ const sp = bits(1, 0, 1);
 export const modeSelect6 = modeSelect('MODE SELECT (6)', 0x15, 6, modeHeader6, u8(4));
 export const modeSelect10 = modeSelect('MODE SELECT (10)', 0x55, 10, modeHeader10, u16be(7));
 
-/** SPC-4, MODE SELECT: a list that changes nothing is accepted; the first value that would change something is refused, and pointed at. */
+/** SPC-4, MODE SELECT: all pages of the list, or none: the first value that cannot be changed is refused, and pointed at. */
 function modeSelect(name: string, opcode: number, lengthBytes: 6 | 10, header: ModeHeader, parameterListLength: Field): Command {
 	return defineCommand({
 		name,
@@ -24,7 +27,8 @@ function modeSelect(name: string, opcode: number, lengthBytes: 6 | 10, header: M
 		lengthBytes,
 		fields: { pf, sp, parameterListLength },
 		reservation: 'write',
-		start(unit, task) {
+		start(unit, task, nexus) {
+			task.nexus = nexus;
 			// Pages cannot be saved.
 			if (sp.get(task.cdb) !== 0) return unit.invalidField(task, sp);
 			const listLength = parameterListLength.get(task.cdb);
@@ -33,15 +37,29 @@ function modeSelect(name: string, opcode: number, lengthBytes: 6 | 10, header: M
 			return collect(task, listLength);
 		},
 		parameters(unit, task, data) {
-			const wrong = data.length < task.lengthBytes ? lengthError : checkList(unit, header, data);
-			return wrong === undefined ? 'finished' : unit.check(task, wrong);
+			const list = data.length < task.lengthBytes ? lengthError : readList(unit, header, data);
+			return Array.isArray(list) ? apply(unit, task, list) : unit.check(task, list);
 		},
 	});
 }
 
+interface WantedPage {
+	readonly page: ModePage;
+	readonly values: Buffer;
+}
+
+/** The other nexuses learn that something changed. Who switches the write cache off waits until what it held is on stable storage. */
+function apply(unit: LogicalUnit, task: ScsiTask, wanted: readonly WantedPage[]): NextStep {
+	const wasWriteBack = unit.mode.isWriteBack;
+	let isChanged = false;
+	for (const { page, values } of wanted) isChanged = unit.mode.set(page, values) || isChanged;
+	if (isChanged) unit.raiseForOthers(additionalSense.modeParametersChanged, task.nexus);
+	return wasWriteBack && !unit.mode.isWriteBack ? flush(unit, task) : 'finished';
+}
+
 const lengthError: Sense = illegal(additionalSense.parameterListLengthError);
 
-function checkList(unit: LogicalUnit, header: ModeHeader, data: Buffer): Sense | undefined {
+function readList(unit: LogicalUnit, header: ModeHeader, data: Buffer): WantedPage[] | Sense {
 	if (data.length < header.lengthBytes) return lengthError;
 	if (header.mediumType.get(data) !== 0) return invalidFieldInParameterList(header.mediumType);
 	const descriptorLength = header.blockDescriptorLength.get(data);
@@ -53,21 +71,26 @@ function checkList(unit: LogicalUnit, header: ModeHeader, data: Buffer): Sense |
 		const wrong = checkDescriptor(unit, layout, data.subarray(header.lengthBytes, at), header.lengthBytes);
 		if (wrong !== undefined) return wrong;
 	}
+	const wanted: WantedPage[] = [];
 	while (at < data.length) {
 		const page = findModePage(data[at]! & 0x3f);
 		if (page === undefined) return invalidFieldInParameterList({ byte: at, bit: 5 });
 		// SPF: no page has subpages.
 		if ((data[at]! & 0x40) !== 0) return invalidFieldInParameterList({ byte: at, bit: 6 });
 		if (at + 1 === data.length) return lengthError;
-		if (data[at + 1] !== page.values[1]) return invalidFieldInParameterList({ byte: at + 1, bit: 7 });
-		if (at + page.values.length > data.length) return lengthError;
-		for (let index = 2; index < page.values.length; index++) {
-			const difference = data[at + index]! ^ page.values[index]!;
+		if (data[at + 1] !== page.defaults[1]) return invalidFieldInParameterList({ byte: at + 1, bit: 7 });
+		const { length } = page.defaults;
+		if (at + length > data.length) return lengthError;
+		const current = unit.mode.current(page);
+		for (let index = 2; index < length; index++) {
+			const difference = (data[at + index]! ^ current[index]!) & ~page.changeable[index]!;
 			if (difference !== 0) return invalidFieldInParameterList({ byte: at + index, bit: 31 - Math.clz32(difference) });
 		}
-		at += page.values.length;
+		// PS is reserved here, whatever MODE SENSE said.
+		wanted.push({ page, values: Buffer.concat([page.defaults.subarray(0, 2), data.subarray(at + 2, at + length)]) });
+		at += length;
 	}
-	return undefined;
+	return wanted;
 }
 
 /** SBC-3: NUMBER OF LOGICAL BLOCKS may be the capacity, 0 (keep it) or all ones (the largest there is). */

@@ -3,6 +3,7 @@ import { defineCommand } from './command.ts';
 import type { Command } from './command.ts';
 import { bits, u16be, u8 } from './field.ts';
 import type { Field } from './field.ts';
+import type { LogicalUnit } from './logical-unit.ts';
 import { findModePage, modePages } from './mode-pages.ts';
 import type { ModePage } from './mode-pages.ts';
 import { blockDescriptor, longDescriptor, modeHeader10, modeHeader6, shortDescriptor } from './mode-parameters.ts';
@@ -15,6 +16,7 @@ const pageCode = bits(2, 0, 6);
 const subpageCode = u8(3);
 
 /** SPC-4, PC. */
+const current = 0;
 const changeable = 1;
 const saved = 3;
 const allPages = 0x3f;
@@ -50,7 +52,7 @@ function modeSense(
 
 			const descriptorLayout = llbaa?.get(cdb) === 1 ? longDescriptor : shortDescriptor;
 			const descriptor = dbd.get(cdb) === 1 ? Buffer.alloc(0) : blockDescriptor(unit, descriptorLayout);
-			const data = Buffer.concat([Buffer.alloc(header.lengthBytes), descriptor, ...pages.map((page) => shown(page, control))]);
+			const data = Buffer.concat([Buffer.alloc(header.lengthBytes), descriptor, ...pages.map((page) => shown(unit, page, control))]);
 			// MODE DATA LENGTH does not count its own bytes.
 			header.modeDataLength.set(data, data.length - header.modeDataLength.mask.length);
 			header.wp.set(data, unit.readOnly ? 1 : 0);
@@ -68,10 +70,8 @@ function selectPages(code: number): readonly ModePage[] {
 	return page === undefined ? [] : [page];
 }
 
-/** Changeable values: a mask, and no bit of it is set. */
-function shown(page: ModePage, control: number): Buffer {
-	if (control !== changeable) return page.values;
-	const mask = Buffer.alloc(page.values.length);
-	page.values.copy(mask, 0, 0, 2);
-	return mask;
+/** Changeable values are a mask. */
+function shown(unit: LogicalUnit, page: ModePage, control: number): Buffer {
+	if (control === changeable) return page.changeable;
+	return control === current ? unit.mode.current(page) : page.defaults;
 }

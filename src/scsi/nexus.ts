@@ -9,6 +9,8 @@ export interface TargetPort {
 	readonly targetPortalGroupTag: number;
 	/** LUNs that REPORT LUNS lists, ascending. */
 	luns(): readonly number[];
+	/** What the initiator reaches through it. */
+	reachableUnits(): Iterable<LogicalUnit>;
 	/** A nexus has read the LUN inventory: its REPORTED LUNS DATA HAS CHANGED are void on all logical units (SAM-5, unit attention conditions). */
 	lunsReported(nexus: Nexus): void;
 }

@@ -16,9 +16,9 @@ export interface Visitor {
 
 /**
  * Walks over the bytes of task.offsetBytes and task.lengthBytes in pieces, one after another, so that a command of any length holds one buffer. A piece ends
- * where an aligned one would. The task ends with the last piece, the first bad one, or the first after it was aborted.
+ * where an aligned one would. The task ends with the last piece (unless `then` goes on with it), the first bad one, or the first after it was aborted. The range is not empty.
  */
-export function walkRange(unit: LogicalUnit, task: ScsiTask, pieceBytes: number, visitor: Visitor): 'pending' {
+export function walkRange(unit: LogicalUnit, task: ScsiTask, pieceBytes: number, visitor: Visitor, then?: () => void): 'pending' {
 	const endBytes = task.offsetBytes + task.lengthBytes;
 	let at = task.offsetBytes;
 	let lengthBytes = 0;
@@ -34,11 +34,12 @@ export function walkRange(unit: LogicalUnit, task: ScsiTask, pieceBytes: number,
 		}
 		if (visitor.visited !== undefined && !visitor.visited(at, lengthBytes)) return finish(task);
 		at += lengthBytes;
-		if (at === endBytes) return finish(task);
+		if (at === endBytes && then === undefined) return finish(task);
 		if (task.aborted) {
 			task.status = status.taskAborted;
 			return finish(task);
 		}
+		if (at === endBytes) return then?.();
 		next();
 	};
 	next();

@@ -76,9 +76,9 @@ export class ScsiTarget implements TargetPort {
 		nexus.port = undefined;
 	}
 
-	/** TARGET WARM RESET and TARGET COLD RESET: every nexus but the one that asked is told on every unit. */
-	reset(by: Nexus | undefined): void {
-		for (const unit of this.#units.values()) unit.reset(by, 'target');
+	/** TARGET WARM RESET and TARGET COLD RESET: every nexus is told on every unit. */
+	reset(): void {
+		for (const unit of this.#units.values()) unit.reset('target');
 	}
 
 	/** The unit that the 8 LUN bytes of a PDU name: peripheral device addressing on bus 0, or flat space addressing, single level (SAM-5). */
@@ -97,6 +97,10 @@ export class ScsiTarget implements TargetPort {
 
 	luns(): readonly number[] {
 		return [...this.#units.keys()].toSorted((a, b) => a - b);
+	}
+
+	reachableUnits(): Iterable<LogicalUnit> {
+		return this.#units.values();
 	}
 
 	lunsReported(nexus: Nexus): void {

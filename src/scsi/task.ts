@@ -1,4 +1,4 @@
-import type { Completion, Outcome } from '../blockvol/block-device.ts';
+import type { CompareCompletion, Outcome } from '../blockvol/block-device.ts';
 import type { Nexus } from './nexus.ts';
 
 /** SAM-5, status codes that this device server returns. */
@@ -32,9 +32,11 @@ export interface TaskOwner {
  * One SCSI command on its way through the device server. The transport pools and reuses these objects: reset() before each use, and nobody keeps
  * one after its answer.
  */
-export class ScsiTask implements Completion {
+export class ScsiTask implements CompareCompletion {
 	/** CDB, 16 bytes; bytes behind a shorter CDB are zero. Owned by the task. */
 	readonly cdb: Buffer = Buffer.alloc(16);
+	/** Bytes that the initiator means to send, whatever the CDB says; 0 if it sends nothing. Set by the transport before start(). */
+	dataOutBytes = 0;
 	/** Set by LogicalUnit.start(). For read and write: the range on the medium. For parameters: how much data-out to collect. */
 	offsetBytes = 0;
 	lengthBytes = 0;
@@ -54,8 +56,11 @@ export class ScsiTask implements Completion {
 	nexus: Nexus | undefined = undefined;
 	/** Of the device server: called by the device on completion of a pending step. */
 	onOutcome: ((task: ScsiTask, outcome: Outcome) => void) | undefined = undefined;
+	/** CompareCompletion: the first byte that differs. */
+	miscompareOffset = 0;
 
 	reset(): void {
+		this.dataOutBytes = 0;
 		this.offsetBytes = 0;
 		this.lengthBytes = 0;
 		this.fua = false;

@@ -43,17 +43,17 @@ export const unmap = defineCommand({
 		const count = Math.floor(descriptorBytes / descriptorLength);
 		if (count > limits.unmapDescriptorsMax) return unit.check(task, invalidFieldInParameterList(list.unmapBlockDescriptorDataLength));
 		const ranges: Range[] = [];
-		let sumBytes = 0;
+		let sumBlocks = 0;
 		for (let index = 0; index < count; index++) {
 			const at = listHeaderLength + index * descriptorLength;
 			const entry = data.subarray(at, at + descriptorLength);
 			const lba = descriptor.unmapLogicalBlockAddress.get(entry);
 			const blocks = descriptor.numberOfLogicalBlocks.get(entry);
 			if (!isInside(unit, lba, blocks)) return lbaOutOfRange(unit, task);
-			const lengthBytes = blocks * unit.device.blockSize;
-			sumBytes += lengthBytes;
-			if (sumBytes > limits.unmapBytesMax) return unit.check(task, invalidFieldInParameterList(descriptor.numberOfLogicalBlocks, at));
-			if (blocks > 0) ranges.push({ offsetBytes: lba * unit.device.blockSize, lengthBytes });
+			sumBlocks += blocks;
+			if (sumBlocks > limits.unmapBlocksMax) return unit.check(task, invalidFieldInParameterList(descriptor.numberOfLogicalBlocks, at));
+			const { blockSize } = unit.device;
+			if (blocks > 0) ranges.push({ offsetBytes: lba * blockSize, lengthBytes: blocks * blockSize });
 		}
 		return zeroRanges(unit, task, ranges);
 	},
@@ -68,7 +68,7 @@ function zeroRanges(unit: LogicalUnit, task: ScsiTask, ranges: readonly Range[])
 	const next = (): boolean => {
 		const range = ranges[index++];
 		if (range === undefined) return false;
-		unit.device.zero(range.offsetBytes, range.lengthBytes, false, task);
+		unit.device.zero(range.offsetBytes, range.lengthBytes, !unit.mode.isWriteBack, task);
 		return true;
 	};
 	task.onOutcome = (_task, outcome) => {

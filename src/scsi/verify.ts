@@ -50,7 +50,7 @@ function verify(name: string, opcode: number, lengthBytes: 10 | 12 | 16, lba: Fi
 }
 
 /** On a medium error it looks again page by page, so that INFORMATION can name the place. */
-function verifyReadable(unit: LogicalUnit, task: ScsiTask, pieceBytes: number): 'pending' {
+export function verifyReadable(unit: LogicalUnit, task: ScsiTask, pieceBytes: number): 'pending' {
 	const endBytes = task.offsetBytes + task.lengthBytes;
 	const buffer = Buffer.allocUnsafe(Math.min(pieceBytes, task.lengthBytes));
 	return walkRange(unit, task, pieceBytes, {
@@ -68,7 +68,8 @@ function verifyReadable(unit: LogicalUnit, task: ScsiTask, pieceBytes: number): 
 	});
 }
 
-function verifyEqual(unit: LogicalUnit, task: ScsiTask, data: Buffer): 'pending' {
+/** Compares the medium with the data-out. */
+export function verifyEqual(unit: LogicalUnit, task: ScsiTask, data: Buffer): 'pending' {
 	const startBytes = task.offsetBytes;
 	const buffer = Buffer.allocUnsafe(Math.min(limits.pieceBytes, task.lengthBytes));
 	return walkRange(unit, task, limits.pieceBytes, {

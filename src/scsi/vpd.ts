@@ -1,9 +1,12 @@
+import { compareAndWriteBlocksMax } from './compare-and-write.ts';
 import { deviceIdentification } from './device-identification.ts';
 import { bits, u16be, u32be, u64be, u8 } from './field.ts';
 import { limits } from './limits.ts';
 import type { LogicalUnit } from './logical-unit.ts';
 import type { Nexus } from './nexus.ts';
 import { physicalBlockBytes } from './read-capacity.ts';
+import { thirdPartyCopyDescriptors } from './third-party-copy.ts';
+import { atomicBlocksMax } from './write-atomic.ts';
 
 type Page = (unit: LogicalUnit, nexus: Nexus) => Buffer;
 
@@ -12,6 +15,7 @@ const pages: ReadonlyMap<number, Page> = new Map<number, Page>([
 	[0x00, () => page(0x00, Buffer.from([...pages.keys()]))],
 	[0x80, (unit) => page(0x80, Buffer.from(unit.identity.serialNumber, 'latin1'))],
 	[0x83, (unit, nexus) => page(0x83, deviceIdentification(unit.identity, nexus.port))],
+	[0x8f, () => page(0x8f, thirdPartyCopyDescriptors())],
 	[0xb0, blockLimits],
 	[0xb1, blockDeviceCharacteristics],
 	[0xb2, logicalBlockProvisioning],
@@ -30,7 +34,7 @@ function page(code: number, content: Buffer): Buffer {
 	return data;
 }
 
-/** SBC-3, Block Limits VPD page; offsets count from the page's first byte. MAXIMUM COMPARE AND WRITE LENGTH and the atomic lengths are 0. */
+/** SBC-3, Block Limits VPD page; offsets count from the page's first byte. Writes with an atomic boundary do not exist. */
 const limitsPage = {
 	wsnz: bits(4, 0, 1),
 	maximumCompareAndWriteLength: u8(5),
@@ -43,20 +47,24 @@ const limitsPage = {
 	optimalUnmapGranularity: u32be(28),
 	ugavalid: bits(32, 7, 1),
 	maximumWriteSameLength: u64be(36),
+	maximumAtomicTransferLength: u32be(44),
 };
 
 function blockLimits(unit: LogicalUnit): Buffer {
 	const { blockSize } = unit.device;
 	const data = page(0xb0, Buffer.alloc(0x3c));
 	limitsPage.wsnz.set(data, 1);
+	limitsPage.maximumCompareAndWriteLength.set(data, compareAndWriteBlocksMax(unit));
 	limitsPage.optimalTransferLengthGranularity.set(data, physicalBlockBytes / blockSize);
 	limitsPage.maximumTransferLength.set(data, limits.transferBytesMax / blockSize);
 	limitsPage.optimalTransferLength.set(data, limits.transferBytesOptimal / blockSize);
-	limitsPage.maximumUnmapLbaCount.set(data, limits.unmapBytesMax / blockSize);
+	limitsPage.maximumPrefetchLength.set(data, limits.prefetchBytesMax / blockSize);
+	limitsPage.maximumUnmapLbaCount.set(data, limits.unmapBlocksMax);
 	limitsPage.maximumUnmapBlockDescriptorCount.set(data, limits.unmapDescriptorsMax);
 	limitsPage.optimalUnmapGranularity.set(data, physicalBlockBytes / blockSize);
 	limitsPage.ugavalid.set(data, 1);
 	limitsPage.maximumWriteSameLength.set(data, limits.writeSameBytesMax / blockSize);
+	limitsPage.maximumAtomicTransferLength.set(data, atomicBlocksMax(unit));
 	return data;
 }
 

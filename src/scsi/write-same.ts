@@ -62,7 +62,10 @@ function writeSame(
 		},
 		parameters(unit, task, data) {
 			const { blockSize } = unit.device;
-			if (data.length < blockSize) return unit.check(task, illegal(additionalSense.parameterListLengthError));
+			// Who sends something else than one block means something else than is done here.
+			if (data.length < blockSize || task.dataOutBytes > blockSize) {
+				return unit.check(task, illegal(additionalSense.parameterListLengthError));
+			}
 			const bytes = numberOfLogicalBlocks.get(task.cdb) * blockSize;
 			const block = data.subarray(0, blockSize);
 			return block.every((byte) => byte === 0) ? zero(unit, task, bytes) : fill(unit, task, bytes, block);
@@ -75,7 +78,7 @@ function zero(unit: LogicalUnit, task: ScsiTask, lengthBytes: number): 'pending'
 		if (outcome !== 'good') unit.fail(task, outcome);
 		finish(task);
 	};
-	unit.device.zero(task.offsetBytes, lengthBytes, false, task);
+	unit.device.zero(task.offsetBytes, lengthBytes, !unit.mode.isWriteBack, task);
 	return 'pending';
 }
 
@@ -83,6 +86,6 @@ function fill(unit: LogicalUnit, task: ScsiTask, lengthBytes: number, block: Buf
 	task.lengthBytes = lengthBytes;
 	const pattern = Buffer.alloc(Math.min(limits.pieceBytes, lengthBytes), block);
 	return walkRange(unit, task, limits.pieceBytes, {
-		issue: (offsetBytes, pieceBytes) => unit.device.write(offsetBytes, pattern.subarray(0, pieceBytes), false, task),
+		issue: (offsetBytes, pieceBytes) => unit.device.write(offsetBytes, pattern.subarray(0, pieceBytes), !unit.mode.isWriteBack, task),
 	});
 }

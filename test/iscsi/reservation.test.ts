@@ -85,6 +85,7 @@ test('RESERVE (6) ends with LOGICAL UNIT RESET, both target resets, logout and t
 			t.is((await b.answer()).bhs[2], 0);
 		}
 		t.is(world.unit.reservations.unitHolder, undefined, String(how));
+		if (how === fn.logicalUnitReset || how === fn.targetWarmReset) t.regex(await write(b), /^02 6\/29/);
 		if (how !== fn.targetColdReset) t.is(await write(b), '00');
 		// oxlint-enable no-await-in-loop
 	}

@@ -96,7 +96,7 @@ for (const [name, code, attention] of [
 	['LOGICAL UNIT RESET', fn.logicalUnitReset, '02 6/2903'],
 	['TARGET WARM RESET', fn.targetWarmReset, '02 6/2900'],
 ] as const) {
-	test(`§11.5.1: ${name} ends tasks of all sessions; others get TASK ABORTED when the device is done, and ${attention}`, async (t) => {
+	test(`§11.5.1: ${name} ends tasks of all sessions; others get TASK ABORTED when the device is done, and all ${attention}`, async (t) => {
 		const world = new World();
 		const peer = await world.connect().open();
 		const other = await world.connect().open({}, { isid: '00023d000002' });
@@ -114,10 +114,14 @@ for (const [name, code, attention] of [
 		t.is(managed(await peer.answer()), response.functionComplete);
 		t.deepEqual((await other.answers()).map(statusOf), ['40']);
 		t.is(world.budget.usedBytes, 0);
-		other.send(other.command({ cdb: '00', tag: 4 }));
-		t.is(statusOf(await other.answer()), attention);
-		peer.send(peer.command({ cdb: '00', tag: 4 }));
-		t.is(statusOf(await peer.answer()), '00');
+		for (const each of [other, peer]) {
+			// oxlint-disable no-await-in-loop -- one after the other
+			each.send(each.command({ cdb: '00', tag: 4 }));
+			t.is(statusOf(await each.answer()), attention);
+			each.send(each.command({ cdb: '00', tag: 5 }));
+			t.is(statusOf(await each.answer()), '00');
+			// oxlint-enable no-await-in-loop
+		}
 	});
 }
 

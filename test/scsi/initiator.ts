@@ -67,9 +67,11 @@ export function setUp(options: MemoryDeviceOptions & LogicalUnitOptions = {}) {
 export function begin(
 	start: (task: ScsiTask) => NextStep,
 	cdb: readonly number[],
+	dataOutBytes = 0,
 ): { task: ScsiTask; step: NextStep; done: Promise<void> } {
 	const task = new ScsiTask();
 	task.cdb.set(cdb);
+	task.dataOutBytes = dataOutBytes;
 	const { promise, resolve } = Promise.withResolvers<void>();
 	task.owner = { taskFinished: () => resolve() };
 	return { task, step: start(task), done: promise };
@@ -86,7 +88,7 @@ export async function carryOut(
 	cdb: readonly number[],
 	dataOut: Buffer = Buffer.alloc(0),
 ): Promise<Answer> {
-	const { task, step, done } = begin(start, cdb);
+	const { task, step, done } = begin(start, cdb, dataOut.length);
 	let next = step;
 	let dataIn: Buffer = Buffer.alloc(0);
 	if (next === 'parameters') next = unit!.parameters(task, dataOut.subarray(0, task.lengthBytes));

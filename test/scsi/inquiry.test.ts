@@ -10,7 +10,7 @@ test('INQUIRY: a direct access block device of SPC-4, at the offsets of the stan
 	const { status, dataIn } = await send(cdb.inquiry());
 	t.is(status, good);
 	t.is(dataIn.length, 96);
-	t.is(dataIn.subarray(0, 8).toString('hex'), '000006125b000002');
+	t.is(dataIn.subarray(0, 8).toString('hex'), '000006125b080002');
 	t.is(dataIn.toString('latin1', 8, 16), 'BLKPORT ');
 	t.is(dataIn.toString('latin1', 16, 32), 'Blockport volume');
 	t.is(dataIn.toString('latin1', 32, 36), '0.1 ');
@@ -43,7 +43,7 @@ test('INQUIRY with a page code but without EVPD, and of a page that does not exi
 
 test('VPD 00 lists exactly what exists, ascending', async (t) => {
 	const { send } = setUp();
-	t.is((await send(cdb.vpd(0))).dataIn.toString('hex'), hex('000000060080', '83b0b1b2'));
+	t.is((await send(cdb.vpd(0))).dataIn.toString('hex'), hex('000000070080', '838fb0b1b2'));
 });
 
 test('VPD 80: the serial number is the UUID', async (t) => {
@@ -139,17 +139,21 @@ test('VPD B0: the limits at their offsets, in blocks of the volume', async (t) =
 		t.is(dataIn.length, 64);
 		t.is(dataIn.readUInt16BE(2), 0x3c);
 		t.is(dataIn[4], 0x01, 'WSNZ');
-		t.is(dataIn[5], 0, 'MAXIMUM COMPARE AND WRITE LENGTH');
+		t.is(dataIn[5]! * blockSize, 64 * 1024, 'MAXIMUM COMPARE AND WRITE LENGTH');
 		t.is(dataIn.readUInt16BE(6), perPage, 'OPTIMAL TRANSFER LENGTH GRANULARITY');
 		t.is(dataIn.readUInt32BE(8) * blockSize, 32 * 1024 * 1024, 'MAXIMUM TRANSFER LENGTH');
 		t.is(dataIn.readUInt32BE(12) * blockSize, 1024 * 1024, 'OPTIMAL TRANSFER LENGTH');
-		t.is(dataIn.readUInt32BE(16), 0, 'MAXIMUM PREFETCH LENGTH');
-		t.is(dataIn.readUInt32BE(20) * blockSize, 4 * 1024 ** 3, 'MAXIMUM UNMAP LBA COUNT');
+		t.is(dataIn.readUInt32BE(16) * blockSize, 32 * 1024 * 1024, 'MAXIMUM PREFETCH LENGTH');
+		t.is(dataIn.readUInt32BE(20), 2 ** 20, 'MAXIMUM UNMAP LBA COUNT');
 		t.is(dataIn.readUInt32BE(24), 256, 'MAXIMUM UNMAP BLOCK DESCRIPTOR COUNT');
 		t.is(dataIn.readUInt32BE(28), perPage, 'OPTIMAL UNMAP GRANULARITY');
 		t.is(dataIn.readUInt32BE(32), 0x8000_0000, 'UGAVALID, alignment 0');
 		t.is(dataIn.readBigUInt64BE(36), BigInt(1024 ** 3 / blockSize), 'MAXIMUM WRITE SAME LENGTH');
-		t.true(dataIn.subarray(44).every((byte) => byte === 0));
+		t.is(dataIn.readUInt32BE(44) * blockSize, 64 * 1024, 'MAXIMUM ATOMIC TRANSFER LENGTH');
+		t.true(
+			dataIn.subarray(48).every((byte) => byte === 0),
+			'no alignment, granularity or boundary',
+		);
 	}
 });
 

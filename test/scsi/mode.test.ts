@@ -1,5 +1,17 @@
 import test from 'ava';
-import { cdb, checkCondition, good, invalidField, invalidParameter, parameterListLengthError, setUp, hex } from './initiator.ts';
+import {
+	cdb,
+	checkCondition,
+	decodeSense,
+	good,
+	invalidField,
+	invalidParameter,
+	newNexus,
+	parameterListLengthError,
+	run,
+	setUp,
+	hex,
+} from './initiator.ts';
 
 const recovery = hex('010a', '00'.repeat(10));
 const caching = hex('081204', '00'.repeat(17));
@@ -48,14 +60,14 @@ test('MODE SENSE of a read only unit has WP', async (t) => {
 	t.is((await send(cdb.modeSense10(0x08))).dataIn[3], 0x90);
 });
 
-test('MODE SENSE: default values are the current ones, no bit is changeable, none is saved', async (t) => {
+test('MODE SENSE: default values are the first ones, WCE, D_SENSE and SWP are changeable, none is saved', async (t) => {
 	const { send } = setUp();
 	const current = (await send(cdb.modeSense6(0x3f))).dataIn;
 	t.deepEqual((await send(cdb.modeSense6(0x80 | 0x3f))).dataIn, current);
 	const changeable = (await send(cdb.modeSense6(0x40 | 0x3f, 0, 0x08))).dataIn;
 	t.is(
 		changeable.toString('hex', 4),
-		hex('010a', '00'.repeat(10), '0812', '00'.repeat(18), '0a0a', '00'.repeat(10), '1c0a', '00'.repeat(10)),
+		hex('010a', '00'.repeat(10), '081204', '00'.repeat(17), '0a0a04000800', '00'.repeat(6), '1c0a', '00'.repeat(10)),
 	);
 	t.deepEqual((await send(cdb.modeSense6(0xc0 | 0x08))).sense, { key: 5, code: 0x3900 });
 });
@@ -109,15 +121,19 @@ test('MODE SELECT accepts 0 and all ones as the number of blocks, and no list at
 	t.is((await send(cdb.modeSelect10(0, 0))).status, good);
 });
 
-test('MODE SELECT that would change any bit of any page is refused with a pointer at that bit', async (t) => {
+test('MODE SELECT that would change any other bit of any page is refused with a pointer at that bit, and changes none', async (t) => {
 	const { send } = setUp();
 	const list = (await send(cdb.modeSense6(0x3f, 0, 0x08))).dataIn;
+	const changeable = (await send(cdb.modeSense6(0x40 | 0x3f, 0, 0x08))).dataIn;
 	const headers = new Set<number>();
 	for (let at = 4; at < list.length; at += 2 + list[at + 1]!) headers.add(at).add(at + 1);
 	for (let byte = 4; byte < list.length; byte++) {
 		if (headers.has(byte)) continue;
 		for (let bit = 0; bit < 8; bit++) {
+			if ((changeable[byte]! & (1 << bit)) !== 0) continue;
 			const changed = Buffer.from(list);
+			// WCE, which could be changed, stands before or behind it.
+			changed[4 + 12 + 2]! ^= 0x04;
 			changed[byte]! ^= 1 << bit;
 			t.deepEqual((await send(cdb.modeSelect6(changed.length), changed)).sense, invalidParameter(byte, bit));
 		}
@@ -166,4 +182,103 @@ test('MODE SELECT with SP, or of pages without PF: INVALID FIELD IN CDB', async 
 	const { status, sense } = await send(cdb.modeSelect10(8, 0), Buffer.alloc(8));
 	t.is(status, checkCondition);
 	t.deepEqual(sense, invalidField(1, 4));
+});
+
+/** MODE SELECT (6) of one page with a bit flipped. */
+async function flip(send: ReturnType<typeof setUp>['send'], page: number, byte: number, mask: number) {
+	const list = (await send(cdb.modeSense6(page, 0, 0x08))).dataIn;
+	list[0] = 0;
+	list[2] = 0;
+	list[4 + byte]! ^= mask;
+	return await send(cdb.modeSelect6(list.length), list);
+}
+
+const otherWrites = {
+	'WRITE (6)': [[0x0a, 0, 0, 0, 1, 0], 512],
+	'WRITE (10)': [cdb.write10(0, 1), 512],
+	'WRITE ATOMIC (16)': [[0x9c, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0], 512],
+	'WRITE SAME (10)': [cdb.writeSame10(0, 8), 512],
+	'WRITE SAME (16), NDOB': [cdb.writeSame16(0, 8, 0x01), 0],
+	UNMAP: [cdb.unmap(24), 24],
+	'COMPARE AND WRITE': [[0x89, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0], 1024],
+	'ORWRITE (16)': [[0x8b, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0], 512],
+	'WRITE AND VERIFY (10)': [[0x2e, 0, 0, 0, 0, 0, 0, 0, 1, 0], 512],
+} as const;
+
+test('MODE SELECT 08h, WCE 0: what was written becomes durable before it is answered, and from then on each write of every command does', async (t) => {
+	const { send, device } = setUp();
+	t.is((await send(cdb.write10(0, 1), Buffer.alloc(512))).status, good);
+	t.false(device.calls.at(-1)!.fua);
+	t.is((await flip(send, 0x08, 2, 0x04)).status, good);
+	t.is(device.calls.at(-1)!.operation, 'flush');
+	t.is((await send(cdb.modeSense6(0x08, 0, 0x08))).dataIn[4 + 2]! & 0x04, 0);
+	for (const [name, [bytes, lengthBytes]] of Object.entries(otherWrites)) {
+		const data = Buffer.alloc(lengthBytes);
+		if (name === 'UNMAP') data.set(Buffer.from('0016001000000000000000000000000000000008', 'hex'));
+		device.calls.length = 0;
+		t.is((await send(bytes, data)).status, good, name);
+		const changes = device.calls.filter(({ operation }) => ['write', 'zero', 'compareAndWrite'].includes(operation));
+		t.true(changes.length > 0 && changes.every(({ fua }) => fua), name);
+	}
+	t.is((await flip(send, 0x08, 2, 0x04)).status, good);
+	device.calls.length = 0;
+	await send(cdb.write10(0, 1), Buffer.alloc(512));
+	t.deepEqual(
+		device.calls.map(({ operation, fua }) => [operation, fua]),
+		[['write', false]],
+		'WCE 1 again: nothing is flushed',
+	);
+});
+
+test('MODE SELECT 08h, WCE 0, when the flush fails: HARDWARE ERROR', async (t) => {
+	const { send, device } = setUp();
+	device.outcome = () => 'faulted';
+	t.deepEqual((await flip(send, 0x08, 2, 0x04)).sense, { key: 4, code: 0x4400 });
+});
+
+test('MODE SELECT 0Ah, D_SENSE: autosense comes in descriptor format, and in fixed format again', async (t) => {
+	const { send } = setUp();
+	const responseCode = async (): Promise<number> => (await send(cdb.read10(0xffff_ffff, 1))).task.sense![0]! & 0x7f;
+	t.is(await responseCode(), 0x70);
+	t.is((await flip(send, 0x0a, 2, 0x04)).status, good);
+	t.is(await responseCode(), 0x72);
+	t.deepEqual((await send(cdb.read10(0xffff_ffff, 1))).sense, { key: 5, code: 0x2100 });
+	t.is((await flip(send, 0x0a, 2, 0x04)).status, good);
+	t.is(await responseCode(), 0x70);
+	t.deepEqual(decodeSense((await send(cdb.read10(0, 1, 0x20))).task.sense!), invalidField(1, 7));
+});
+
+test('MODE SELECT 0Ah, SWP: WRITE PROTECTED and WP, until it is taken back or the unit is reset', async (t) => {
+	const { send, unit, device, nexus } = setUp();
+	t.is((await flip(send, 0x0a, 4, 0x08)).status, good);
+	t.is((await send(cdb.modeSense6(0x08))).dataIn[2]! & 0x80, 0x80);
+	device.calls.length = 0;
+	for (const [name, [bytes, lengthBytes]] of Object.entries(otherWrites))
+		t.deepEqual((await send(bytes, Buffer.alloc(lengthBytes))).sense, { key: 7, code: 0x2700 }, name);
+	t.deepEqual(device.calls, []);
+	t.is((await send(cdb.read10(0, 1))).status, good);
+	t.is((await flip(send, 0x0a, 4, 0x08)).status, good);
+	t.is((await send(cdb.write10(0, 1), Buffer.alloc(512))).status, good);
+
+	await flip(send, 0x0a, 4, 0x08);
+	await flip(send, 0x08, 2, 0x04);
+	unit.reset();
+	unit.takeAttention(nexus);
+	t.is((await send(cdb.modeSense6(0x3f, 0, 0x08))).dataIn.toString('hex', 4), allPages, 'as at first');
+	t.is((await send(cdb.write10(0, 1), Buffer.alloc(512))).status, good);
+	t.false(device.calls.at(-1)!.fua);
+});
+
+test('MODE SELECT that changes something: every other nexus is told 2Ah/01h once; one that changes nothing tells nobody', async (t) => {
+	const { send, unit, nexus } = setUp();
+	const other = newNexus('iqn.2026-11.test:other');
+	unit.attach(other);
+	unit.takeAttention(other);
+	const list = (await send(cdb.modeSense6(0x3f, 0, 0x08))).dataIn;
+	t.is((await send(cdb.modeSelect6(list.length), list)).status, good);
+	t.is((await run(unit, other, cdb.testUnitReady())).status, good);
+	await flip(send, 0x0a, 2, 0x04);
+	t.is((await run(unit, nexus, cdb.testUnitReady())).status, good);
+	t.deepEqual((await run(unit, other, cdb.testUnitReady())).sense, { key: 6, code: 0x2a01 });
+	t.is((await run(unit, other, cdb.testUnitReady())).status, good);
 });

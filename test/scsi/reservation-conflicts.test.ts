@@ -46,6 +46,19 @@ const rows: Readonly<Record<string, Row>> = {
 	UNMAP: { cdb: cdb.unmap(0), ...writes },
 	'MODE SELECT (10)': { cdb: cdb.modeSelect10(0), ...writes },
 	'MODE SENSE (10)': { cdb: cdb.modeSense10(0x3f), ...reads },
+	'EXTENDED COPY (LID1)': { cdb: [0x83, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], ...writes },
+	'RECEIVE COPY STATUS (LID1)': { cdb: [0x84, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 32, 0, 0], ...always },
+	'RECEIVE COPY OPERATING PARAMETERS': { cdb: [0x84, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 64, 0, 0], ...always },
+	'WRITE AND VERIFY (10)': { cdb: [0x2e, 0, 0, 0, 0, 0, 0, 0, 1, 0], ...writes },
+	'PRE-FETCH (10)': { cdb: [0x34, 0, 0, 0, 0, 0, 0, 0, 1, 0], ...reads },
+	'READ DEFECT DATA (10)': { cdb: [0x37, 0, 0, 0, 0, 0, 0, 0, 8, 0], ...reads },
+	'COMPARE AND WRITE': { cdb: [0x89, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 4, 0, 0], ...writes },
+	'ORWRITE (16)': { cdb: [0x8b, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 8, 0, 0], ...writes },
+	'WRITE AND VERIFY (16)': { cdb: [0x8e, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 8, 0, 0], ...writes },
+	'PRE-FETCH (16)': { cdb: [0x90, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0], ...reads },
+	'WRITE ATOMIC (16)': { cdb: [0x9c, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 8, 0, 0], ...writes },
+	'WRITE AND VERIFY (12)': { cdb: [0xae, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0], ...writes },
+	'READ DEFECT DATA (12)': { cdb: [0xb7, 0, 0, 0, 0, 0, 0, 0, 0, 8, 0, 0], ...reads },
 	'READ (16)': { cdb: cdb.read16(0, 1), ...reads },
 	'WRITE (16)': { cdb: cdb.write16(0, 1), ...writes },
 	'VERIFY (16)': { cdb: cdb.verify16(0, 1), ...reads },
@@ -126,7 +139,8 @@ test('SAM-5, status precedence: a reset is told before RESERVATION CONFLICT, oth
 	await a.reserve(5n, types.EA);
 	device.resize(device.sizeBytes * 2);
 	while (unit.takeAttention(a.nexus) !== undefined);
-	unit.reset(a.nexus, 'target');
+	unit.reset('target');
+	t.is(unit.takeAttention(a.nexus), powerOn);
 	t.is(await a.preempt(5n, 6n, types.EA), good);
 	const first = await b.send(cdb.read10(0, 1));
 	t.is(first.sense?.code, powerOn, 'though it is not the oldest');

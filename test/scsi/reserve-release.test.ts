@@ -57,10 +57,10 @@ test('it ends with a reset of the unit or the target by anybody, and with its ne
 		t.true(await held());
 	};
 	await take();
-	unit.reset(b.nexus);
+	unit.reset();
 	t.false(await held());
 	await take();
-	target.reset(b.nexus);
+	target.reset();
 	t.false(await held());
 	await take();
 	target.detach(new Nexus(names.a, isid));

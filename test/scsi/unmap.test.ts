@@ -76,7 +76,7 @@ test('UNMAP: the most descriptors and blocks that VPD B0 names are taken, one mo
 	const tooMany = list([...many, [0, 1]]);
 	t.deepEqual((await send(cdb.unmap(tooMany.length), tooMany)).sense, invalidParameter(2, 7));
 
-	const blocks = limits.unmapBytesMax / 512;
+	const blocks = limits.unmapBlocksMax;
 	const large = list([
 		[0, blocks - 1],
 		[blocks, 1],

@@ -117,3 +117,11 @@ test('WRITE SAME of a long pattern that is aborted ends after its present piece 
 	t.is(task.status, 0x40);
 	t.is(device.calls.length, 1);
 });
+
+test('WRITE SAME with more than one block of data-out: PARAMETER LIST LENGTH ERROR, nothing is written', async (t) => {
+	for (const [writeSame] of Object.values(commands)) {
+		const { send, device } = setUp();
+		t.deepEqual((await send(writeSame(0, 1, unmapBit), Buffer.alloc(1024))).sense, parameterListLengthError);
+		t.deepEqual(device.calls, []);
+	}
+});

@@ -5,6 +5,8 @@ export interface OfferedUnit {
 	target: string;
 	lun: number;
 	sizeBytes: number;
+	/** Bytes of a logical block; without it 512 (tgtd has no other). */
+	blockSize?: 512 | 4096;
 }
 
 /** One iSCSI target program with its data in one folder, to be started, killed and started again. Blockport, or another one to compare with. */
