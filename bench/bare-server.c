@@ -3,7 +3,7 @@
  * ICReq is answered by an ICResp, and a 72-byte capsule with a Read by one C2HData PDU (24 bytes and the data) whose SUCCESS flag stands for the completion
  * (NVMe/TCP Transport 1.0). So the load client of the NVMe rows talks to it unchanged, and costs the same.
  *
- *     bare-server FILE [memory]     prints `bare-c ready PORT`; data comes by pread, or out of a copy in memory
+ *     bare-server FILE     prints `bare-c ready PORT`; data comes by pread, out of the page cache
  *
  * What is no such request, or lies outside the file, ends its connection with a sentence on stderr.
  */
@@ -45,7 +45,6 @@ struct connection {
 };
 
 static int file;
-static const uint8_t *memory;
 static uint64_t file_bytes;
 
 static void fail(const char *what)
@@ -100,8 +99,7 @@ static int answer_read(struct connection *c, const uint8_t *capsule)
 	out[8] = sqe[2];
 	out[9] = sqe[3];
 	put32(out + 16, length);
-	if (memory != NULL) memcpy(out + data_header_bytes, memory + lba * block_bytes, length);
-	else if (pread(file, out + data_header_bytes, length, lba * block_bytes) != (ssize_t)length) fail("pread");
+	if (pread(file, out + data_header_bytes, length, lba * block_bytes) != (ssize_t)length) fail("pread");
 	c->out_used += data_header_bytes + length;
 	return capsule_bytes;
 }
@@ -179,30 +177,21 @@ static void accept_one(int epoll, int listener)
 	if (epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event) < 0) fail("epoll_ctl");
 }
 
-static void open_file(const char *path, int in_memory)
+static void open_file(const char *path)
 {
 	struct stat status;
 	file = open(path, O_RDONLY);
 	if (file < 0 || fstat(file, &status) < 0) fail(path);
 	file_bytes = status.st_size;
-	if (!in_memory) return;
-	uint8_t *copy = malloc(file_bytes);
-	if (copy == NULL) fail("malloc");
-	for (uint64_t at = 0; at < file_bytes;) {
-		ssize_t got = pread(file, copy + at, file_bytes - at, at);
-		if (got <= 0) fail("pread");
-		at += got;
-	}
-	memory = copy;
 }
 
 int main(int argc, char **argv)
 {
-	if (argc < 2 || (argc > 2 && strcmp(argv[2], "memory") != 0)) {
-		fprintf(stderr, "usage: bare-server FILE [memory]\n");
+	if (argc != 2) {
+		fprintf(stderr, "usage: bare-server FILE\n");
 		return 2;
 	}
-	open_file(argv[1], argc > 2);
+	open_file(argv[1]);
 	struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	socklen_t length = sizeof address;
 	int listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);

@@ -1,4 +1,5 @@
 const barWidth = 24;
+const drawMs = 100;
 
 /** Where a lane is: one line on stderr, drawn anew on a terminal, and a line for each step elsewhere. What takes long may report its share meanwhile. */
 export class Progress {
@@ -7,6 +8,7 @@ export class Progress {
 	readonly #startMs = performance.now();
 	#done = 0;
 	#what = '';
+	#drawnMs = 0;
 
 	constructor(steps: number) {
 		this.#steps = steps;
@@ -21,7 +23,7 @@ export class Progress {
 
 	/** So much of the present step is done (0 to 1). Shown on a terminal only. */
 	share(share: number): void {
-		this.#draw(share);
+		if (performance.now() - this.#drawnMs >= drawMs) this.#draw(share);
 	}
 
 	/** The step is over; `result` stays to be read. */
@@ -32,6 +34,7 @@ export class Progress {
 	}
 
 	#draw(share: number): void {
+		this.#drawnMs = performance.now();
 		if (this.#isTerminal) process.stderr.write(`\r\x1b[K${this.#line(share)}`.slice(0, (process.stderr.columns || 120) + 4));
 	}
 
