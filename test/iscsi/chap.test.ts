@@ -143,6 +143,15 @@ test('§6.3.4, §6.3.5: who takes a connection or a session over has to prove it
 	t.is(peer.connection.session, session);
 });
 
+test('a session that began without a proof has one when its connection is taken over with one', async (t) => {
+	const world = new World();
+	const old = await world.connect().open();
+	const session = old.connection.session!;
+	world.chap = access;
+	await proved(world.connect(), { tsih: session.tsih });
+	t.is(session.authentication, 'chap');
+});
+
 test('what is logged of a login has no secret in it, and no response', async (t) => {
 	const world = guarded();
 	const said: unknown[] = [];

@@ -81,6 +81,7 @@ function request(peer: Peer, words: readonly string[], keys: readonly string[]):
 	switch (words[0]) {
 		case 'Login': {
 			const isid = field('isid');
+			peer.cmdSN = number('cmdsn', 1);
 			return peer.pdu(
 				loginRequest({
 					currentStage: number('csg', 1),

@@ -22,7 +22,7 @@ export class FlatDevice implements BlockDevice {
 	readonly uuid: string;
 	readonly blockSize: 512 | 4096;
 	readonly atomicBytesMax = writeBytesMax;
-	readonly medium: Buffer;
+	medium: Buffer;
 	fault: string | undefined = undefined;
 	/** tryRead always has to wait. */
 	cold = false;
@@ -36,6 +36,7 @@ export class FlatDevice implements BlockDevice {
 	recording = true;
 	readonly writes: { offsetBytes: number; lengthBytes: number; fua: boolean }[] = [];
 	readonly #waiting: (() => void)[] = [];
+	readonly #listeners = new Set<() => void>();
 
 	constructor(options: FlatDeviceOptions = {}) {
 		this.uuid = options.uuid ?? '0b6f3a52-6d0e-4c1b-8f0a-51c5a0c2d701';
@@ -101,8 +102,14 @@ export class FlatDevice implements BlockDevice {
 		return { outcome: 'good', extents: [{ lengthBytes: this.medium.length - offsetBytes, isMapped: true }] };
 	}
 
-	onResize(): () => void {
-		return () => undefined;
+	onResize(listener: () => void): () => void {
+		this.#listeners.add(listener);
+		return () => this.#listeners.delete(listener);
+	}
+
+	grow(sizeBytes: number): void {
+		this.medium = Buffer.concat([this.medium, Buffer.alloc(sizeBytes - this.medium.length)]);
+		for (const listener of this.#listeners) listener();
 	}
 
 	/** Lets a held completion go, the oldest unless another is named; false if there is none. */

@@ -297,3 +297,29 @@ test('discovery over TCP names the portal that was reached', async (t) => {
 	initiator.socket.write(initiator.maker.request(pdu.opcode.textRequest, 0x80, { 16: 2, 20: pdu.noTag }, Buffer.from('SendTargets=All\0')));
 	t.is((await initiator.next())!.data.toString(), `TargetName=${targetName}\0TargetAddress=127.0.0.1:${listener.address.port},1\0`);
 });
+
+test('challenges are random: two logins are never asked the same', async (t) => {
+	const world = new World();
+	world.chap = { initiator: { user: 'abc', secret: 'a secret of 18 b..' }, target: undefined };
+	const listener = await listen(t, world);
+	const challenges = new Set<string>();
+	for (let login = 0; login < 4; login++) {
+		const initiator = await client(t, listener);
+		const say = async (keys: Record<string, string>) => {
+			initiator.socket.write(initiator.maker.pdu(loginRequest({ currentStage: 0, nextStage: 1, transit: false }), text(keys)));
+			return (await initiator.next())!.data.toString();
+		};
+		await say({ InitiatorName: initiatorName, TargetName: targetName, AuthMethod: 'CHAP' });
+		const challenge = /CHAP_C=0x(?<digits>[0-9a-f]{64})/.exec(await say({ CHAP_A: '8' }))?.groups?.['digits'] ?? '';
+		t.is(challenge.length, 64);
+		challenges.add(challenge);
+	}
+	t.is(challenges.size, 4);
+});
+
+test('limits.portals: one more is refused', async (t) => {
+	const listener = await listen(t);
+	for (let count = 1; count < limits.portals; count++) await listener.listen({ host: '127.0.0.1', port: 0 });
+	await t.throwsAsync(listener.listen({ host: '127.0.0.1', port: 0 }), { instanceOf: RangeError });
+	t.is(new Set(listener.portals.map(({ port }) => port)).size, limits.portals);
+});
