@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { Appliance, type ApplianceOptions } from '../../src/appliance.ts';
 import { silent } from '../../src/os/logger.ts';
-import { InitiatorDisk } from '../initiator/disk.ts';
+import { InitiatorDisk, senseCodes } from '../initiator/disk.ts';
 import { defaultInitiatorName } from '../initiator/login.ts';
 import { type InitiatorError, Session, type SessionOptions } from '../initiator/session.ts';
 import { temporaryDirectory } from '../temporary.ts';
@@ -216,4 +216,43 @@ test('no answer, no view and no counter shows a secret; the file that holds them
 	t.regex(shown, /"authentication":"mutual","chapUser":"abc"/);
 	t.notRegex(shown, /a secret of 18|another secret|discovery secret/);
 	t.is((await stat(join(path, 'config.db'))).mode & 0o777, 0o600);
+});
+
+test('LUNs that come, go and grow: every session is told once on each LUN, and by an asynchronous message of LUNs', async (t) => {
+	const { operations, login } = await exported(t);
+	const messages: number[][] = [];
+	const sessions = await Promise.all(
+		[0, 1].map(async (index) => {
+			const session = await login();
+			messages.push([]);
+			session.onAsyncMessage = (event) => messages[index]!.push(event);
+			const disk = new InitiatorDisk(session, 0);
+			await disk.becomeReady();
+			return disk;
+		}),
+	);
+	/** Key, code and qualifier of TEST UNIT READY, or good. */
+	const ready = async (disk: InitiatorDisk): Promise<string> => {
+		const { status, sense } = await disk.execute((cdb) => cdb.fill(0));
+		const { key, code, qualifier } = senseCodes(sense);
+		return status === 0 ? 'good' : [key, code, qualifier].map((number) => number.toString(16)).join('/');
+	};
+	const everyone = async (expected: string): Promise<void> => {
+		for (const disk of sessions) {
+			t.is(await ready(disk), expected);
+			t.is(await ready(disk), 'good');
+		}
+	};
+	await operations.createVolume({ name: 'more', sizeBytes: 2 ** 26, blockSize: 512 });
+	await operations.map(target, { volume: 'more', lun: 4 });
+	await everyone('6/3f/e');
+	await operations.map(target, { volume: 'more', lun: 4 });
+	await operations.resizeVolume('data', 2 ** 27);
+	await everyone('6/2a/9');
+	await operations.unmap(target, 4);
+	await everyone('6/3f/e');
+	t.deepEqual(messages, [
+		[0, 0],
+		[0, 0],
+	]);
 });
