@@ -26,8 +26,8 @@ export const limits = {
 	loginDataSegmentLength: 8192,
 	/** One text, over all its PDUs. */
 	textBytes: 16 * 1024,
-	/** Our answer to SendTargets, over all its PDUs. */
-	textAnswerBytes: 256 * 1024,
+	/** Our answer to SendTargets, over all its PDUs: 256 targets with names of 223 bytes, each at 16 portals of IPv6, need 338,688. */
+	textAnswerBytes: 384 * 1024,
 	/** RFC 7143 §6.1 and §4.2.7.1. */
 	keyNameBytes: 63,
 	iscsiNameBytes: 223,

@@ -85,7 +85,8 @@ export class Negotiation {
 			}
 			case 'declaredNumber': {
 				const declared = parseNumber(value, row.range);
-				if (declared === undefined) return 'Reject';
+				// A declaration has no answer that could refuse it, and ours would stand beside it under the same name.
+				if (declared === undefined) throw new ProtocolError(`${key} out of range`);
 				parameters[row.parameter] = declared;
 				return undefined;
 			}
