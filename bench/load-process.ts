@@ -2,6 +2,9 @@ import { spawn } from 'node:child_process';
 import { join } from 'node:path';
 import type { LoadOptions, LoadResult } from './load-shape.ts';
 
+/** How much longer than its load a client may take, for logging in and for the last answers. */
+const graceMs = 90_000;
+
 /** A command line that runs only on one CPU, or on any. */
 export function pinned(cpu: number | undefined, command: readonly string[]): [string, string[]] {
 	const words = cpu === undefined ? command : ['taskset', '-c', String(cpu), ...command];
@@ -41,8 +44,21 @@ export async function loadProcess(options: LoadOptions, cpu: number | undefined)
 		if (text.includes('counted')) options.onCounting?.('counted');
 		output += text;
 	});
+	let isLate = false;
+	const late = setTimeout(
+		() => {
+			isLate = true;
+			killed();
+		},
+		(options.seconds + options.warmUpSeconds) * 1000 + graceMs,
+	);
 	const code = await new Promise((resolve, reject) => child.on('close', resolve).on('error', reject));
+	clearTimeout(late);
 	process.off('exit', killed);
+	if (isLate)
+		throw new Error(
+			`the client waits for an answer since ${graceMs / 1000} s: ${shape.op}s of ${shape.sizeBytes} bytes over ${options.protocol}`,
+		);
 	if (code !== 0) throw new Error(`the client failed on ${shape.op}s of ${shape.sizeBytes} bytes over ${options.protocol}`);
 	return JSON.parse(output.slice(output.indexOf('{')));
 }

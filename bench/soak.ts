@@ -34,6 +34,8 @@ const { values } = parseArgs({
 
 const volumes = 2;
 const sampleMs = 1000;
+/** No answer at all for so long: whatever the server waits for, it is not coming. */
+const silenceMs = 60_000;
 const warmUpShare = 0.2;
 const warmUpSecondsMax = 600;
 const seconds = Number(values.seconds);
@@ -48,10 +50,14 @@ async function soak(rig: Rig, progress: Progress): Promise<{ load: SoakLoad; sam
 	const load = await SoakLoad.start(rig, models, { ratePerSecond: Number(values.rate), churnMs: Number(values.churn) * 1000 });
 	const startMs = performance.now();
 	const warmUpSeconds = Math.min(seconds * warmUpShare, warmUpSecondsMax);
+	let [answered, answeredMs] = [0, startMs];
 	for (let at = 0; at < seconds && load.failures.length === 0; at = (performance.now() - startMs) / 1000) {
 		// oxlint-disable-next-line no-await-in-loop -- one sample after the other
 		await pause(sampleMs);
 		if (server.isGone) throw new Error(`the server ended (${await server.exited}):\n${server.output}`);
+		if (load.commands > answered) [answered, answeredMs] = [load.commands, performance.now()];
+		if (performance.now() - answeredMs > silenceMs)
+			throw new Error(`nothing was answered for ${silenceMs / 1000} s, after ${answered} commands`);
 		if (at >= warmUpSeconds) samples.push(sample(at, server.pid, server.rssBytes(), folders));
 		progress.share(at / seconds);
 	}
