@@ -107,6 +107,8 @@ export class Connection implements PDUHandler {
 	#collected: Buffer = nothing;
 	#collectBytes = 0;
 	#nextTag = 0;
+	/** Of this turn. */
+	#immediatePDUs = 0;
 
 	constructor(environment: ConnectionEnvironment, host: ConnectionHost) {
 		this.#environment = environment;
@@ -160,6 +162,8 @@ export class Connection implements PDUHandler {
 
 	/** Bytes start..end of a buffer that is valid during the call. Returns where it stopped: before `end` it wants no more until host.resume(). */
 	receive(buffer: Buffer, start: number, end: number): number {
+		this.session?.window.beginTurn();
+		this.#immediatePDUs = 0;
 		return this.#framing.receive(buffer, start, end);
 	}
 
@@ -239,6 +243,7 @@ export class Connection implements PDUHandler {
 		}
 		this.#collected = nothing;
 		if (this.#held.size > 0) this.#runHeld();
+		if (this.control.rejectsTooMany) this.#giveUp('too many PDUs that had to be rejected');
 	}
 
 	lost(reason: string, digest: boolean): void {
@@ -338,7 +343,10 @@ export class Connection implements PDUHandler {
 		const { window } = this.session!;
 		const immediate = (bhs[at]! & pdu.immediateBit) !== 0;
 		const place = immediate ? 'next' : window.place(pdu.BHS.cmdSN.get(bhs, at));
-		if (place === 'outside') {
+		if (immediate && ++this.#immediatePDUs > limits.immediatePDUsPerTurn) {
+			this.#disposition = 'discard';
+			this.control.reject(pdu.rejectReason.tooManyImmediateCommands, bhs, at);
+		} else if (place === 'outside') {
 			// §4.2.2.1: silently.
 			this.statistics.commandsIgnored++;
 			this.#disposition = 'discard';
@@ -415,8 +423,13 @@ export class Connection implements PDUHandler {
 		this.statistics.protocolErrors++;
 		this.#disposition = 'discard';
 		this.control.reject(pdu.rejectReason.protocolError, bhs, at);
+		this.#giveUp(reason);
+	}
+
+	#giveUp(reason: string): void {
+		if (this.closed) return;
 		this.#environment.log.warn({ remote: this.host.remote, initiator: this.session?.initiatorName, reason }, 'iSCSI protocol error');
-		this.endSoon();
+		this.endSoon(reason);
 	}
 
 	#runHeld(): void {

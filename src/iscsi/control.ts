@@ -1,5 +1,6 @@
 import { additionalSense, senseData, senseKey } from '../scsi/sense.ts';
 import type { Connection } from './connection.ts';
+import { limits } from './limits.ts';
 import * as pdu from './pdu.ts';
 
 const nothing = Buffer.alloc(0);
@@ -9,9 +10,15 @@ export class Control {
 	readonly #connection: Connection;
 	/** Until the connection ends, once its initiator was asked to log out. */
 	#logoutDueSeconds: number | undefined;
+	#rejects = 0;
 
 	constructor(connection: Connection) {
 		this.#connection = connection;
+	}
+
+	/** There have been more Rejects than limits.rejects. */
+	get rejectsTooMany(): boolean {
+		return this.#rejects > limits.rejects;
 	}
 
 	/** Answers a NOP-Out (§11.18) with its data, as much as the initiator takes. */
@@ -41,6 +48,7 @@ export class Control {
 		const { closed, statistics, writer } = this.#connection;
 		if (closed) return;
 		statistics.rejects++;
+		this.#rejects++;
 		const answer = writer.control(pdu.opcode.reject, 0, pdu.noTag, bhs.subarray(at, at + pdu.bhsBytes), true);
 		pdu.Reject.reason.set(answer.buffer, answer.at, reason);
 		writer.sendControl(answer);
@@ -88,6 +96,7 @@ export class Control {
 
 	/** Once a second. */
 	tick(): void {
+		if (this.#rejects > 0) this.#rejects--;
 		if (this.#logoutDueSeconds === undefined || --this.#logoutDueSeconds > 0) return;
 		this.#connection.dismiss('connection', 'did not log out when it was asked to');
 	}

@@ -16,6 +16,10 @@ export const limits = {
 	tasksPerSession: 128,
 	/** SCSI commands with the I bit beyond them. One more is rejected. */
 	immediateTasksPerSession: 8,
+	/** PDUs with the I bit that are taken in one turn of a connection. One more is rejected. */
+	immediatePDUsPerTurn: 64,
+	/** Rejects that a connection may have got; each second takes one back. One more ends it: an initiator that goes on like that will not mend. */
+	rejects: 32,
 	/** Task management functions of a session that have no answer yet. */
 	taskManagementPerSession: 8,
 	/** PDUs held because a CmdSN before theirs is missing. One more costs the connection. */

@@ -3,7 +3,8 @@ import { busyPoll } from './busy-poll.ts';
 import { Transmitter, type Outlet, type TransmitterOwner } from './transmitter.ts';
 
 const receiveBufferBytes = 512 * 1024;
-const lingerMs = 1000;
+/** How long a peer may take to read our last words, and then to close. */
+const defaultPatience = { endMs: 10_000, lingerMs: 1000 };
 const nothing = Buffer.alloc(0);
 
 /**
@@ -37,7 +38,10 @@ export class WireSocket implements Outlet {
 	#ending = false;
 	#closed = false;
 	#marked = false;
-	#lingering: NodeJS.Timeout | undefined;
+	readonly #patience: { readonly endMs: number; readonly lingerMs: number };
+	/** Until we close, whatever the peer does. */
+	#patienceTimer: NodeJS.Timeout | undefined;
+	#finished = false;
 	#failure = 'closed by the peer';
 	readonly #onDrained = () => {
 		this.#marked = false;
@@ -57,7 +61,8 @@ export class WireSocket implements Outlet {
 	heard = true;
 
 	/** `bind` makes the protocol's side; it may answer at once. */
-	constructor(accepted: net.Socket, bind: (socket: WireSocket) => Receiver) {
+	constructor(accepted: net.Socket, bind: (socket: WireSocket) => Receiver, patience = defaultPatience) {
+		this.#patience = patience;
 		this.transmitter = new Transmitter(this, { roomAgain: () => this.#receiver.roomAgain() });
 		this.#receiver = bind(this);
 		this.#socket = socketWith({
@@ -92,10 +97,11 @@ export class WireSocket implements Outlet {
 		queueMicrotask(this.#resumeNow);
 	}
 
-	/** Sends what was said so far, then closes. Nothing more is received. */
+	/** Sends what was said so far, then closes; at once when the peer does not read it in time. Nothing more is received. */
 	end(): void {
 		if (this.#ending || this.#closed) return;
 		this.#ending = true;
+		this.#destroyAfter(this.#patience.endMs, 'the peer does not read our last words');
 		if (this.#receiving) return;
 		this.transmitter.flush();
 		if (!this.transmitter.inFlight) this.#finish();
@@ -170,20 +176,26 @@ export class WireSocket implements Outlet {
 	}
 
 	#finish(): void {
-		if (this.#closed || this.#socket.destroyed || this.#lingering !== undefined) return;
+		if (this.#closed || this.#socket.destroyed || this.#finished) return;
+		this.#finished = true;
 		this.#failure = 'closed by us';
 		// FIN goes behind what was written. Closing at once, with unread bytes, would send RST and could cost the peer our last answer: so its bytes are read
 		// and thrown away until it closes too, for a while.
 		this.#socket.end();
 		this.#socket.resume();
-		this.#lingering = setTimeout(() => this.#socket.destroy(), lingerMs);
-		this.#lingering.unref();
+		this.#destroyAfter(this.#patience.lingerMs, 'closed by us');
+	}
+
+	#destroyAfter(ms: number, reason: string): void {
+		clearTimeout(this.#patienceTimer);
+		this.#patienceTimer = setTimeout(() => this.destroy(reason), ms);
+		this.#patienceTimer.unref();
 	}
 
 	#gone(): void {
 		if (this.#closed) return;
 		this.#closed = true;
-		clearTimeout(this.#lingering);
+		clearTimeout(this.#patienceTimer);
 		this.#rest = nothing;
 		this.transmitter.close();
 		this.#receiver.closed(this.#failure);
