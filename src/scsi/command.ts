@@ -1,5 +1,6 @@
 import { bits } from './field.ts';
 import type { Field } from './field.ts';
+import { limits } from './limits.ts';
 import type { LogicalUnit } from './logical-unit.ts';
 import type { Nexus } from './nexus.ts';
 import type { Access } from './outcome-sense.ts';
@@ -15,6 +16,7 @@ export interface Command extends CommandRow {
 	readonly naca: Field;
 	readonly access: Access;
 	readonly attention: 'reported' | 'exempt';
+	readonly timeoutSeconds: number;
 }
 
 export interface CommandRow {
@@ -31,6 +33,8 @@ export interface CommandRow {
 	readonly access?: Access;
 	/** `exempt`: carried out although a unit attention waits (SAM-5); default reported. */
 	readonly attention?: 'reported' | 'exempt';
+	/** What an initiator should wait at least (SPC-4, RECOMMENDED COMMAND TIMEOUT); default limits.timeoutSeconds. */
+	readonly timeoutSeconds?: number;
 	start(unit: LogicalUnit, task: ScsiTask, nexus: Nexus): NextStep;
 	/** Goes on with the data-out, if start() answers `parameters`. */
 	parameters?(unit: LogicalUnit, task: ScsiTask, data: Buffer): NextStep;
@@ -56,5 +60,6 @@ export function defineCommand(row: CommandRow): Command {
 	usage[0] = row.opcode;
 	// SPC-4: in the usage data the service action's field holds its value.
 	if (row.serviceAction !== undefined) usage[1] = (usage[1]! & ~0x1f) | row.serviceAction;
-	return { ...row, serviceAction: row.serviceAction, usage, naca, access: row.access ?? 'none', attention: row.attention ?? 'reported' };
+	const { serviceAction: action, access = 'none', attention = 'reported', timeoutSeconds = limits.timeoutSeconds } = row;
+	return { ...row, serviceAction: action, usage, naca, access, attention, timeoutSeconds };
 }

@@ -29,6 +29,7 @@ import { release10, release6, reserve10, reserve6 } from './reserve-release.ts';
 import { requestSense } from './request-sense.ts';
 import { preventAllowMediumRemoval, startStopUnit, testUnitReady } from './start-stop.ts';
 import { synchronizeCache10, synchronizeCache16 } from './synchronize-cache.ts';
+import { reportTargetPortGroups, setTargetPortGroups } from './target-port-groups.ts';
 import { unmap } from './unmap.ts';
 import { verify10, verify12, verify16 } from './verify.ts';
 import { writeAndVerify10, writeAndVerify12, writeAndVerify16 } from './write-and-verify.ts';
@@ -90,8 +91,10 @@ export const commands: readonly Command[] = [
 	readCapacity16,
 	getLbaStatus,
 	reportLunsCommand,
+	reportTargetPortGroups,
 	defineReportSupportedOperationCodes(() => commands),
 	reportSupportedTaskManagementFunctions,
+	setTargetPortGroups,
 	read12,
 	write12,
 	writeAndVerify12,

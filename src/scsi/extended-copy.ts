@@ -29,6 +29,7 @@ export const extendedCopy = defineCommand({
 	lengthBytes: 16,
 	fields: { parameterListLength },
 	reservation: 'write',
+	timeoutSeconds: limits.longTimeoutSeconds,
 	start(unit, task, nexus) {
 		task.nexus = nexus;
 		const lengthBytes = parameterListLength.get(task.cdb);

@@ -10,7 +10,7 @@ const evpd = bits(1, 0, 1);
 const pageCode = u8(2);
 const allocationLength = u16be(3);
 
-/** SPC-4, standard INQUIRY data. RMB, NORMACA, TPGS and PROTECT are 0. */
+/** SPC-4, standard INQUIRY data. RMB, NORMACA and PROTECT are 0. */
 const standard = {
 	peripheralQualifier: bits(0, 5, 3),
 	peripheralDeviceType: bits(0, 0, 5),
@@ -18,6 +18,7 @@ const standard = {
 	hisup: bits(3, 4, 1),
 	responseDataFormat: bits(3, 0, 4),
 	additionalLength: u8(4),
+	tpgs: bits(5, 4, 2),
 	threePartyCopy: bits(5, 3, 1),
 	cmdque: bits(7, 1, 1),
 	versionDescriptors: 58,
@@ -62,6 +63,8 @@ function standardData(unit: LogicalUnit | undefined): Buffer {
 	standard.hisup.set(data, 1);
 	standard.responseDataFormat.set(data, 2);
 	standard.additionalLength.set(data, standardLength - 5);
+	// REPORT and SET TARGET PORT GROUPS are there, though all paths are alike.
+	standard.tpgs.set(data, 0b11);
 	standard.threePartyCopy.set(data, 1);
 	standard.cmdque.set(data, 1);
 	data.write(vendorIdentification, 8, 'latin1');

@@ -39,6 +39,11 @@ export const limits = {
 	writeSameBytesMax: 1024 * 1024 * 1024,
 	/** Of PERSISTENT RESERVE OUT: as many TransportIDs of the longest iSCSI name and an ISID as a volume takes registrants, and some over. */
 	persistentReserveOutBytesMax: 128 * 1024,
+	/** What REPORT SUPPORTED OPERATION CODES recommends to wait for a command, and for one whose length only the limits above bound. */
+	timeoutSeconds: 30,
+	longTimeoutSeconds: 120,
+	/** What REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS recommends: a function waits for what the disk has. */
+	taskManagementTimeoutSeconds: 60,
 	/** RFC 7143 §4.2.7.1. */
 	iscsiNameBytes: 223,
 	/** Of one GET LBA STATUS answer. */

@@ -24,6 +24,7 @@ export const orwrite16 = defineCommand({
 	lengthBytes: 16,
 	fields: { orprotect, dpo, fua, lba, transferLength },
 	reservation: 'write',
+	timeoutSeconds: limits.longTimeoutSeconds,
 	access: 'write',
 	start(unit, task) {
 		const { cdb } = task;

@@ -26,6 +26,7 @@ function preFetch(name: string, opcode: number, lengthBytes: 10 | 16, lba: Field
 		lengthBytes,
 		fields: { immed, lba, prefetchLength },
 		reservation: 'read',
+		timeoutSeconds: limits.longTimeoutSeconds,
 		access: 'read',
 		start(unit, task) {
 			const { cdb } = task;

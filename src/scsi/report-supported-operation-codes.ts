@@ -19,8 +19,16 @@ const oneEitherWay = 3;
 const notSupported = 1;
 const asInStandard = 3;
 
-/** Command time-outs descriptor; 0 in all its values: none is stated. */
-const timeouts = Buffer.from([0x00, 0x0a, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+/** SPC-4, command time-outs descriptor, in seconds. NOMINAL COMMAND PROCESSING TIMEOUT is 0: none is stated. */
+const timeouts = { descriptorLength: u16be(0), recommendedCommandTimeout: u32be(8) };
+const timeoutsLength = 12;
+
+function timeoutsOf(command: Command): Buffer {
+	const data = Buffer.alloc(timeoutsLength);
+	timeouts.descriptorLength.set(data, timeoutsLength - 2);
+	timeouts.recommendedCommandTimeout.set(data, command.timeoutSeconds);
+	return data;
+}
 
 /** REPORT SUPPORTED OPERATION CODES over a dispatch table. */
 export function defineReportSupportedOperationCodes(commands: () => readonly Command[]): Command {
@@ -58,7 +66,7 @@ function allCommands(commands: readonly Command[], withTimeouts: boolean): Buffe
 		data.writeUInt16BE(command.serviceAction ?? 0, 2);
 		data[5] = (withTimeouts ? 0x02 : 0) | (command.serviceAction === undefined ? 0 : 0x01);
 		data.writeUInt16BE(command.usage.length, 6);
-		return withTimeouts ? [data, timeouts] : [data];
+		return withTimeouts ? [data, timeoutsOf(command)] : [data];
 	});
 	const content = Buffer.concat(descriptors);
 	const header = Buffer.alloc(4);
@@ -71,5 +79,5 @@ function oneCommand(command: Command | undefined, withTimeouts: boolean): Buffer
 	const header = Buffer.alloc(4);
 	header[1] = (withTimeouts ? 0x80 : 0) | asInStandard;
 	header.writeUInt16BE(command.usage.length, 2);
-	return Buffer.concat([header, Buffer.from(command.usage), ...(withTimeouts ? [timeouts] : [])]);
+	return Buffer.concat([header, Buffer.from(command.usage), ...(withTimeouts ? [timeoutsOf(command)] : [])]);
 }

@@ -1,6 +1,7 @@
 import { answer } from './answer.ts';
 import { defineCommand } from './command.ts';
 import { bits, u32be } from './field.ts';
+import { limits } from './limits.ts';
 
 const repd = bits(2, 7, 1);
 const allocationLength = u32be(6);
@@ -14,8 +15,9 @@ const functions = {
 	targetReset: bits(0, 1, 1),
 };
 const basicLength = 4;
-/** With REPD the time-outs follow, all 0: none is stated. */
+/** With REPD the time-outs follow, in units of 100 ms: one for all functions, the long one. */
 const extendedLength = 16;
+const timeouts = { tmftmov: bits(4, 0, 1), longTimeout: u32be(8) };
 
 export const reportSupportedTaskManagementFunctions = defineCommand({
 	name: 'REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS',
@@ -30,7 +32,11 @@ export const reportSupportedTaskManagementFunctions = defineCommand({
 		const extended = repd.get(task.cdb) !== 0;
 		const data = Buffer.alloc(extended ? extendedLength : basicLength);
 		for (const each of Object.values(functions)) each.set(data, 1);
-		if (extended) data[3] = extendedLength - basicLength;
+		if (extended) {
+			data[3] = extendedLength - basicLength;
+			timeouts.tmftmov.set(data, 1);
+			timeouts.longTimeout.set(data, limits.taskManagementTimeoutSeconds * 10);
+		}
 		return answer(task, data, allocationLength.get(task.cdb));
 	},
 });

@@ -91,6 +91,8 @@ export function senseData(sense: Sense, format: SenseFormat): Buffer {
 }
 
 const fixedLength = 18;
+/** Descriptor format with INFORMATION and a field pointer. */
+export const senseBytesMax = 8 + 12 + 8;
 
 function fixedFormat(sense: Sense): Buffer {
 	const data = Buffer.alloc(fixedLength);

@@ -1,5 +1,6 @@
 import { defineCommand } from './command.ts';
 import { bits } from './field.ts';
+import { limits } from './limits.ts';
 import { flush, flushUnwatched } from './synchronize-cache.ts';
 
 /** Reads go on whatever the volume's state, so a unit that exists is ready. */
@@ -27,6 +28,7 @@ export const startStopUnit = defineCommand({
 	opcode: 0x1b,
 	lengthBytes: 6,
 	fields: { immed, powerCondition, noFlush, loej, startBit },
+	timeoutSeconds: limits.longTimeoutSeconds,
 	reservation: (cdb) => (startBit.get(cdb) === 1 && powerCondition.get(cdb) === 0 ? 'free' : 'write'),
 	start(unit, task) {
 		const { cdb } = task;

@@ -5,6 +5,7 @@ import { defineCommand } from './command.ts';
 import type { Command } from './command.ts';
 import { bits, u16be, u32be, u64be } from './field.ts';
 import type { Field } from './field.ts';
+import { limits } from './limits.ts';
 import type { LogicalUnit } from './logical-unit.ts';
 import type { ScsiTask } from './task.ts';
 
@@ -22,6 +23,7 @@ function synchronizeCache(name: string, opcode: number, lengthBytes: 10 | 16, lb
 		fields: { immed, lba, numberOfBlocks },
 		// It belongs to the write commands, though it changes nothing.
 		reservation: 'write',
+		timeoutSeconds: limits.longTimeoutSeconds,
 		start(unit, task) {
 			const { cdb } = task;
 			if (!isInside(unit, lba.get(cdb), numberOfBlocks.get(cdb))) return lbaOutOfRange(unit, task);

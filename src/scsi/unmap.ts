@@ -29,6 +29,7 @@ export const unmap = defineCommand({
 	lengthBytes: 10,
 	fields: { anchor, parameterListLength },
 	reservation: 'write',
+	timeoutSeconds: limits.longTimeoutSeconds,
 	access: 'write',
 	start(unit, task) {
 		// ANC_SUP is 0 (SBC-3, UNMAP).

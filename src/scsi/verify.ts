@@ -30,6 +30,7 @@ function verify(name: string, opcode: number, lengthBytes: 10 | 12 | 16, lba: Fi
 		lengthBytes,
 		fields: { vrprotect, dpo, bytchk, lba, verificationLength },
 		reservation: 'read',
+		timeoutSeconds: limits.longTimeoutSeconds,
 		access: 'read',
 		start(unit, task) {
 			const { cdb } = task;

@@ -5,6 +5,7 @@ import { limits } from './limits.ts';
 import type { LogicalUnit } from './logical-unit.ts';
 import type { Nexus } from './nexus.ts';
 import { physicalBlockBytes } from './read-capacity.ts';
+import { senseBytesMax } from './sense.ts';
 import { thirdPartyCopyDescriptors } from './third-party-copy.ts';
 import { atomicBlocksMax } from './write-atomic.ts';
 
@@ -15,6 +16,7 @@ const pages: ReadonlyMap<number, Page> = new Map<number, Page>([
 	[0x00, () => page(0x00, Buffer.from([...pages.keys()]))],
 	[0x80, (unit) => page(0x80, Buffer.from(unit.identity.serialNumber, 'latin1'))],
 	[0x83, (unit, nexus) => page(0x83, deviceIdentification(unit.identity, nexus.port))],
+	[0x86, extendedInquiry],
 	[0x8f, () => page(0x8f, thirdPartyCopyDescriptors())],
 	[0xb0, blockLimits],
 	[0xb1, blockDeviceCharacteristics],
@@ -31,6 +33,24 @@ function page(code: number, content: Buffer): Buffer {
 	data[1] = code;
 	data.writeUInt16BE(content.length, 2);
 	content.copy(data, 4);
+	return data;
+}
+
+/** SPC-4, Extended INQUIRY Data VPD page. No protection information, no priorities; ORDERED commands are not kept in order. */
+const extended = {
+	headsup: bits(5, 1, 1),
+	simpsup: bits(5, 0, 1),
+	vSup: bits(6, 0, 1),
+	maximumSupportedSenseDataLength: u8(13),
+};
+
+function extendedInquiry(): Buffer {
+	const data = page(0x86, Buffer.alloc(0x3c));
+	// A command is begun when it arrives, so one at the head of the queue waits for none.
+	extended.headsup.set(data, 1);
+	extended.simpsup.set(data, 1);
+	extended.vSup.set(data, 1);
+	extended.maximumSupportedSenseDataLength.set(data, senseBytesMax);
 	return data;
 }
 

@@ -28,6 +28,7 @@ function writeAndVerify(name: string, opcode: number, lengthBytes: 10 | 12 | 16,
 		lengthBytes,
 		fields: { wrprotect, dpo, bytchk, lba, transferLength },
 		reservation: 'write',
+		timeoutSeconds: limits.longTimeoutSeconds,
 		access: 'write',
 		start(unit, task) {
 			const { cdb } = task;

@@ -46,6 +46,7 @@ function writeSame(
 		lengthBytes,
 		fields,
 		reservation: 'write',
+		timeoutSeconds: limits.longTimeoutSeconds,
 		access: 'write',
 		start(unit, task) {
 			const { cdb } = task;

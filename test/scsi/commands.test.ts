@@ -6,6 +6,11 @@ import { commands, findCommand } from '../../src/scsi/commands.ts';
 import { bits, u32be, u8 } from '../../src/scsi/field.ts';
 import { cdb, good, invalidField, setUp, hex } from './initiator.ts';
 
+/** 4 bytes, in hex digits. */
+function be(value: number): string {
+	return value.toString(16).padStart(8, '0');
+}
+
 const illegalOpcode = { key: 5, code: 0x2000 };
 
 test('an operation code that is not in the table: INVALID COMMAND OPERATION CODE', async (t) => {
@@ -72,7 +77,7 @@ test('REPORT SUPPORTED OPERATION CODES, all: each command with its service actio
 			t.is(dataIn.readUInt16BE(at + 2), command.serviceAction ?? 0);
 			t.is(dataIn[at + 5], (size === 20 ? 2 : 0) + (command.serviceAction === undefined ? 0 : 1));
 			t.is(dataIn.readUInt16BE(at + 6), command.lengthBytes);
-			if (size === 20) t.is(dataIn.toString('hex', at + 8, at + 20), hex('000a', '00'.repeat(10)));
+			if (size === 20) t.is(dataIn.toString('hex', at + 8, at + 20), hex('000a', '00'.repeat(6), be(command.timeoutSeconds)));
 		}
 	}
 });
@@ -86,7 +91,10 @@ test('REPORT SUPPORTED OPERATION CODES, one: usage data by the standard, for REA
 		hex('00030010', '9e10', '00'.repeat(8), 'ffffffff', '0004'),
 	);
 	t.is((await send(cdb.reportOperationCodes(1, 0x00))).dataIn.toString('hex'), hex('00030006', '000000000004'));
-	t.is((await send(cdb.reportOperationCodes(0x81, 0x00))).dataIn.toString('hex'), hex('00830006', '000000000004', '000a', '00'.repeat(10)));
+	t.is(
+		(await send(cdb.reportOperationCodes(0x81, 0x00))).dataIn.toString('hex'),
+		hex('00830006', '000000000004', '000a', '00'.repeat(6), be(30)),
+	);
 });
 
 test('REPORT SUPPORTED OPERATION CODES, one that is not there: SUPPORT 001b', async (t) => {
@@ -115,7 +123,7 @@ test('REPORT SUPPORTED OPERATION CODES that asks with a service action where the
 
 test('REPORT SUPPORTED OPERATION CODES does not lie: what it lists is carried out, what it does not list is refused', async (t) => {
 	const { send } = setUp();
-	const nested = new Set([0x5e, 0x5f, 0x9e, 0xa3]);
+	const nested = new Set([0x5e, 0x5f, 0x83, 0x84, 0x9e, 0xa3, 0xa4]);
 	for (let opcode = 0; opcode < 256; opcode++) {
 		for (const serviceAction of nested.has(opcode) ? [...Array(32).keys()] : [0]) {
 			const supported = (await send(cdb.reportOperationCodes(3, opcode, serviceAction))).dataIn[1] === 3;
@@ -154,10 +162,10 @@ async function outcome(bytes: readonly number[]) {
 	return { status, sense, dataIn, step, calls: device.calls, offsetBytes: task.offsetBytes, lengthBytes: task.lengthBytes, fua: task.fua };
 }
 
-test('REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS: abort task and task set, clear task set, unit and target reset', async (t) => {
+test('REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS: abort task and task set, clear task set, unit and target reset; a minute for each', async (t) => {
 	const { send } = setUp();
 	t.is((await send([0xa3, 0x0d, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0])).dataIn.toString('hex'), 'da000000');
-	t.is((await send([0xa3, 0x0d, 0x80, 0, 0, 0, 0, 0, 1, 0, 0, 0])).dataIn.toString('hex'), hex('da00000c', '00'.repeat(12)));
+	t.is((await send([0xa3, 0x0d, 0x80, 0, 0, 0, 0, 0, 1, 0, 0, 0])).dataIn.toString('hex'), hex('da00000c', '01000000', be(600), be(0)));
 	const { status, dataIn } = await send([0xa3, 0x0d, 0x80, 0, 0, 0, 0, 0, 0, 4, 0, 0]);
 	t.is(status, good);
 	t.is(dataIn.length, 4);

@@ -10,7 +10,7 @@ test('INQUIRY: a direct access block device of SPC-4, at the offsets of the stan
 	const { status, dataIn } = await send(cdb.inquiry());
 	t.is(status, good);
 	t.is(dataIn.length, 96);
-	t.is(dataIn.subarray(0, 8).toString('hex'), '000006125b080002');
+	t.is(dataIn.subarray(0, 8).toString('hex'), '000006125b380002');
 	t.is(dataIn.toString('latin1', 8, 16), 'BLKPORT ');
 	t.is(dataIn.toString('latin1', 16, 32), 'Blockport volume');
 	t.is(dataIn.toString('latin1', 32, 36), '0.1 ');
@@ -43,7 +43,7 @@ test('INQUIRY with a page code but without EVPD, and of a page that does not exi
 
 test('VPD 00 lists exactly what exists, ascending', async (t) => {
 	const { send } = setUp();
-	t.is((await send(cdb.vpd(0))).dataIn.toString('hex'), hex('000000070080', '838fb0b1b2'));
+	t.is((await send(cdb.vpd(0))).dataIn.toString('hex'), hex('000000080080', '83868fb0b1b2'));
 });
 
 test('VPD 80: the serial number is the UUID', async (t) => {
