@@ -41,6 +41,20 @@ export function sendData(command: Command): void {
 	endData(command);
 }
 
+/** Puts what the command is to read on stable storage, and sends it then. */
+export function flushThenSend(command: Command): void {
+	command.atDevice++;
+	command.request.device!.flush(command);
+}
+
+/** The device has flushed. */
+export function flushed(command: Command, outcome: Outcome): void {
+	command.atDevice--;
+	if (command.aborted !== 'no') command.connection!.flow.abortedIdle(command);
+	else if (outcome === 'good') sendData(command);
+	else failRead(command, outcome);
+}
+
 /** Memory for a read that has to wait. */
 export function readGranted(command: Command, bytes: number): void {
 	const { request } = command;

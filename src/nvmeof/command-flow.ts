@@ -1,4 +1,4 @@
-import { dropRead, sendData } from './c2h-data.ts';
+import { dropRead, flushThenSend, sendData } from './c2h-data.ts';
 import { type Command, releaseCommand } from './command.ts';
 import type { Connection } from './connection.ts';
 import { advance, dropHostData, failTransfer } from './h2c-data.ts';
@@ -34,6 +34,7 @@ export class CommandFlow {
 				else {
 					command.sendBytes = request.lengthBytes;
 					if (command.sendBytes === 0) this.finished(command);
+					else if (request.fua) flushThenSend(command);
 					else sendData(command);
 				}
 				return;

@@ -1,6 +1,6 @@
 import type { Completion, Outcome } from '../blockvol/block-device.ts';
 import type { GrantTaker } from '../os/grant-line.ts';
-import { bytesRead, readGranted } from './c2h-data.ts';
+import { bytesRead, flushed, readGranted } from './c2h-data.ts';
 import type { Connection } from './connection.ts';
 import { capsuleWritten, chunkWritten, solicitationGranted } from './h2c-data.ts';
 import { Request, type NextStep, type RequestOwner } from './request.ts';
@@ -120,10 +120,12 @@ export class Command implements RequestOwner, Completion, GrantTaker {
 		this.connection!.flow.finished(this);
 	}
 
-	/** Completion of a read that had to wait, or of a write whose data came in the capsule. */
+	/** Completion of a flush before a read, of a read that had to wait, or of a write whose data came in the capsule. */
 	complete(outcome: Outcome): void {
-		if (this.step === 'read') bytesRead(this, outcome);
-		else capsuleWritten(this, outcome);
+		if (this.step === 'read') {
+			if (this.readingBytes === 0) flushed(this, outcome);
+			else bytesRead(this, outcome);
+		} else capsuleWritten(this, outcome);
 	}
 
 	/** Completion of one chunk's write. */

@@ -3,7 +3,7 @@ import { placeRange } from './lba-range.ts';
 import { RangeSQE } from './sqe.ts';
 
 /**
- * NVM Command Set 1.0, Read. Without protection information PRINFO and the tags mean nothing. FUA of a read asks for no more than what every read gets: the newest data.
+ * NVM Command Set 1.0, Read. Without protection information PRINFO and the tags mean nothing. With FUA what is read has to be on the non-volatile medium first, so the transport flushes before it reads.
  */
 export const read: IoCommand = {
 	name: 'Read',
@@ -12,6 +12,7 @@ export const read: IoCommand = {
 	changesContent: false,
 	start(_context, request, namespace) {
 		if (!placeRange(namespace, request)) return 'finished';
+		request.fua = RangeSQE.fua.get(request.sqe, 0) === 1;
 		namespace.statistics.read(request.lengthBytes);
 		return 'read';
 	},

@@ -8,7 +8,7 @@ export const cqeBytes = 16;
 /**
  * What the transport does next with a request that QueueLogic.start() or QueueLogic.parameters() has looked at:
  * - finished: status, result and dataToHost are set; complete it
- * - read: send lengthBytes of request.device from offsetBytes (tryRead and read, piece by piece); on a bad outcome call QueueLogic.fail()
+ * - read: with `fua` flush the device first; then send lengthBytes of request.device from offsetBytes (tryRead and read, piece by piece); on a bad outcome call QueueLogic.fail()
  * - write: take lengthBytes from the host and hand them to request.device.write in pieces; on a bad outcome call QueueLogic.fail(). What is no longer than
  *   limits.atomicBytes goes there in one piece: AWUN and AWUPF promise it
  * - parameters: take lengthBytes from the host whole (bounded by limits.parameterBytesMax), then call QueueLogic.parameters(); the buffer is the logic's until the
@@ -36,7 +36,7 @@ export class Request implements Completion {
 	device: BlockDevice | undefined = undefined;
 	offsetBytes = 0;
 	lengthBytes = 0;
-	/** Force unit access of a write. */
+	/** Force unit access: a write is complete when it is on stable storage, and a read begins when everything before it is. */
 	fua = false;
 	/** One of status.ts: status code type in bits 8 to 10, status code in bits 0 to 7. Meaningful once finished. */
 	status: number = status.success;

@@ -162,6 +162,33 @@ test('FUA goes to the medium, Flush flushes, and of all namespaces too', async (
 	t.true(world.device.calls.at(-1)!.fua);
 });
 
+test('Read with FUA: what it reads is put on the medium first, and a flush that fails is its answer; without FUA nothing is flushed', async (t) => {
+	const world = await World.open(t);
+	const namespace = await world.namespace();
+	const data = content(8192);
+	await namespace.write(3, data);
+	const before = world.device.calls.length;
+	const read = (fua: boolean) =>
+		namespace.execute((sqe) => commands.range(sqe, ioOpcode.read, 1, 3, 16, { fua }), { dataInBytes: data.length });
+	t.true((await read(false)).data.equals(data));
+	t.false(world.device.calls.slice(before).some(({ operation }) => operation === 'flush'));
+	const plain = await read(true);
+	t.is(plain.status, 0);
+	t.true(plain.data.equals(data));
+	t.deepEqual(world.device.calls.slice(before).filter(({ operation }) => operation === 'flush').length, 1);
+	world.device.held = true;
+	const waiting = read(true);
+	await world.until(() => world.device.calls.slice(before).filter(({ operation }) => operation === 'flush').length === 2);
+	await namespace.execute((sqe) => commands.range(sqe, ioOpcode.read, 1, 3, 1), { dataInBytes: 512 });
+	world.device.held = false;
+	while (world.device.release());
+	t.true((await waiting).data.equals(data));
+	world.device.outcome = ({ operation }) => (operation === 'flush' ? 'faulted' : undefined);
+	const failed = await read(true);
+	t.is(failed.status, 0x006);
+	t.is(failed.data.length, 0);
+});
+
 test('a read-only namespace: everything that writes is refused with Namespace is Write Protected, reads go on', async (t) => {
 	const world = await World.open(t);
 	const namespace = await world.namespace({ subnqn: otherSubnqn }, 9);

@@ -245,3 +245,26 @@ test('cold reads of many connections share a quarter of the budget, and writes g
 	}
 	t.true(made.isFree);
 });
+
+test('a read with FUA waits for a flush; aborted meanwhile, or with its connection gone, it sends nothing and leaves nothing', async (t) => {
+	for (const end of ['abort', 'cut', 'flushed'] as const) {
+		const made = await world({ bytes: MiB });
+		made.device.held = true;
+		const peer = await made.connect().open();
+		peer.send(peer.command({ opcode: opcode.read, cid: 1, block: 0, blocks: 8, fua: true }));
+		t.deepEqual(await peer.answers(), []);
+		if (end === 'cut') peer.cut();
+		if (end === 'abort')
+			peer.connection.abort(
+				() => true,
+				() => undefined,
+			);
+		if (end !== 'cut') t.deepEqual(await peer.answers(), [], 'the device has it');
+		made.device.held = false;
+		made.device.releaseAll();
+		const answers = end === 'cut' ? [] : await peer.answers();
+		t.deepEqual(answers.map(statusOf), { abort: ['7'], cut: [], flushed: ['C2HData', '0'] }[end]);
+		t.true(made.isFree);
+		t.is(peer.connection.outstanding, 0);
+	}
+});

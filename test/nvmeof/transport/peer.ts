@@ -60,6 +60,7 @@ export class FakeLogic implements QueueLogic {
 				request.fua = (sqe[51]! & 0x40) !== 0;
 				return 'write';
 			case opcode.read:
+				request.fua = (sqe[51]! & 0x40) !== 0;
 				return 'read';
 			case opcode.parameters:
 				request.lengthBytes = word(11);
