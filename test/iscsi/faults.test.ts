@@ -47,8 +47,10 @@ test('"aborts and resets hang": a reset ends what is queued, what waits for data
 	t.deepEqual((await other.answers()).map(statusOf), ['40'], 'who did not ask for it gets TASK ABORTED');
 	t.is(world.budget.usedBytes, 0);
 	world.device.held = false;
-	t.is(await send(other, testUnitReady), '02 6/2903');
-	t.is(await send(peer, testUnitReady), '00');
+	for (const told of [other, peer]) {
+		t.is(await send(told, testUnitReady), '02 6/2903');
+		t.is(await send(told, testUnitReady), '00');
+	}
 });
 
 test('"the new size is not noticed": each nexus is told once, and nobody twice', async (t) => {
