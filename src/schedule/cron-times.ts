@@ -7,7 +7,7 @@ const minuteMs = 60_000;
 /**
  * When a cron expression says: whole minutes, milliseconds since 1970.
  *
- * Where a zone puts its clocks forward or back (Vixie cron's rules, docs/decisions/008): an expression without `*` or step in minute and hour is meant for a time of day. One that
+ * Where a zone puts its clocks forward or back (Vixie cron's rules, docs/decisions/010): an expression without `*` or step in minute and hour is meant for a time of day. One that
  * does not exist that day happens at the first minute after the gap, and one that comes twice happens the first time only. Any other expression is meant for an interval: it happens in
  * each pass through the hour that comes twice, and not in the hour that is left out.
  */
