@@ -13,6 +13,14 @@ import type { SuperblockFile } from './superblock.ts';
 import { VolumeFault } from './volume-fault.ts';
 import type { Wal } from './wal.ts';
 
+/** Pages that are in the layer now, with their checksums; in the order of the log until #updateMap() has sorted them. */
+interface Moved {
+	readonly pages: Float64Array;
+	readonly checksums: Uint32Array;
+	/** The order of the log is that of the pages already: sequential writes. */
+	readonly isAscending: boolean;
+}
+
 export interface FlusherOwner {
 	/** A cycle has ended well: the checkpoint moved, there is room. */
 	flushed(): void;
@@ -158,16 +166,21 @@ export class Flusher {
 	}
 
 	/** Carries the pages; returns those whose map entries must follow. */
-	async #movePages(frozen: Generation, layer: Layer): Promise<Float64Array> {
-		const moved = new Float64Array(frozen.livePages);
+	async #movePages(frozen: Generation, layer: Layer): Promise<Moved> {
+		const pages = new Float64Array(frozen.livePages);
+		const checksums = new Uint32Array(frozen.livePages);
+		let isAscending = true;
 		let count = 0;
 		const batch = new FlushBatch(this.#tuning.flushBatchBytes);
 		let isNewRecord = false;
 		for (let entry = 0; entry < frozen.length; entry++) {
 			isNewRecord ||= frozen.startsRecord(entry);
 			// What was written or zeroed again since the cut comes with the next cycle: its record is above the new checkpoint, and durable.
-			if (!frozen.isNewest(entry) || this.#isSuperseded(frozen.pageOf(entry))) continue;
-			moved[count++] = frozen.pageOf(entry);
+			const page = frozen.pageOf(entry);
+			if (!frozen.isNewest(entry) || this.#isSuperseded(page)) continue;
+			if (count > 0 && page < (pages[count - 1] as number)) isAscending = false;
+			pages[count] = page;
+			checksums[count++] = frozen.checksumOf(entry);
 			if (frozen.placeOf(entry) !== placeWal) continue;
 			if (isNewRecord) this.records++;
 			isNewRecord = false;
@@ -179,7 +192,7 @@ export class Flusher {
 		await this.#moveBatch(batch, frozen, layer);
 		batch.release();
 		this.pages += count;
-		return moved.subarray(0, count);
+		return { pages: pages.subarray(0, count), checksums: checksums.subarray(0, count), isAscending };
 	}
 
 	async #moveBatch(batch: FlushBatch, frozen: Generation, layer: Layer): Promise<void> {
@@ -206,11 +219,12 @@ export class Flusher {
 		return zeroedAt >= 0 && zeroedAt < durableLSN;
 	}
 
-	async #updateMap(frozen: Generation, layer: Layer, pages: Float64Array): Promise<void> {
-		pages.sort();
-		const entries = new Uint32Array(pages.length);
-		for (let at = 0; at < pages.length; at++) entries[at] = frozen.checksumOf(frozen.find(pages[at] as number));
-		await layer.map.update(pages, entries, pages.length, layer.digest);
+	async #updateMap(frozen: Generation, layer: Layer, { pages, checksums, isAscending }: Moved): Promise<void> {
+		if (!isAscending) {
+			pages.sort();
+			for (let at = 0; at < pages.length; at++) checksums[at] = frozen.checksumOf(frozen.find(pages[at] as number));
+		}
+		await layer.map.update(pages, checksums, pages.length, layer.digest);
 	}
 
 	/** Nothing may be made durable, and no superblock written, once the volume has failed or is gone. */

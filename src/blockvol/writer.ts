@@ -5,7 +5,7 @@ import { limits, pageBytes, unitBytes, type Tuning } from './limits.ts';
 import { entryAbsent } from './page-map-block.ts';
 import type { Marks } from './marks.ts';
 import { Overwriter } from './overwriter.ts';
-import { notLoaded } from './page-map.ts';
+import { isChecksum, notLoaded } from './page-map.ts';
 import type { PageIndex } from './page-index.ts';
 import type { Reader } from './reader.ts';
 import type { Span, Spans } from './spans.ts';
@@ -365,7 +365,9 @@ export class Writer {
 	 */
 	#startDirect(command: WriteCommand, first: number, end: number, length: number): Step | undefined {
 		const { layer } = this.#index;
-		if (this.#wal.hasPending(first, end) || this.#index.isDirty(first, end)) return undefined;
+		// Most often the first page says it, and the others need not be asked.
+		const isHeld = isChecksum(layer.map.entry(first));
+		if (isHeld || this.#wal.hasPending(first, end) || this.#index.isDirty(first, end)) return undefined;
 		if (layer.contiguous(first, end - first) < end - first) return undefined;
 		for (let page = first; page < end; page++) {
 			const entry = layer.map.entry(page);
