@@ -3,10 +3,13 @@ import { join } from 'node:path';
 
 const mebibyte = 1024 * 1024;
 const segmentBytes = 64 * mebibyte;
-/** Of a volume (README): what a burst may take. */
+/** Of a volume (README): what it has once it is written, and what a burst may take. Growth up to the first is none. */
+const walBytesUsual = 12 * segmentBytes;
 const walBytesMax = 32 * segmentBytes;
-/** RSS may grow by so much in an hour; in a shorter soak by so much in all, or noise would be taken for growth. */
+/** RSS may grow by so much in an hour, and by so much in less. A soak that is too short for a slope sees caches and tables fill for the first time: it finds only what grows fast. */
 const rssGrowthMiBPerHourMax = 8;
+const slopeHoursMin = 1 / 3;
+const rssGrowthMiBShortMax = 32;
 
 export interface Sample {
 	seconds: number;
@@ -63,7 +66,8 @@ export function judge(samples: readonly Sample[], volumes: number): Judgement {
 	const hours = (samples.at(-1)!.seconds - samples[0]!.seconds) / 3600;
 	const rssPerHour = slope(samples.map(({ seconds, rssMiB }) => [seconds / 3600, rssMiB] as const));
 	const growth = rssPerHour * hours;
-	if (growth > rssGrowthMiBPerHourMax * Math.max(1, hours))
+	const growthMax = hours < slopeHoursMin ? rssGrowthMiBShortMax : rssGrowthMiBPerHourMax * Math.max(1, hours);
+	if (growth > growthMax)
 		faults.push(`RSS grew by ${growth.toFixed(1)} MiB in ${(hours * 60).toFixed(1)} min (${rssPerHour.toFixed(1)} MiB/h)`);
 
 	const third = Math.floor(samples.length / 3);
@@ -76,13 +80,14 @@ export function judge(samples: readonly Sample[], volumes: number): Judgement {
 	const [mostEarly, mostLate] = [samples.slice(0, half), samples.slice(half)].map((part) =>
 		Math.max(...part.map(({ walBytes }) => walBytes)),
 	) as [number, number];
-	if (mostLate > mostEarly + volumes * segmentBytes) faults.push(`the log grew from at most ${mib(mostEarly)} to ${mib(mostLate)} MiB`);
+	if (mostLate > Math.max(mostEarly + volumes * segmentBytes, volumes * walBytesUsual))
+		faults.push(`the log grew from at most ${mib(mostEarly)} to ${mib(mostLate)} MiB`);
 	if (mostLate > volumes * walBytesMax) faults.push(`the log took ${mib(mostLate)} MiB, more than ${mib(volumes * walBytesMax)}`);
 
 	const range = (of: (one: Sample) => number): string =>
 		`${Math.min(...samples.map(of)).toFixed(0)}–${Math.max(...samples.map(of)).toFixed(0)}`;
 	const text = [
-		`RSS ${range(({ rssMiB }) => rssMiB)} MiB, slope ${rssPerHour.toFixed(2)} MiB/h over ${(hours * 60).toFixed(1)} min`,
+		`RSS ${range(({ rssMiB }) => rssMiB)} MiB, slope ${rssPerHour.toFixed(2)} MiB/h over ${(hours * 60).toFixed(1)} min${hours < slopeHoursMin ? ' (too short to judge a slope)' : ''}`,
 		`file descriptors ${range(({ fds }) => fds)}, fewest ${fewest} at the beginning and ${fewestLate} at the end (and ${range(({ walFds }) => walFds)} of the log)`,
 		`log ${range(({ walBytes }) => walBytes / mebibyte)} MiB, most ${mib(mostEarly)} in the first half and ${mib(mostLate)} in the second`,
 	].join('\n');
