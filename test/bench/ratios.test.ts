@@ -19,14 +19,14 @@ function cell(iops: number, serverCPUSeconds: number, clientCPUShare: number): C
 
 const row = '4k-random-read-qd32';
 
-function cells(nvme: number, clientShare = 0.5): Cells {
+function cells(nvme: number, clientShare = 0.5, nvmeCPU = 1): Cells {
 	return new Map([
 		[
 			row,
 			new Map([
 				['tgtd', [cell(100, 1, 0.2), cell(300, 1, 0.2), cell(50, 1, 0.2)]],
 				['blockport', [cell(300, 1, 0.2)]],
-				['blockport-nvme', [cell(nvme, 1, 0.2)]],
+				['blockport-nvme', [cell(nvme, nvmeCPU, 0.2)]],
 				['bare-c', [cell(1000, 0.5, clientShare)]],
 			]),
 		],
@@ -50,9 +50,10 @@ test('where the client was the limit of the reference, the ratio of IOPS is mark
 	t.regex(verdicts(cells(600, 0.95))[0]!.text, /the client was the limit of bare-c/);
 });
 
-test('the target of half of bare C is judged by the row and at its edge', (t) => {
-	t.like(verdicts(cells(500))[0], { isMet: true });
-	t.like(verdicts(cells(499))[0], { isMet: false });
+test('the target of half of bare C is judged at its edge, by IOPS and by CPU', (t) => {
+	t.like(verdicts(cells(500, 0.5, 0.5))[0], { isMet: true });
+	t.like(verdicts(cells(499, 0.5, 0.1))[0], { isMet: false });
+	t.like(verdicts(cells(900, 0.5, 0.91))[0], { isMet: false });
 	t.regex(verdicts(cells(499))[0]!.text, /MISSED/);
 	t.deepEqual(verdicts(new Map()), []);
 });
