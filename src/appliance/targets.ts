@@ -137,7 +137,10 @@ export class Targets implements TargetRegistry {
 	#unit(volume: string): LogicalUnit {
 		let unit = this.#units.get(volume);
 		if (unit === undefined) {
-			unit = new LogicalUnit(this.#volumes.slot(volume), { reservations: this.#volumes.reservations(volume) });
+			unit = new LogicalUnit(this.#volumes.slot(volume), {
+				reservations: this.#volumes.reservations(volume),
+				space: () => this.#volumes.space(volume),
+			});
 			this.#units.set(volume, unit);
 		}
 		return unit;

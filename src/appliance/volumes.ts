@@ -9,6 +9,8 @@ import { ReservationTable } from '../reservation/reservation-table.ts';
 import { reservationsView } from './reservations-view.ts';
 import type { DataDirectory } from './data-directory.ts';
 import { removeTree } from './remove-tree.ts';
+import type { Space } from '../scsi/thin-space.ts';
+import { UsedBytes } from './used-bytes.ts';
 import { type OpenVolume, type VolumeIdentity, VolumeSlot } from './volume-slot.ts';
 import { kernelCode } from './kernel-code.ts';
 
@@ -27,6 +29,7 @@ export class Volumes {
 	readonly #log: Logger;
 	readonly #slots = new Map<string, VolumeSlot>();
 	readonly #reservations = new Map<string, ReservationTable>();
+	readonly #freeBytes: UsedBytes;
 	/** Directories that no volume owns and nobody doomed. */
 	unknownDirectories: readonly string[] = [];
 
@@ -36,6 +39,7 @@ export class Volumes {
 		this.#configuration = configuration;
 		this.#directory = directory;
 		this.#log = log;
+		this.#freeBytes = new UsedBytes(() => engine.disk.freeBytes(directory.path));
 		for (const row of configuration.volumes()) this.#add(row);
 	}
 
@@ -50,6 +54,13 @@ export class Volumes {
 		const table = this.#reservations.get(name);
 		if (table === undefined) throw new UsageError(`There is no volume ${name}.`, 'notFound');
 		return table;
+	}
+
+	/** What a volume takes of the file system and what that has left; undefined while the kernel has not said it. */
+	space(name: string): Space | undefined {
+		const availableBytes = this.#freeBytes.latest;
+		const slot = this.#slots.get(name);
+		return availableBytes === undefined || slot === undefined ? undefined : { usedBytes: slot.usedBytes, availableBytes };
 	}
 
 	/** Ends what a crash left half done, and names the directories that it leaves alone. */

@@ -3,6 +3,7 @@ import { compareAndWrite } from './compare-and-write.ts';
 import { extendedCopy } from './extended-copy.ts';
 import { getLbaStatus } from './get-lba-status.ts';
 import { inquiry } from './inquiry.ts';
+import { logSense } from './log-sense.ts';
 import { modeSelect10, modeSelect6 } from './mode-select.ts';
 import { modeSense10, modeSense6 } from './mode-sense.ts';
 import { readFullStatus, readKeys, readReservation, reportCapabilities } from './persistent-reserve-in.ts';
@@ -59,6 +60,7 @@ export const commands: readonly Command[] = [
 	readDefectData10,
 	writeSame10,
 	unmap,
+	logSense,
 	modeSelect10,
 	reserve10,
 	release10,

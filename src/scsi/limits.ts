@@ -44,6 +44,8 @@ export const limits = {
 	longTimeoutSeconds: 120,
 	/** What REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS recommends: a function waits for what the disk has. */
 	taskManagementTimeoutSeconds: 60,
+	/** So many writes may go by until somebody looks how much space is left; TEST UNIT READY looks too. */
+	writesPerSpaceCheck: 64,
 	/** RFC 7143 §4.2.7.1. */
 	iscsiNameBytes: 223,
 	/** Of one GET LBA STATUS answer. */

@@ -7,6 +7,8 @@ import { findCommand, hasServiceActions } from './commands.ts';
 import { Identity } from './identity.ts';
 import type { Field } from './field.ts';
 import type { Nexus, TargetPort } from './nexus.ts';
+import { limits } from './limits.ts';
+import { provisioningPage } from './mode-pages.ts';
 import { ModeValues } from './mode-values.ts';
 import { outcomeSense } from './outcome-sense.ts';
 import { conflicts } from './reservation-group.ts';
@@ -15,6 +17,8 @@ import { additionalSense, illegal, invalidFieldInCdb, senseData, senseKey } from
 import type { Sense, SenseFormat } from './sense.ts';
 import { status } from './task.ts';
 import type { NextStep, ScsiTask } from './task.ts';
+import { SpaceThreshold } from './thin-space.ts';
+import type { Space } from './thin-space.ts';
 import { UnitAttentions } from './unit-attention.ts';
 
 export interface LogicalUnitOptions {
@@ -22,6 +26,8 @@ export interface LogicalUnitOptions {
 	readOnly?: boolean;
 	/** Four characters of INQUIRY. */
 	productRevision?: string;
+	/** What a thin volume takes; without it there are no thresholds. */
+	space?: (() => Space | undefined) | undefined;
 	/** That of the volume, shared with its other exports. Without it the unit has one of its own, which nothing persists. */
 	reservations?: ReservationTable | undefined;
 }
@@ -35,9 +41,14 @@ export class LogicalUnit {
 	readonly identity: Identity;
 	readonly mode = new ModeValues();
 	readonly copies = new Copies();
+	/** Whether somebody knows what is left; undefined from space() is that it is not known yet. */
+	readonly hasThresholds: boolean;
+	readonly space: () => Space | undefined;
 	readonly reservations: ReservationTable;
 	readonly #attentions = new UnitAttentions();
 	readonly #readOnly: boolean;
+	readonly #threshold = new SpaceThreshold();
+	#writesUntilCheck: number = limits.writesPerSpaceCheck;
 	#ports: readonly TargetPort[] = [];
 	readonly #endResize: () => void;
 	readonly #endReservations: () => void;
@@ -45,6 +56,8 @@ export class LogicalUnit {
 	constructor(device: BlockDevice, options: LogicalUnitOptions = {}) {
 		this.device = device;
 		this.identity = new Identity(device.uuid, options.productRevision ?? '1');
+		this.hasThresholds = options.space !== undefined;
+		this.space = options.space ?? (() => undefined);
 		this.#readOnly = options.readOnly ?? false;
 		this.reservations = options.reservations ?? new ReservationTable();
 		this.#endReservations = this.reservations.listen(new ReservationWatch(this, () => this.nexuses));
@@ -94,8 +107,9 @@ export class LogicalUnit {
 		if (isConflict) return this.conflict(task);
 		// NORMACA is 0, so NACA is not taken (SAM-5, CONTROL byte).
 		if (found.naca.get(task.cdb) !== 0) return this.invalidField(task, found.naca);
-		if (this.readOnly && found.access === 'write') {
-			return this.check(task, { key: senseKey.dataProtect, code: additionalSense.writeProtected });
+		if (found.access === 'write') {
+			if (this.readOnly) return this.check(task, { key: senseKey.dataProtect, code: additionalSense.writeProtected });
+			if (--this.#writesUntilCheck === 0) this.checkSpace();
 		}
 		return found.start(this, task, nexus);
 	}
@@ -170,6 +184,14 @@ export class LogicalUnit {
 	/** REQUEST SENSE: the oldest unit attention of a nexus, which it has had herewith. */
 	takeAttention(nexus: Nexus): number | undefined {
 		return this.#attentions.take(nexus);
+	}
+
+	/** Tells every nexus when the space that is left has come down to the threshold. */
+	checkSpace(): void {
+		this.#writesUntilCheck = limits.writesPerSpaceCheck;
+		const space = this.space();
+		if (space !== undefined && this.#threshold.reaches(space, this.mode.current(provisioningPage)))
+			this.#attentions.raiseForAll(additionalSense.thinProvisioningSoftThresholdReached);
 	}
 
 	/** Ends a task with CHECK CONDITION. */

@@ -1,9 +1,13 @@
 import { bits } from './field.ts';
+import { availableResource, defaultThresholdCount } from './thin-space.ts';
 
-/** A mode page as MODE SENSE shows it and MODE SELECT takes it back: page_0 format, PS 0, because nothing is saved. */
+/** A mode page as MODE SENSE shows it and MODE SELECT takes it back: PS 0, because nothing is saved. */
 export interface ModePage {
 	readonly code: number;
-	/** The whole page with its two header bytes, as it is at first and after a reset. */
+	/** 0: page_0 format with two header bytes, else the sub_page format with four. */
+	readonly subpage: number;
+	readonly headerLength: number;
+	/** The whole page with its header, as it is at first and after a reset. */
 	readonly defaults: Buffer;
 	/** Which bits MODE SELECT may change, with the page's header bytes. */
 	readonly changeable: Buffer;
@@ -28,7 +32,16 @@ export const cachingPage = modePage(0x08, 0x12, { 2: 0x04 }, { 2: 0x04 });
  */
 export const controlPage = modePage(0x0a, 0x0a, { 3: 0x10, 5: 0x40, 8: 0xff, 9: 0xff }, { 2: 0x04, 4: 0x08 });
 
-/** SBC-3 and SPC-4, ascending by page code. */
+/** Logical Block Provisioning: one soft threshold, told to all nexuses, at a gigabyte that is left. It can be set elsewhere, and switched off. */
+export const provisioningPage = modeSubpage(
+	0x1c,
+	0x02,
+	0x14,
+	{ 16: 0x80, 17: availableResource, 22: defaultThresholdCount >> 8 },
+	{ 16: 0x80, 20: 0xff, 21: 0xff, 22: 0xff, 23: 0xff },
+);
+
+/** SBC-3 and SPC-4, ascending by page code and subpage. */
 export const modePages: readonly ModePage[] = [
 	/** Read-Write Error Recovery: an error is reported, not worked around. */
 	modePage(0x01, 0x0a, {}),
@@ -36,25 +49,35 @@ export const modePages: readonly ModePage[] = [
 	controlPage,
 	/** Informational Exceptions Control: DEXCPT, none are reported. */
 	modePage(0x1c, 0x0a, { 2: 0x08 }),
+	provisioningPage,
 ];
 
-export function findModePage(code: number): ModePage | undefined {
-	return modePages.find((page) => page.code === code);
+export function findModePage(code: number, subpage: number): ModePage | undefined {
+	return modePages.find((page) => page.code === code && page.subpage === subpage);
 }
 
-function modePage(
-	code: number,
-	length: number,
-	values: Readonly<Record<number, number>>,
-	changeableValues: Readonly<Record<number, number>> = {},
-): ModePage {
-	return { code, defaults: pageOf(code, length, values), changeable: pageOf(code, length, changeableValues) };
+type PageBytes = Readonly<Record<number, number>>;
+
+function modePage(code: number, length: number, values: PageBytes, changeableValues: PageBytes = {}): ModePage {
+	const header = [code, length];
+	return {
+		code,
+		subpage: 0,
+		headerLength: 2,
+		defaults: pageOf(header, length, values),
+		changeable: pageOf(header, length, changeableValues),
+	};
 }
 
-function pageOf(code: number, length: number, values: Readonly<Record<number, number>>): Buffer {
-	const page = Buffer.alloc(2 + length);
-	page[0] = code;
-	page[1] = length;
+/** SPC-4, sub_page mode page format: SPF, and a length of two bytes. */
+function modeSubpage(code: number, subpage: number, length: number, values: PageBytes, changeableValues: PageBytes): ModePage {
+	const header = [code | 0x40, subpage, length >> 8, length & 0xff];
+	return { code, subpage, headerLength: 4, defaults: pageOf(header, length, values), changeable: pageOf(header, length, changeableValues) };
+}
+
+function pageOf(header: readonly number[], length: number, values: PageBytes): Buffer {
+	const page = Buffer.alloc(header.length + length);
+	page.set(header);
 	for (const [offset, value] of Object.entries(values)) page[Number(offset)] = value;
 	return page;
 }

@@ -73,21 +73,26 @@ function readList(unit: LogicalUnit, header: ModeHeader, data: Buffer): WantedPa
 	}
 	const wanted: WantedPage[] = [];
 	while (at < data.length) {
-		const page = findModePage(data[at]! & 0x3f);
-		if (page === undefined) return invalidFieldInParameterList({ byte: at, bit: 5 });
-		// SPF: no page has subpages.
-		if ((data[at]! & 0x40) !== 0) return invalidFieldInParameterList({ byte: at, bit: 6 });
+		const code = data[at]! & 0x3f;
+		const isSubpage = (data[at]! & 0x40) !== 0;
+		if (findModePage(code, 0) === undefined) return invalidFieldInParameterList({ byte: at, bit: 5 });
 		if (at + 1 === data.length) return lengthError;
-		if (data[at + 1] !== page.defaults[1]) return invalidFieldInParameterList({ byte: at + 1, bit: 7 });
+		const page = findModePage(code, isSubpage ? data[at + 1]! : 0);
+		// A subpage 0 has no SPF.
+		if (page === undefined || isSubpage === (page.subpage === 0)) return invalidFieldInParameterList({ byte: at, bit: 6 });
+		const { headerLength } = page;
 		const { length } = page.defaults;
+		if (at + headerLength > data.length) return lengthError;
+		for (let index = 1; index < headerLength; index++)
+			if (data[at + index] !== page.defaults[index]) return invalidFieldInParameterList({ byte: at + index, bit: 7 });
 		if (at + length > data.length) return lengthError;
 		const current = unit.mode.current(page);
-		for (let index = 2; index < length; index++) {
+		for (let index = headerLength; index < length; index++) {
 			const difference = (data[at + index]! ^ current[index]!) & ~page.changeable[index]!;
 			if (difference !== 0) return invalidFieldInParameterList({ byte: at + index, bit: 31 - Math.clz32(difference) });
 		}
 		// PS is reserved here, whatever MODE SENSE said.
-		wanted.push({ page, values: Buffer.concat([page.defaults.subarray(0, 2), data.subarray(at + 2, at + length)]) });
+		wanted.push({ page, values: Buffer.concat([page.defaults.subarray(0, headerLength), data.subarray(at + headerLength, at + length)]) });
 		at += length;
 	}
 	return wanted;

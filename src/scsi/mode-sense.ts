@@ -44,11 +44,9 @@ function modeSense(
 			const control = pageControl.get(cdb);
 			if (control === saved) return unit.check(task, illegal(additionalSense.savingParametersNotSupported));
 			const code = pageCode.get(cdb);
-			const pages = selectPages(code);
-			if (pages.length === 0) return unit.invalidField(task, pageCode);
-			// There are no subpages: 00h is the page itself, FFh the page with all of them.
-			const subpage = subpageCode.get(cdb);
-			if (subpage !== 0 && subpage !== allSubpages) return unit.invalidField(task, subpageCode);
+			if (code !== allPages && findModePage(code, 0) === undefined) return unit.invalidField(task, pageCode);
+			const pages = selectPages(code, subpageCode.get(cdb));
+			if (pages.length === 0) return unit.invalidField(task, subpageCode);
 
 			const descriptorLayout = llbaa?.get(cdb) === 1 ? longDescriptor : shortDescriptor;
 			const descriptor = dbd.get(cdb) === 1 ? Buffer.alloc(0) : blockDescriptor(unit, descriptorLayout);
@@ -64,10 +62,10 @@ function modeSense(
 	});
 }
 
-function selectPages(code: number): readonly ModePage[] {
-	if (code === allPages) return modePages;
-	const page = findModePage(code);
-	return page === undefined ? [] : [page];
+/** 3Fh is all pages, with FFh their subpages too; FFh of one page is the page and all of its. */
+function selectPages(code: number, subpage: number): readonly ModePage[] {
+	if (code === allPages && subpage !== 0 && subpage !== allSubpages) return [];
+	return modePages.filter((page) => (code === allPages || page.code === code) && (subpage === allSubpages || page.subpage === subpage));
 }
 
 /** Changeable values are a mask. */

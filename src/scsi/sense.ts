@@ -44,6 +44,7 @@ export const additionalSense = {
 	reservationsReleased: 0x2a04,
 	registrationsPreempted: 0x2a05,
 	capacityDataHasChanged: 0x2a09,
+	thinProvisioningSoftThresholdReached: 0x3807,
 	savingParametersNotSupported: 0x3900,
 	reportedLunsDataHasChanged: 0x3f0e,
 	internalTargetFailure: 0x4400,

@@ -10,7 +10,10 @@ export const testUnitReady = defineCommand({
 	lengthBytes: 6,
 	fields: {},
 	reservation: 'ready',
-	start: () => 'finished',
+	start(unit) {
+		unit.checkSpace();
+		return 'finished';
+	},
 });
 
 const immed = bits(1, 0, 1);

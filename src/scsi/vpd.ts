@@ -6,6 +6,7 @@ import type { LogicalUnit } from './logical-unit.ts';
 import type { Nexus } from './nexus.ts';
 import { physicalBlockBytes } from './read-capacity.ts';
 import { senseBytesMax } from './sense.ts';
+import { thresholdExponent } from './thin-space.ts';
 import { thirdPartyCopyDescriptors } from './third-party-copy.ts';
 import { atomicBlocksMax } from './write-atomic.ts';
 
@@ -108,8 +109,10 @@ const provisioning = {
 };
 const thin = 2;
 
-function logicalBlockProvisioning(): Buffer {
+function logicalBlockProvisioning(unit: LogicalUnit): Buffer {
 	const data = page(0xb2, Buffer.alloc(4));
+	// 0: no thresholds, because nobody knows the space.
+	if (unit.hasThresholds) provisioning.thresholdExponent.set(data, thresholdExponent(unit));
 	provisioning.lbpu.set(data, 1);
 	provisioning.lbpws.set(data, 1);
 	provisioning.lbpws10.set(data, 1);

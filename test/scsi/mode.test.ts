@@ -19,6 +19,8 @@ const caching = hex('081204', '00'.repeat(17));
 const control = '0a0a001000400000ffff0000';
 const exceptions = hex('1c0a08', '00'.repeat(9));
 const allPages = hex(recovery, caching, control, exceptions);
+/** One threshold: enabled, soft, decreasing, of what is available, 1024 sets. */
+const provisioning = hex('5c020014', '00'.repeat(12), '8001000000000400');
 
 test('MODE SENSE (6) 3Fh: header with DPOFUA, block descriptor, every page ascending', async (t) => {
 	const { send } = setUp({ sizeBytes: 0x12345 * 512 });
@@ -72,12 +74,17 @@ test('MODE SENSE: default values are the first ones, WCE, D_SENSE and SWP are ch
 	t.deepEqual((await send(cdb.modeSense6(0xc0 | 0x08))).sense, { key: 5, code: 0x3900 });
 });
 
-test('MODE SENSE subpages: 00h and FFh are the page, another is INVALID FIELD IN CDB at byte 3', async (t) => {
+test('MODE SENSE subpages: 00h is the page, FFh the page with its subpages, 1Ch/02h the threshold, another is INVALID FIELD IN CDB at byte 3', async (t) => {
 	const { send } = setUp();
-	for (const page of [0x01, 0x08, 0x0a, 0x1c, 0x3f]) {
+	for (const page of [0x01, 0x08, 0x0a])
 		t.deepEqual((await send(cdb.modeSense6(page, 0xff))).dataIn, (await send(cdb.modeSense6(page, 0))).dataIn);
-		for (const subpage of [1, 2, 0x80, 0xfe]) t.deepEqual((await send(cdb.modeSense6(page, subpage))).sense, invalidField(3, 7));
-	}
+	t.is((await send(cdb.modeSense6(0x1c, 0xff, 0x08))).dataIn.toString('hex', 4), hex(exceptions, provisioning));
+	t.is((await send(cdb.modeSense6(0x1c, 0x02, 0x08))).dataIn.toString('hex', 4), provisioning);
+	t.is((await send(cdb.modeSense6(0x3f, 0xff, 0x08))).dataIn.toString('hex', 4), hex(allPages, provisioning));
+	for (const page of [0x01, 0x08, 0x0a, 0x1c, 0x3f])
+		for (const subpage of [1, 3, 0x80, 0xfe]) t.deepEqual((await send(cdb.modeSense6(page, subpage))).sense, invalidField(3, 7));
+	t.deepEqual((await send(cdb.modeSense6(0x3f, 2))).sense, invalidField(3, 7));
+	t.deepEqual((await send(cdb.modeSense6(0x08, 2))).sense, invalidField(3, 7));
 });
 
 test('MODE SENSE of a page that is not there: INVALID FIELD IN CDB at byte 2 bit 5', async (t) => {
@@ -151,6 +158,11 @@ test('MODE SELECT with a wrong block descriptor, medium type, page code, page le
 		[hex('00000000', '0000'), 4, 5],
 		[hex('00000000', '3f00'), 4, 5],
 		[hex('00000000', '4a01000a'), 4, 6],
+		[hex('00000000', '4a00000a'), 4, 6],
+		[hex('00000000', '5c030014'), 4, 6],
+		[hex('00000000', '5c020015', '00'.repeat(21)), 7, 7],
+		[hex('00000000', '5c020014', '01', '00'.repeat(11), '8001000000000400'), 8, 0],
+		[hex('00000000', '5c020014', '00'.repeat(12), '8002000000000400'), 21, 1],
 		[hex('00000000', '0a0b', '00'.repeat(11)), 5, 7],
 	] as const;
 	for (const [digits, byte, bit] of cases) {

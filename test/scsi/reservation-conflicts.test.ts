@@ -51,6 +51,7 @@ const rows: Readonly<Record<string, Row>> = {
 	'RECEIVE COPY OPERATING PARAMETERS': { cdb: [0x84, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 64, 0, 0], ...always },
 	'REPORT TARGET PORT GROUPS': { cdb: [0xa3, 0x0a, 0, 0, 0, 0, 0, 0, 0, 32, 0, 0], ...always },
 	'SET TARGET PORT GROUPS': { cdb: [0xa4, 0x0a, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], ...writes },
+	'LOG SENSE': { cdb: [0x4d, 0, 0x40, 0, 0, 0, 0, 0, 64, 0], ...reads },
 	'WRITE AND VERIFY (10)': { cdb: [0x2e, 0, 0, 0, 0, 0, 0, 0, 1, 0], ...writes },
 	'PRE-FETCH (10)': { cdb: [0x34, 0, 0, 0, 0, 0, 0, 0, 1, 0], ...reads },
 	'READ DEFECT DATA (10)': { cdb: [0x37, 0, 0, 0, 0, 0, 0, 0, 8, 0], ...reads },

@@ -19,8 +19,8 @@ function setUp() {
 
 test('REPORT TARGET PORT GROUPS: one group, active and optimized, with the port that VPD 83 names; TPGS says that it is there', async (t) => {
 	const { send } = setUp();
-	t.is((await send(report())).dataIn.toString('hex'), '0000000c' + '000112340000000100001234');
-	t.is((await send(report(1))).dataIn.toString('hex'), '0000001010000000' + '000112340000000100001234');
+	t.is((await send(report())).dataIn.toString('hex'), '0000000c000112340000000100001234');
+	t.is((await send(report(1))).dataIn.toString('hex'), '0000001010000000000112340000000100001234');
 	t.is((await send(report(0, 6))).dataIn.toString('hex'), '0000000c0001');
 	t.deepEqual((await send(report(2))).sense, invalidField(1, 7));
 	t.is((await send([0x12, 0, 0, 0, 96, 0])).dataIn[5]! & 0x30, 0x30);
@@ -45,6 +45,6 @@ test('VPD 86: simple and head of queue, no ordered commands; a volatile cache; t
 	const { send } = setUp();
 	const { dataIn } = await send([0x12, 1, 0x86, 4, 0, 0]);
 	t.is(dataIn.length, 64);
-	t.is(dataIn.toString('hex', 0, 14), '0086003c00030100000000000' + '01c');
+	t.is(dataIn.toString('hex', 0, 14), '0086003c0003010000000000001c');
 	t.true(dataIn.subarray(14).every((byte) => byte === 0));
 });

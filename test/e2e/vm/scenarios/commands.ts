@@ -20,7 +20,7 @@ const provisioning = [
 	'(LBPWS10): 1',
 	'(LBPRZ): 1',
 	'(ANC_SUP): 0',
-	'Threshold exponent: 0',
+	'Threshold exponent: 11',
 	'(DP): 0',
 	'Provisioning type: 2 (thin provisioned)',
 ];
