@@ -114,7 +114,14 @@ export class BelowIndex {
 			const height = this.#stack.length;
 			const known = this.#blocks.get(blockIndex);
 			if (known !== undefined && known.height === height) return;
-			const above = await this.#merge(blockIndex, known?.height ?? 0, height);
+			let above: MergedBlock;
+			try {
+				above = await this.#merge(blockIndex, known?.height ?? 0, height);
+			} catch (error) {
+				// A layer that was merged meanwhile has no files any more.
+				if (version !== this.#version) continue;
+				throw error;
+			}
 			if (version !== this.#version || this.#blocks.get(blockIndex) !== known || (known !== undefined && known.height > height)) continue;
 			if (known !== undefined) overlay(known, above);
 			this.#keep(blockIndex, known ?? above);

@@ -1,4 +1,4 @@
-import type { DiskFile } from '../os/disk.ts';
+import { errorCode, type DiskFile } from '../os/disk.ts';
 import { readFully } from '../os/transfer.ts';
 import type { FilePool, LayerFile } from './layer-file.ts';
 import { pageBytes } from './limits.ts';
@@ -64,9 +64,38 @@ export class FrozenLayer implements PageHome {
 		this.#allocatedBytes = undefined;
 	}
 
-	/** A block of the page map into `target`; entries of damaged sectors read as lost. */
-	async readBlock(blockIndex: number, target: Buffer): Promise<void> {
-		await this.pool.use(this.mapFile, (file) => readMapBlock(file, this.id, blockIndex, target));
+	/** A block of the page map into `target`; entries of damaged sectors read as lost. False if there are such. */
+	async readBlock(blockIndex: number, target: Buffer): Promise<boolean> {
+		return this.pool.use(this.mapFile, (file) => readMapBlock(file, this.id, blockIndex, target));
+	}
+
+	/** The blocks of the page map that may hold anything, ascending; `blocks` is the length of the map. */
+	async *blocks(): AsyncGenerator<{ blockIndex: number; blocks: number }> {
+		for (let position = 0; ;) {
+			const from = position;
+			const [range, sizeBytes] = await this.pool.use(this.mapFile, async (file) => [await file.nextData(from), await file.sizeBytes()]);
+			if (range === undefined) return;
+			const first = Math.floor(Math.max(range.startBytes, position) / blockBytes);
+			const end = Math.ceil(range.endBytes / blockBytes);
+			for (let blockIndex = first; blockIndex < end; blockIndex++) yield { blockIndex, blocks: Math.ceil(sizeBytes / blockBytes) };
+			position = end * blockBytes;
+		}
+	}
+
+	/** Gives the space of a page range back. */
+	async punch(start: number, end: number): Promise<void> {
+		for (const [slice, handle] of this.slices) {
+			const from = Math.max(start, slice * this.#slicePages);
+			const to = Math.min(end, (slice + 1) * this.#slicePages);
+			if (from >= to) continue;
+			try {
+				await this.pool.use(handle, (file) => file.punch(this.positionOf(from), (to - from) * pageBytes));
+			} catch (error) {
+				// A file system without holes only keeps the space until the file goes.
+				if (errorCode(error) !== 'EOPNOTSUPP') throw error;
+			}
+		}
+		this.#allocatedBytes = undefined;
 	}
 
 	/** Reads pages that lie in one file. Bytes that are not there read as zeros. */
@@ -80,7 +109,13 @@ export class FrozenLayer implements PageHome {
 	async allocatedBytes(): Promise<number> {
 		if (this.#allocatedBytes !== undefined) return this.#allocatedBytes;
 		let sum = 0;
-		for (const handle of this.files) sum += await this.pool.use(handle, (file) => file.allocatedBytes());
+		try {
+			for (const handle of this.files) sum += await this.pool.use(handle, (file) => file.allocatedBytes());
+		} catch (error) {
+			// It was removed meanwhile.
+			if (errorCode(error) !== 'ENOENT') throw error;
+			return 0;
+		}
 		this.#allocatedBytes = sum;
 		return sum;
 	}
@@ -114,13 +149,19 @@ function setBit(bits: Uint8Array, bit: number): void {
 	bits[bit >>> 3] = (bits[bit >>> 3] as number) | (1 << (bit & 7));
 }
 
-/** Reads a block of a page map; what looks damaged is read twice, and then its entries are lost. */
-export async function readMapBlock(file: DiskFile, layer: number, blockIndex: number, target: Buffer): Promise<void> {
+/**
+ * Reads a block of a page map; what looks damaged is read twice, and then its entries are lost. So is a block without entries, which is what a read of the wrong place may
+ * look like: who asks has reason to think that there is something.
+ */
+async function readMapBlock(file: DiskFile, layer: number, blockIndex: number, target: Buffer): Promise<boolean> {
 	let damaged = 0;
 	for (let attempt = 0; attempt < 2; attempt++) {
 		await readFully(file, target, blockIndex * blockBytes);
 		damaged = damagedSectors(target, layer, blockIndex);
-		if (damaged === 0) return;
+		if (damaged === 0 && !target.equals(emptyBlock)) return true;
 	}
 	markLost(target, damaged);
+	return damaged === 0;
 }
+
+const emptyBlock = Buffer.alloc(blockBytes);

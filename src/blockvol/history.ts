@@ -1,25 +1,62 @@
 import { BelowIndex, blocksPerBit } from './below-index.ts';
 import type { Snapshot } from './layer-tree.ts';
-import type { Geometry } from './limits.ts';
+import type { Logger } from '../os/logger.ts';
+import type { Geometry, Tuning } from './limits.ts';
+import { Merger, type MergerOwner } from './merger.ts';
 import { SnapshotView } from './snapshot-view.ts';
 import { VolumeUsageError } from './volume-fault.ts';
-import { Snapshots, type SnapshotParts, type SnapshotsOwner } from './snapshots.ts';
+import { Restorer, type RestorerOwner, type RestorerParts } from './restorer.ts';
+import { Snapshots, type SnapshotsOwner } from './snapshots.ts';
+
+export interface HistoryParts extends RestorerParts {
+	readonly log: Logger;
+}
+
+export interface HistoryOwner extends Omit<SnapshotsOwner, 'blocksPerBit'>, MergerOwner, Pick<RestorerOwner, 'restored'> {}
 
 /** A volume's snapshots: making them (snapshots.ts), and what may be done with those that are there. */
 export class History {
 	readonly snapshots: Snapshots;
-	readonly #parts: SnapshotParts;
+	readonly merger: Merger;
+	readonly #parts: HistoryParts;
+	readonly #restorer: Restorer;
 	readonly #geometry: Geometry;
 	readonly #belowBlocks: number;
 	readonly #blocksPerBit: number;
 	readonly #views = new Set<SnapshotView>();
 
-	constructor(parts: SnapshotParts, geometry: Geometry, belowBlocks: number, owner: Omit<SnapshotsOwner, 'blocksPerBit'>) {
+	constructor(parts: HistoryParts, geometry: Geometry, tuning: Tuning, owner: HistoryOwner) {
 		this.#parts = parts;
 		this.#geometry = geometry;
-		this.#belowBlocks = belowBlocks;
+		this.#belowBlocks = tuning.belowBlocks;
 		this.#blocksPerBit = blocksPerBit(geometry.sizeBytes);
 		this.snapshots = new Snapshots(parts, { ...owner, blocksPerBit: this.#blocksPerBit });
+		const pace = { share: tuning.mergeShare, retryMs: tuning.noSpaceRetryMs };
+		this.#restorer = new Restorer(parts, {
+			mustGoOn: () => this.snapshots.mustGoOn(),
+			changed: () => this.snapshots.woken(),
+			sizeBytes: () => owner.sizeBytes(),
+			restored: (sizeBytes) => owner.restored(sizeBytes),
+		});
+		this.merger = new Merger({ ...parts, ...pace, blocksPerBit: this.#blocksPerBit }, owner);
+		parts.layers.indexes.add(parts.index.below);
+		parts.layers.released = () => this.merger.kick();
+	}
+
+	/** What a crash left is gone: merges that it cut short go on. */
+	begin(): void {
+		this.merger.kick();
+	}
+
+	/** A flusher cycle has ended. */
+	flushed(): void {
+		this.snapshots.flushed();
+	}
+
+	/** Nothing is made, merged or told any more. */
+	refuse(reason: string): void {
+		this.snapshots.refuse(reason);
+		this.merger.halt();
 	}
 
 	/** Volume.openSnapshot. */
@@ -63,8 +100,35 @@ export class History {
 		}
 	}
 
-	/** Ends all views. */
+	/** Volume.restoreSnapshot. */
+	async restore(name: string, keepLiveAs: string | undefined): Promise<void> {
+		await this.snapshots.alone(async () => {
+			this.snapshots.mustGoOn();
+			if (keepLiveAs !== undefined) this.snapshots.mustFit(keepLiveAs);
+			const snapshot = await this.named(name);
+			const release = this.#parts.layers.hold(snapshot.layer);
+			try {
+				await this.#restorer.restore(snapshot, keepLiveAs);
+			} finally {
+				release();
+			}
+		});
+		this.merger.kick();
+	}
+
+	/** Volume.deleteSnapshot. */
+	async delete(name: string): Promise<void> {
+		const { id } = await this.named(name);
+		await this.#parts.layers.tree.commit((tree) => {
+			if (tree.named(name)?.id !== id) throw new VolumeUsageError(`the volume has no snapshot ${name}`);
+			return tree.withoutSnapshot(id);
+		});
+		this.merger.kick();
+	}
+
+	/** Ends all views, and the merge with its step. */
 	async close(): Promise<void> {
+		await this.merger.stop();
 		for (const view of this.#views) await view.close();
 	}
 }

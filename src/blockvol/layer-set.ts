@@ -25,6 +25,8 @@ export class LayerSet {
 	readonly options: LayerOptions;
 	/** Who remembers what frozen layers hold: they are told when a merge moves it. */
 	readonly indexes = new Set<BelowIndex>();
+	/** Told when a layer is not held any more. */
+	released: (() => void) | undefined;
 	readonly #frozen: Map<number, FrozenLayer>;
 	readonly #holds = new Map<number, number>();
 	/** Layers whose files were made and that the tree does not name yet. */
@@ -97,6 +99,7 @@ export class LayerSet {
 				if (left === 0) this.#holds.delete(layer);
 				else this.#holds.set(layer, left);
 			}
+			this.released?.();
 		};
 	}
 

@@ -66,6 +66,8 @@ export interface Tuning {
 	overwriteBytesMin: number;
 	/** A region is marked when so many writes would have liked it to be: one alone is not worth an fdatasync. */
 	markAfterWrites: number;
+	/** The share of time that the merge of a deleted snapshot may take; 1: as fast as it goes. */
+	mergeShare: number;
 	/** How long the flusher waits before it tries again when the file system below was full. */
 	noSpaceRetryMs: number;
 }
@@ -88,6 +90,7 @@ export const defaultTuning: Tuning = {
 	directBytesMin: 64 * 1024,
 	overwriteBytesMin: 64 * 1024 + pageBytes,
 	markAfterWrites: 2,
+	mergeShare: 0.3,
 	noSpaceRetryMs: 1000,
 };
 

@@ -42,6 +42,8 @@ export class PageIndex {
 	readonly #older: Layer[] = [];
 	/** What the oldest open layer stands on. */
 	readonly below: BelowIndex;
+	/** Pages that a merge brings into the live layer of the superblock just now: they take no data but by the log. */
+	merging: { readonly first: number; readonly end: number } | undefined = undefined;
 	/** wal: units of the log. */
 	location = 0;
 	/** wal and layer. */
@@ -73,6 +75,10 @@ export class PageIndex {
 
 	get pendingSnapshots(): number {
 		return this.#older.length;
+	}
+
+	isMerging(first: number, end: number): boolean {
+		return this.merging !== undefined && this.merging.first < end && this.merging.end > first;
 	}
 
 	/** Freezes the live generation; `next` takes what comes. */

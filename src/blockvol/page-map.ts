@@ -18,6 +18,8 @@ import { RunningCount } from './running-count.ts';
 /** entry(): the block that holds it must be loaded first. */
 export const notLoaded = -1;
 
+const emptyBlock = Buffer.alloc(blockBytes);
+
 /** Blocks that one update keeps pinned at a time. */
 const updateBlocksMax = 64;
 
@@ -245,7 +247,8 @@ export class PageMap {
 		}
 		try {
 			const bytes = this.#file.tryRead(block, blockIndex * blockBytes);
-			if (bytes === blockBytes && damagedSectors(block, this.#layer, blockIndex) === 0) return slot;
+			// One without entries is looked at twice: it is what a read of the wrong place may look like.
+			if (bytes === blockBytes && damagedSectors(block, this.#layer, blockIndex) === 0 && !block.equals(emptyBlock)) return slot;
 		} catch (error) {
 			// The waiting read meets the same error, and its caller can say what became of the command.
 			if (errorCode(error) === '') throw error;
@@ -261,8 +264,8 @@ export class PageMap {
 			const version = this.#cache.version;
 			await readFully(this.#file, fresh, blockIndex * blockBytes);
 			let damaged = damagedSectors(fresh, this.#layer, blockIndex);
-			if (damaged !== 0) {
-				// Once more: one misread must not make 126 pages unreadable.
+			if (damaged !== 0 || (blockIndex < this.#endBlock && fresh.equals(emptyBlock))) {
+				// Once more: one misread must not make 126 pages unreadable, or absent.
 				await readFully(this.#file, fresh, blockIndex * blockBytes);
 				damaged = damagedSectors(fresh, this.#layer, blockIndex);
 			}

@@ -141,18 +141,21 @@ export class Snapshots {
 		// Its name, at least.
 		await next.syncData();
 		const { id, name, timeMs, sizeBytes } = snapshot;
-		await layers.tree.commit((tree) => tree.cut({ id, name, timeMs, sizeBytes, lsn: cutLSN }, next.id, layer.digest.value), {
-			checkpointLSN: cutLSN,
-			mapDigest: next.digest.value,
-			holds: [...wal.segments.holds],
-			marks: [],
+		const frozen = await new Promise<FrozenLayer>((resolve, reject) => {
+			const applied = (): void => {
+				layers.adopted(next.id);
+				marks.clear();
+				marks.resume();
+				this.#complete.push(layer);
+				const becoming = layer.freeze(layers.pool);
+				layers.add(becoming);
+				resolve(becoming);
+			};
+			const changes = { checkpointLSN: cutLSN, mapDigest: next.digest.value, holds: [...wal.segments.holds], marks: [] };
+			layers.tree
+				.commit((tree) => tree.cut({ id, name, timeMs, sizeBytes, lsn: cutLSN }, next.id, layer.digest.value), changes, applied)
+				.catch(reject);
 		});
-		layers.adopted(next.id);
-		marks.clear();
-		marks.resume();
-		const frozen = layer.freeze(layers.pool);
-		this.#complete.push(layer);
-		layers.add(frozen);
 		try {
 			await frozen.summarize(this.#owner.blocksPerBit);
 		} catch (error) {
@@ -162,10 +165,24 @@ export class Snapshots {
 		return frozen;
 	}
 
+	/** A flusher cycle has ended: readers have turned to what is frozen with it. */
+	flushed(): void {
+		for (const layer of this.#complete.splice(0)) layer.letGo();
+	}
+
 	/** A flusher cycle has ended, or the log has room: who waits looks again. */
 	wake(): void {
-		for (const layer of this.#complete.splice(0)) layer.letGo();
 		for (const resolve of this.#waiting.splice(0)) resolve();
+	}
+
+	/** Resolves when wake() is called. */
+	woken(): Promise<void> {
+		return new Promise((resolve) => this.#waiting.push(resolve));
+	}
+
+	/** Work during which no snapshot is on its way. */
+	alone<T>(work: () => Promise<T>): Promise<T> {
+		return this.#line.run(work);
 	}
 
 	/** No snapshot is made any more; those that wait are told why. */
@@ -176,18 +193,18 @@ export class Snapshots {
 
 	async #begin(name: string): Promise<SnapshotAttempt> {
 		const { index, layers, spans, marks, flusher } = this.#parts;
-		this.#mustGoOn();
-		this.#mustFit(name);
+		this.mustGoOn();
+		this.mustFit(name);
 		while (index.pendingSnapshots >= limits.snapshotsPendingMax) {
 			await flusher.flush();
-			this.#mustGoOn();
+			this.mustGoOn();
 		}
 		const layer = await layers.make();
 		spans.suspensions++;
 		marks.suspend();
 		return new Attempt(this.#parts, layer, name, {
 			appended: (cut, endLSN) => this.#appended.push({ cut, layer, endLSN }),
-			mustGoOn: () => this.#mustGoOn(),
+			mustGoOn: () => this.mustGoOn(),
 			changed: () => this.#changed(),
 			sizeBytes: () => this.#owner.sizeBytes(),
 			info: (id) => {
@@ -200,19 +217,21 @@ export class Snapshots {
 
 	#changed(): Promise<void> {
 		const { spans, flusher } = this.#parts;
-		const woken = new Promise<void>((resolve) => this.#waiting.push(resolve));
+		const woken = this.woken();
 		if (!spans.isEmpty) void spans.whenEmpty().then(() => this.wake());
 		else flusher.kick();
 		return woken;
 	}
 
-	#mustGoOn(): void {
+	/** Throws when no snapshot can be made, and nothing restored. */
+	mustGoOn(): void {
 		if (this.#refusal !== undefined) throw new VolumeFault(this.#refusal);
 		this.#owner.mustServe();
 		if (this.#owner.isFull()) throw new VolumeUsageError('the file system is full: no snapshot can be made until somebody frees space');
 	}
 
-	#mustFit(name: string): void {
+	/** Throws VolumeUsageError unless there may be one more snapshot, of that name. */
+	mustFit(name: string): void {
 		mustBeName(name);
 		const { index, layers } = this.#parts;
 		const list = this.list();

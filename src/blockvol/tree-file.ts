@@ -98,16 +98,24 @@ export class TreeFile {
 		return this.#current;
 	}
 
-	/** Makes a change durable, with changes of the superblock that belong to it. What `change` throws rejects the call, and nothing is changed. */
-	commit(change: (tree: LayerTree) => LayerTree, changes: Partial<Omit<Superblock, 'sequence' | 'tree' | 'layers'>> = {}): Promise<void> {
+	/**
+	 * Makes a change durable, with changes of the superblock that belong to it. `applied` is called in the turn in which it becomes the current one. What `change` throws
+	 * rejects the call, and nothing is changed.
+	 */
+	commit(
+		change: (tree: LayerTree) => LayerTree,
+		changes: Partial<Omit<Superblock, 'sequence' | 'tree' | 'layers'>> = {},
+		applied?: () => void,
+	): Promise<void> {
 		return this.#line.run(async () => {
 			const next = change(this.#current);
 			const { geometry, tree: old } = this.#superblock.current;
 			const sequence = (old?.sequence ?? 0) + 1;
-			const tree = await writeTree(this.#disk, this.#directory, next, geometry.uuid, sequence);
+			const tree = await this.#write(next, geometry.uuid, sequence);
 			await this.#superblock.updateBoth({ ...changes, layers: [next.live], tree });
-			this.#current = next;
 			if (old !== undefined) await this.#remove(treeName(old.sequence));
+			this.#current = next;
+			applied?.();
 		});
 	}
 
@@ -126,6 +134,19 @@ export class TreeFile {
 		if (!this.#hasRemoved) return;
 		this.#hasRemoved = false;
 		await this.#disk.syncDirectory(this.#directory);
+	}
+
+	/** A file that could not be written whole (the file system is full) goes again. */
+	async #write(next: LayerTree, uuid: string, sequence: number): Promise<TreeReference> {
+		try {
+			return await writeTree(this.#disk, this.#directory, next, uuid, sequence);
+		} catch (error) {
+			if (errorCode(error) === 'ENOSPC') {
+				await removeIfThere(this.#disk, `${this.#directory}/${treeName(sequence)}`);
+				this.#hasRemoved = true;
+			}
+			throw error;
+		}
 	}
 
 	async #remove(name: string): Promise<void> {

@@ -34,6 +34,11 @@ export class VolumeChanges {
 		return this.#resizing.run(() => this.#resize(sizeBytes));
 	}
 
+	/** Work during which the size does not change but by it. */
+	alone<T>(work: () => Promise<T>): Promise<T> {
+		return this.#resizing.run(work);
+	}
+
 	/** Resolves when no change of the size is under way. */
 	idle(): Promise<void> {
 		return this.#resizing.run(() => Promise.resolve());

@@ -5,6 +5,7 @@ import type { Allocation, CompareCompletion, BlockDevice, Completion, Outcome } 
 import { Exclusive } from './exclusive.ts';
 import type { LayerSet } from './layer-set.ts';
 import { History } from './history.ts';
+import type { MergeProgress } from './merger.ts';
 import type { SnapshotView } from './snapshot-view.ts';
 import type { Snapshots, SnapshotInfo } from './snapshots.ts';
 import { Commands } from './commands.ts';
@@ -24,6 +25,7 @@ import { gather, type VolumeStatistics } from './volume-statistics.ts';
 import { VolumeUsageError } from './volume-fault.ts';
 import { Wal } from './wal.ts';
 import { recordType } from './wal-record.ts';
+import type { WriteCommand } from './write-command.ts';
 import { Writer } from './writer.ts';
 
 /**
@@ -51,6 +53,7 @@ export class Volume implements BlockDevice {
 	readonly #changes: VolumeChanges;
 	readonly #full: FullDisk;
 	readonly #resizeListeners = new Set<() => void>();
+	readonly #restoreListeners = new Set<() => void>();
 	readonly #replayedRecords: number;
 	#sizeBytes: number;
 	#fault: string | undefined;
@@ -79,8 +82,9 @@ export class Volume implements BlockDevice {
 		const tuning = { ...defaultTuning, ...options.tuning };
 		const parts = await openVolume(disk, directory, tuning, options.forceCheck === true);
 		const volume = new Volume(disk, directory, parts, tuning, options.log);
-		volume.#begun = beginEpoch(parts, () => volume.#wal.begun()).catch((error: unknown) =>
-			volume.#fail('the superblock could not be written', error),
+		volume.#begun = beginEpoch(parts, () => volume.#wal.begun()).then(
+			() => volume.#history.begin(),
+			(error: unknown) => volume.#fail('the superblock could not be written', error),
 		);
 		try {
 			await volume.#wal.segments.adopt(parts.replayed.tailLSN, parts.wasClean);
@@ -144,9 +148,10 @@ export class Volume implements BlockDevice {
 			writeFailed: (reason, cause) => this.#fail(reason, cause),
 			outOfSpace: () => this.#full.noSpace(),
 			isFull: () => this.#full.isFull,
-			refusalOf: (command) => this.#refusalOf(command.isZero),
+			refusalOf: (command) => this.#refusalOf(command.isZero) ?? this.#beyondEnd(command),
 		});
-		this.#flusher = new Flusher(this.#index, this.#wal, superblock, new Exclusive(), this.#marks, tuning, geometry.segmentBytes, {
+		const exclusive = new Exclusive();
+		this.#flusher = new Flusher(this.#index, this.#wal, superblock, exclusive, this.#marks, tuning, geometry.segmentBytes, {
 			flushed: () => this.#flushed(),
 			outOfSpace: () => this.#full.noSpace(),
 			flushFailed: (reason, cause) => this.#fail(reason, cause),
@@ -168,11 +173,24 @@ export class Volume implements BlockDevice {
 			resized: (sizeBytes) => this.#resized(sizeBytes),
 			failed: (reason, cause) => this.#fail(reason, cause),
 		});
-		const parts = { index, wal: this.#wal, flusher: this.#flusher, layers, marks: this.#marks, spans };
-		this.#history = new History(parts, geometry, tuning.belowBlocks, {
+		const parts = {
+			index,
+			wal: this.#wal,
+			flusher: this.#flusher,
+			layers,
+			marks: this.#marks,
+			spans,
+			exclusive,
+			log,
+			writer: this.#writer,
+			superblock,
+		};
+		this.#history = new History(parts, geometry, tuning, {
 			sizeBytes: () => this.#sizeBytes,
 			mustServe: () => this.#mustServe(),
 			isFull: () => this.#full.isFull,
+			restored: (sizeBytes) => this.#restored(sizeBytes),
+			mergeFailed: (reason, cause) => this.#fail(reason, cause),
 		});
 		this.#snapshots = this.#history.snapshots;
 	}
@@ -223,6 +241,12 @@ export class Volume implements BlockDevice {
 		return () => this.#resizeListeners.delete(listener);
 	}
 
+	/** Calls the listener after each restore: everything that initiators know of the content may be wrong. Returns the function that ends it. */
+	onRestore(listener: () => void): () => void {
+		this.#restoreListeners.add(listener);
+		return () => this.#restoreListeners.delete(listener);
+	}
+
 	/** Grows the volume, durably; rejects with VolumeUsageError for a size that is smaller or impossible. */
 	resize(sizeBytes: number): Promise<void> {
 		return this.#changes.resize(sizeBytes);
@@ -239,6 +263,32 @@ export class Volume implements BlockDevice {
 	/** Oldest first. */
 	snapshots(): SnapshotInfo[] {
 		return this.#snapshots.list();
+	}
+
+	/**
+	 * Puts the volume back to what a snapshot holds, its size included. All snapshots stay; what was live becomes another one, `keepLiveAs`, or is given up. Writes wait
+	 * meanwhile, for about a flush. Rejects with VolumeUsageError for names that are not there, taken or impossible, and while the file system is full.
+	 */
+	restoreSnapshot(name: string, { keepLiveAs }: { keepLiveAs?: string } = {}): Promise<void> {
+		return this.#during(() => this.#changes.alone(() => this.#history.restore(name, keepLiveAs)));
+	}
+
+	/**
+	 * Takes a snapshot's name away, durably. What no other snapshot needs is merged or removed in the background (merge, statistics()); after a crash that goes on. Rejects
+	 * with VolumeUsageError for a name that is not there.
+	 */
+	deleteSnapshot(name: string): Promise<void> {
+		return this.#during(() => this.#history.delete(name));
+	}
+
+	/** How far the merge of a deleted snapshot is; undefined when there is none. */
+	get merge(): MergeProgress | undefined {
+		return this.#history.merger.progress;
+	}
+
+	/** Resolves when no merge is under way. */
+	merged(): Promise<void> {
+		return this.#history.merger.idle();
 	}
 
 	/** What a snapshot holds, to be read; close() it. Waits until its layer is complete. Rejects with VolumeUsageError for a name that is not there. */
@@ -292,7 +342,7 @@ export class Volume implements BlockDevice {
 		this.#isClosing = true;
 		this.#quiet.stop();
 		this.#writer.refuse();
-		this.#snapshots.refuse('the volume is being closed');
+		this.#history.refuse('the volume is being closed');
 		await this.#commands.running.idle();
 		await this.#history.close();
 		await this.#begun;
@@ -315,6 +365,7 @@ export class Volume implements BlockDevice {
 		this.#closed = Promise.resolve();
 		this.#isClosing = true;
 		this.#quiet.stop();
+		this.#history.merger.halt();
 		this.#flusher.stop();
 		this.#writer.stop();
 		this.#wal.stop();
@@ -334,6 +385,19 @@ export class Volume implements BlockDevice {
 	#mustServe(): void {
 		if (this.#isClosing) throw new VolumeUsageError('the volume is being closed');
 		if (this.#fault !== undefined) throw new VolumeUsageError(`the volume is faulted: ${this.#fault}`);
+	}
+
+	/** A restore may have made the volume smaller while a command waited. */
+	#beyondEnd({ offsetBytes, lengthBytes }: WriteCommand): Outcome | undefined {
+		return offsetBytes + lengthBytes > this.#sizeBytes ? 'outOfRange' : undefined;
+	}
+
+	#restored(sizeBytes: number): void {
+		this.#checkpointLSN = this.#superblock.current.checkpointLSN;
+		const isResized = sizeBytes !== this.#sizeBytes;
+		this.#sizeBytes = sizeBytes;
+		if (isResized) this.#resized(sizeBytes);
+		for (const listener of this.#restoreListeners) listener();
 	}
 
 	#resized(sizeBytes: number): void {
@@ -364,6 +428,7 @@ export class Volume implements BlockDevice {
 
 	#flushed(): void {
 		this.#checkpointLSN = this.#superblock.current.checkpointLSN;
+		this.#history.flushed();
 		this.#full.foundRoom();
 		this.#wake();
 	}
@@ -416,7 +481,7 @@ export class Volume implements BlockDevice {
 		this.#flusher.stop();
 		this.#wal.fail();
 		this.#writer.refuse();
-		this.#snapshots.refuse(this.#fault);
+		this.#history.refuse(this.#fault);
 	}
 
 	#refusalOf(isZero: boolean): Outcome | undefined {

@@ -59,6 +59,7 @@ export class Writer {
 	readonly #pool: WriteCommand[] = [];
 	readonly #ended = (command: WriteCommand): void => this.#owner.commandEnded(command);
 	#isServing = false;
+	#isPaused = false;
 	/** Commands that were taken and have not ended. */
 	running = 0;
 	directWrites = 0;
@@ -110,7 +111,7 @@ export class Writer {
 	}
 
 	submit(command: WriteCommand): void {
-		const step = this.waiting === 0 ? this.#advance(command) : 'noRoom';
+		const step = this.waiting === 0 && !this.#isPaused ? this.#advance(command) : 'noRoom';
 		if (step === 'full' || step === 'miscompare') {
 			// Never before the call has returned.
 			queueMicrotask(() => this.#endWith(command, step));
@@ -126,7 +127,7 @@ export class Writer {
 	serve(): void {
 		if (this.#isServing) return;
 		this.#isServing = true;
-		while (this.#serveFirst(this.#due) || (this.#due.length === 0 && this.#serveFirst(this.#line)));
+		while (this.#serveFirst(this.#due) || (this.#due.length === 0 && !this.#isPaused && this.#serveFirst(this.#line)));
 		this.#isServing = false;
 	}
 
@@ -142,6 +143,18 @@ export class Writer {
 		else if (step === 'noRoom') this.#line.unshift(command);
 		else this.#keepWaiting(command);
 		return true;
+	}
+
+	/** From here on commands wait in line; what is under way straight to the layer comes to its end. */
+	pause(): void {
+		this.#isPaused = true;
+	}
+
+	/** They go on, those excepted that are refused now. */
+	resume(): void {
+		this.#isPaused = false;
+		this.refuse();
+		this.serve();
 	}
 
 	/** Nobody who waits goes on any more, and nobody is told: the process might as well be dead. */
@@ -186,11 +199,12 @@ export class Writer {
 			const step = this.#compare(command, command.expected, first, end);
 			if (step !== undefined) return step;
 		}
-		if (this.#mayGoDirect(command, position, length)) {
+		const isFree = this.#spans.suspensions === 0 && !this.#index.isMerging(first, end);
+		if (isFree && this.#mayGoDirect(command, position, length)) {
 			const step = this.#startDirect(command, first, end, length);
 			if (step !== undefined) return step;
 		}
-		if (this.#spans.suspensions === 0 && this.#overwriter.takes(command, position, length)) {
+		if (isFree && this.#overwriter.takes(command, position, length)) {
 			const step = this.#overwrite(command, first, end, length);
 			if (step !== undefined) return step;
 		}
@@ -350,7 +364,6 @@ export class Writer {
 
 	#mayGoDirect(command: WriteCommand, position: number, length: number): boolean {
 		return (
-			this.#spans.suspensions === 0 &&
 			!command.isZero &&
 			command.expected === undefined &&
 			length >= this.#tuning.directBytesMin &&

@@ -68,3 +68,151 @@ test('snapshot upon snapshot: each shows its moment, through the merged index an
 		[],
 	);
 });
+
+test('a deleted snapshot gives its space back: merged into the next one, or into the volume, and no file is left', async (t) => {
+	const served = await serveInMemory({ sizeBytes: 16 * mib, segmentBytes: mib }, { mergeShare: 1 });
+	const { volume, disk, directory } = served;
+	for (const [at, name] of ['a', 'b', 'c'].entries()) {
+		for (let part = 0; part < 8; part++) await write(volume, (at + part * 2) * mib, filled(mib, at * 16 + part + 1));
+		await zero(volume, at * 8 * page, 4 * page);
+		await volume.createSnapshot(name);
+	}
+	await volume.flushToLayers();
+	const before = await volume.allocatedBytes();
+	const content = await read(volume, 0, 16 * mib);
+	const view = await volume.openSnapshot('c');
+	const old = await readView(view, 0, 16 * mib);
+	for (const name of ['b', 'a']) {
+		await volume.deleteSnapshot(name);
+		t.false(volume.snapshots().some((snapshot) => snapshot.name === name));
+		await t.throwsAsync(volume.openSnapshot(name), { name: 'VolumeUsageError' });
+	}
+	await volume.merged();
+	t.true((await readView(view, 0, 16 * mib)).equals(old), 'b is merged into c while somebody reads c');
+	await view.close();
+	await volume.merged();
+	await volume.deleteSnapshot('c');
+	await volume.merged();
+	t.true((await read(volume, 0, 16 * mib)).equals(content));
+	t.true((await volume.allocatedBytes()) < before * 0.75);
+	t.is((await disk.list(`${directory}/layers`)).length, 2);
+	const again = await served.reopen('closed');
+	t.true((await read(again, 0, 16 * mib)).equals(content));
+	await again.close();
+	t.deepEqual(await checkVolume(disk, directory), []);
+});
+
+test('while a snapshot is read, its layers stay, deleted or not', async (t) => {
+	const served = await serveInMemory({}, { mergeShare: 1 });
+	const { volume } = served;
+	await write(volume, 0, filled(4 * page, 1));
+	await volume.createSnapshot('a');
+	await write(volume, 0, filled(2 * page, 2));
+	const view = await volume.openSnapshot('a');
+	await volume.deleteSnapshot('a');
+	await volume.merged();
+	t.true((await readView(view, 0, 4 * page)).equals(filled(4 * page, 1)));
+	await view.close();
+	t.is(await outcome((completion) => view.read(0, Buffer.alloc(page), completion)), 'closed');
+	await volume.merged();
+	t.deepEqual((await served.disk.list(`${served.directory}/layers`)).toSorted().length, 2);
+	t.true((await read(volume, 2 * page, 2 * page)).equals(filled(2 * page, 1)));
+	await volume.close();
+	t.deepEqual(await checkVolume(served.disk, served.directory), []);
+});
+
+test('a restore shows the snapshot, its size too; every other snapshot stays, what was live becomes one on demand, and listeners are told', async (t) => {
+	const served = await serveInMemory({ sizeBytes: 2 * mib, segmentBytes: mib }, { mergeShare: 1 });
+	const { volume } = served;
+	let told = '';
+	volume.onResize(() => (told += 'size '));
+	volume.onRestore(() => (told += 'content '));
+	await write(volume, 0, filled(4 * page, 1));
+	await volume.createSnapshot('small');
+	await volume.resize(4 * mib);
+	await write(volume, 3 * mib, filled(4 * page, 2));
+	await volume.createSnapshot('large');
+	await write(volume, 0, filled(page, 3));
+	told = '';
+	await volume.restoreSnapshot('small', { keepLiveAs: 'before' });
+	t.is(told, 'size content ');
+	t.is(volume.sizeBytes, 2 * mib);
+	t.true((await read(volume, 0, 4 * page)).equals(filled(4 * page, 1)));
+	t.is(await write(volume, 3 * mib, filled(page, 9)), 'outOfRange');
+	t.deepEqual(
+		volume.snapshots().map(({ name, sizeBytes }) => [name, sizeBytes]),
+		[
+			['small', 2 * mib],
+			['large', 4 * mib],
+			['before', 4 * mib],
+		],
+	);
+	await volume.resize(4 * mib);
+	t.true((await read(volume, 3 * mib, 4 * page)).equals(filled(4 * page, 0)), 'what was behind the end does not come back');
+	await volume.restoreSnapshot('before');
+	t.true((await read(volume, 3 * mib, 4 * page)).equals(filled(4 * page, 2)));
+	t.is((await read(volume, 0, page))[0], 3);
+	const again = await served.reopen('killed');
+	t.is(again.sizeBytes, 4 * mib);
+	t.is((await read(again, 0, page))[0], 3);
+	await again.merged();
+	await t.throwsAsync(again.restoreSnapshot('nobody'), { name: 'VolumeUsageError' });
+	await t.throwsAsync(again.restoreSnapshot('small', { keepLiveAs: 'large' }), { name: 'VolumeUsageError' });
+	await again.close();
+	t.deepEqual(await checkVolume(served.disk, served.directory), []);
+});
+
+test('a write that waits while the volume is restored to a smaller snapshot is out of range, one that fits goes on', async (t) => {
+	const served = await serveInMemory({ sizeBytes: 2 * mib, segmentBytes: mib });
+	const { volume, disk } = served;
+	await volume.createSnapshot('small');
+	await volume.resize(4 * mib);
+	await volume.flushToLayers();
+	const gate = disk.gate((call) => call.kind === 'write' && call.path.includes('tree-'));
+	const restored = volume.restoreSnapshot('small');
+	await gate.reached;
+	const beyond = write(volume, 3 * mib, filled(page, 1));
+	const within = write(volume, mib, filled(page, 2));
+	gate.release();
+	await restored;
+	t.is(await beyond, 'outOfRange');
+	t.is(await within, 'good');
+	t.is((await read(volume, mib, page))[0], 2);
+	await volume.close();
+	t.deepEqual(await checkVolume(disk, served.directory), []);
+});
+
+test('names: empty, too long and taken ones are refused; 64 bytes are a name', async (t) => {
+	const served = await serveInMemory();
+	const { volume } = served;
+	const longest = 'ä'.repeat(32);
+	await volume.createSnapshot(longest);
+	for (const name of ['', `${longest}x`, 'a\0b', longest])
+		await t.throwsAsync(volume.createSnapshot(name), { name: 'VolumeUsageError' }, name);
+	await t.throwsAsync(volume.deleteSnapshot('nobody'), { name: 'VolumeUsageError' });
+	t.is((await served.reopen('killed')).snapshots()[0]?.name, longest);
+	await served.volume.close();
+});
+
+test('a snapshot does not wait for the flusher, and writers do not wait for a snapshot that does', async (t) => {
+	const served = await serveInMemory({ sizeBytes: 2 * mib, segmentBytes: mib });
+	const { volume, disk } = served;
+	const gate = disk.gate((call) => call.kind === 'write' && call.path.endsWith('.data'));
+	for (let number = 1; number <= 8; number++) {
+		await write(volume, 0, filled(page, number));
+		await volume.createSnapshot(`s${number}`);
+	}
+	const ninth = volume.createSnapshot('s9');
+	await gate.reached;
+	await write(volume, 0, filled(page, 9));
+	t.is(volume.snapshots().length, 8);
+	gate.release();
+	await ninth;
+	for (let number = 1; number <= 8; number++) {
+		const view = await volume.openSnapshot(`s${number}`);
+		t.is((await readView(view, 0, page))[0], number);
+		await view.close();
+	}
+	await volume.close();
+	t.deepEqual(await checkVolume(disk, served.directory), []);
+});

@@ -231,8 +231,8 @@ export const defects: readonly Defect[] = [
 	{
 		title: 'a large write goes straight to the old layer while the record of a snapshot is on its way',
 		file: 'src/blockvol/writer.ts',
-		search: '			this.#spans.suspensions === 0 &&\n',
-		replace: '',
+		search: 'const isFree = this.#spans.suspensions === 0 && ',
+		replace: 'const isFree = ',
 	},
 	{
 		title: 'a snapshot does not wait for writes that go straight to the layer',
@@ -251,5 +251,47 @@ export const defects: readonly Defect[] = [
 		file: 'src/blockvol/snapshots.ts',
 		search: 'this.#parts.wal.sync({ synced: () => this.#settled.resolve(info), syncFailed: () => this.recordFailed() });',
 		replace: 'this.#settled.resolve(info);',
+	},
+	{
+		title: 'a merge drops a page',
+		file: 'src/blockvol/merger.ts',
+		search: 'if (entry === entryAbsent || states[at] !== wanted) continue;',
+		replace: 'if (entry === entryAbsent || states[at] !== wanted || at % 9 === 8) continue;',
+	},
+	{
+		title: 'a merge forgets the zeros of the lower layer',
+		file: 'src/blockvol/merger.ts',
+		search: 'if (entry === entryZero && isBottom) continue;',
+		replace: 'if (entry === entryZero) continue;',
+	},
+	{
+		title: 'a merge takes what an unflushed record put into the live layer for settled',
+		file: 'src/blockvol/merge-target.ts',
+		search: 'else if (this.#isUnderWay(page) || this.#isDirect(page)) states[at] = undecided;',
+		replace: 'else if (this.#isUnderWay(page) || this.#isDirect(page)) states[at] = hidden;',
+	},
+	{
+		title: 'a merge does not make the upper layer’s map durable before the lower one goes',
+		file: 'src/blockvol/merge-target.ts',
+		search: '			await writeFully(file, block, blockIndex * blockBytes);\n			await file.datasync();\n',
+		replace: '			await writeFully(file, block, blockIndex * blockBytes);\n',
+	},
+	{
+		title: 'a large write goes straight to a page that a merge is copying',
+		file: 'src/blockvol/writer.ts',
+		search: ' && !this.#index.isMerging(first, end)',
+		replace: '',
+	},
+	{
+		title: 'a layer that something stands on is removed with its snapshot',
+		file: 'src/blockvol/merger.ts',
+		search: 'return { layer: id, into: into ?? 0 };',
+		replace: 'return { layer: id, into: 0 };',
+	},
+	{
+		title: 'a restore does not keep what was live',
+		file: 'src/blockvol/layer-tree.ts',
+		search: 'const snapshots = kept === undefined ? this.snapshots : [...this.snapshots, { ...kept, layer: this.live }];',
+		replace: 'const snapshots = kept === undefined ? this.snapshots : this.snapshots;',
 	},
 ];

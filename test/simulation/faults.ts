@@ -130,6 +130,7 @@ class FaultRun {
 		for (const { ending, disk: left } of after) {
 			const next = this.#life(left, ill, model, random.branch());
 			next.snapshots = sick.snapshots.copy();
+			next.restoring = sick.restoring;
 			try {
 				await next.open();
 				await next.judge(at, ending);

@@ -1,6 +1,7 @@
 import { copiedBytesMax, type Outcome } from '../../src/blockvol/block-device.ts';
 import { recordDataBytes } from '../../src/blockvol/limits.ts';
 import { Volume } from '../../src/blockvol/volume.ts';
+import { errorCode } from '../../src/os/disk.ts';
 import { silent } from '../../src/os/logger.ts';
 import { fillBlocks, writeNumbersOf } from './block-content.ts';
 import { observe } from './observe.ts';
@@ -43,6 +44,8 @@ export class Life {
 	disk: SimulatedDisk;
 	model: VolumeModel;
 	snapshots = new SnapshotLedger();
+	/** What the volume shows once a restore that is under way is over. */
+	restoring: Int32Array | undefined;
 	/** Number of the step that was begun last. */
 	step = -1;
 	/** Called for each disk that this life goes on with. */
@@ -96,9 +99,12 @@ export class Life {
 	async judge(at: number, ending: Ending): Promise<void> {
 		const observed = await observe(this.device, this.#random);
 		const finding = this.model.judge(observed, at, ending);
-		if (finding !== undefined) throw new SimulationFailure(describe(finding));
+		const isRestored = this.restoring !== undefined && isEqual(observed, this.restoring);
+		if (finding !== undefined && !isRestored) throw new SimulationFailure(describe(finding));
 		await this.snapshots.judge(this.volume, this.#setting.windows, this.#random, at);
-		this.model = this.model.next(observed, at, ending);
+		if (finding !== undefined) this.#becomes(observed);
+		else this.model = this.model.next(observed, at, ending);
+		this.restoring = undefined;
 	}
 
 	/** Looks at every block of the running volume; nothing is under way. */
@@ -164,6 +170,11 @@ export class Life {
 			case 'snapshot':
 				void this.#watch(this.#snapshot());
 				return;
+			case 'deleteSnapshot':
+				void this.#watch(this.#deleteSnapshot());
+				return;
+			case 'restore':
+				return this.#restore(step);
 			case 'resize': {
 				await this.settle();
 				const resize = this.model.submitResize(this.device.sizeBytes + step.addedBytes);
@@ -203,6 +214,70 @@ export class Life {
 			return;
 		}
 		if (disk === this.disk) snapshots.complete(name);
+	}
+
+	async #restore(step: Step & { kind: 'restore' }): Promise<void> {
+		await this.settle();
+		// Where reads may fail, nobody knows what is restored.
+		const mayRead = (): boolean => !this.#legal('mediumError', { kind: 'read', offsetBytes: 0, lengthBytes: 0 });
+		if (!mayRead()) return;
+		// From here on it is known what each snapshot shows.
+		try {
+			await this.judgeRunning();
+		} catch (error) {
+			if (mayRead()) throw error;
+			return;
+		}
+		const { snapshots, disk } = this;
+		if (snapshots.names.length === 0) return;
+		const name = this.#random.pick(snapshots.names);
+		const content = snapshots.contentOf(name);
+		if (content === undefined) return;
+		const keptName = step.keepsLive ? `snapshot ${++this.#numbers.last}` : undefined;
+		if (keptName !== undefined) snapshots.submitKnown(keptName, this.model, await observe(this.device, this.#random));
+		this.restoring = content;
+		try {
+			await this.volume.restoreSnapshot(name, keptName === undefined ? {} : { keepLiveAs: keptName });
+		} catch (error) {
+			if (disk !== this.disk) return;
+			const isFull = this.#setting.isTight && (error instanceof VolumeUsageError || errorCode(error) === 'ENOSPC');
+			if (!isFull && !this.#legal('faulted', step)) throw error;
+			if (isFull) {
+				this.restoring = undefined;
+				if (keptName !== undefined) snapshots.refused(keptName);
+			}
+			return;
+		}
+		if (disk !== this.disk) return;
+		if (keptName !== undefined) snapshots.complete(keptName);
+		this.#becomes(content);
+		try {
+			await this.judgeRunning();
+		} catch (error) {
+			if (mayRead()) throw error;
+		}
+	}
+
+	/** The volume is what a snapshot was, durably. */
+	#becomes(content: Int32Array): void {
+		this.restoring = undefined;
+		this.model = new VolumeModel(content.length * sectorBytes, this.model.atomicBytes, content, this.model.unorderedBytes);
+	}
+
+	async #deleteSnapshot(): Promise<void> {
+		const { snapshots, disk } = this;
+		if (snapshots.names.length === 0) return;
+		const name = this.#random.pick(snapshots.names);
+		snapshots.submitDelete(name);
+		try {
+			await this.volume.deleteSnapshot(name);
+		} catch (error) {
+			if (disk !== this.disk) return;
+			const isFull = this.#setting.isTight && (error instanceof VolumeUsageError || errorCode(error) === 'ENOSPC');
+			if (!isFull && !this.#legal('faulted', { kind: 'deleteSnapshot' })) throw error;
+			return;
+		}
+		if (disk === this.disk) snapshots.completeDelete(name);
 	}
 
 	#write(whole: Step & { kind: 'write' }): void {
@@ -295,6 +370,10 @@ export class Life {
 	#throwIfFailed(): void {
 		if (this.#failure !== undefined) throw this.#failure;
 	}
+}
+
+function isEqual(a: Int32Array, b: Int32Array): boolean {
+	return a.length === b.length && a.every((number, at) => number === b[at]);
 }
 
 function describe(finding: Finding): string {

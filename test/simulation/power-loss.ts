@@ -32,6 +32,7 @@ interface Crash {
 	readonly disk: SimulatedDisk;
 	readonly moment: Moment;
 	readonly snapshots: SnapshotLedger;
+	readonly restoring: Int32Array | undefined;
 	readonly step: number;
 	readonly operation: Operation;
 	readonly path: readonly number[];
@@ -87,7 +88,7 @@ class Explorer {
 		share: number,
 		crashes: Crash[],
 		random: Random,
-		before?: { moment: Moment; snapshots: SnapshotLedger },
+		before?: Pick<Crash, 'moment' | 'snapshots' | 'restoring'>,
 	): void {
 		let count = 0;
 		let opening = before;
@@ -104,9 +105,10 @@ class Explorer {
 				const ending: Ending = opening?.moment.ending === 'powerLost' || seed % 4 !== 0 ? 'powerLost' : 'killed';
 				const moment = opening === undefined ? life.model.moment(ending) : { ...opening.moment, ending };
 				const snapshots = (opening ?? life).snapshots.copy();
+				const { restoring } = opening ?? life;
 				const space = { quotaBytes: Infinity };
 				const left = seed % 4 === 0 ? disk.killed(seed, space) : disk.surviving(seed, space);
-				crashes.push({ disk: left, moment, snapshots, step: life.step, operation, path: [...path, number] });
+				crashes.push({ disk: left, moment, snapshots, restoring, step: life.step, operation, path: [...path, number] });
 			};
 		};
 		life.onDisk = watch;
@@ -119,6 +121,7 @@ class Explorer {
 		const random = new Random(seedOf(this.#exploration.seed, 3, ...path));
 		const life = new Life(crash.disk, moment.model, { directory, setting: this.#setting, random: random.branch(), numbers: this.#numbers });
 		life.snapshots = crash.snapshots.copy();
+		life.restoring = crash.restoring;
 		const nested: Crash[] = [];
 		if (depth < this.#exploration.depth) this.#record(life, path, 0.03, nested, random.branch(), crash);
 		await this.#guarded(life, [crash], async () => {

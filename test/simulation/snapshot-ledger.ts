@@ -1,4 +1,5 @@
 import type { Volume } from '../../src/blockvol/volume.ts';
+import { VolumeUsageError } from '../../src/blockvol/volume-fault.ts';
 import { SimulationFailure } from './failure.ts';
 import type { VolumeModel } from './model.ts';
 import { observe } from './observe.ts';
@@ -12,6 +13,8 @@ interface Entry {
 	readonly submittedAt: number;
 	/** Infinity until it was acknowledged. */
 	completedAt: number;
+	/** It was not acknowledged before its life ended at this time, and turned out to be there. */
+	settledAt: number;
 	/** Of its deletion. */
 	deleteSubmittedAt: number;
 	deletedAt: number;
@@ -24,9 +27,7 @@ export class SnapshotLedger {
 	#entries: Entry[] = [];
 
 	get names(): string[] {
-		return this.#entries
-			.filter(({ completedAt, deleteSubmittedAt }) => completedAt < Infinity && deleteSubmittedAt === Infinity)
-			.map(({ name }) => name);
+		return this.#entries.filter((entry) => isThere(entry) && entry.deleteSubmittedAt === Infinity).map(({ name }) => name);
 	}
 
 	/** As it is now, whatever happens to this one. */
@@ -37,7 +38,7 @@ export class SnapshotLedger {
 	}
 
 	submit(name: string, model: VolumeModel): void {
-		const never = { completedAt: Infinity, deleteSubmittedAt: Infinity, deletedAt: Infinity, content: undefined };
+		const never = { completedAt: Infinity, settledAt: Infinity, deleteSubmittedAt: Infinity, deletedAt: Infinity, content: undefined };
 		this.#entries.push({ name, model, submittedAt: model.tick(), ...never });
 	}
 
@@ -79,25 +80,32 @@ export class SnapshotLedger {
 			if (entry.deletedAt < Infinity) throw new SimulationFailure(`snapshot ${name} is there again after its deletion`);
 			await this.#look(entry, volume, windows, random, at);
 		}
-		for (const { name, completedAt, deleteSubmittedAt } of this.#entries) {
-			if (completedAt < Infinity && deleteSubmittedAt === Infinity && !there.has(name))
-				throw new SimulationFailure(`snapshot ${name} was acknowledged and is gone`);
+		for (const entry of this.#entries) {
+			if (isThere(entry) && entry.deleteSubmittedAt === Infinity && !there.has(entry.name))
+				throw new SimulationFailure(`snapshot ${entry.name} was acknowledged and is gone`);
 		}
 		// What was under way is settled now.
 		this.#entries = this.#entries.filter(({ name }) => there.has(name));
 		for (const entry of this.#entries) {
 			entry.deleteSubmittedAt = Infinity;
-			if (entry.completedAt === Infinity) entry.completedAt = entry.submittedAt;
+			if (entry.completedAt === Infinity) entry.settledAt = Math.min(entry.settledAt, at ?? entry.model.clock);
 		}
 	}
 
 	async #look(entry: Entry, volume: Volume, windows: Windows, random: Random, at: number | undefined): Promise<void> {
-		const view = await volume.openSnapshot(entry.name);
+		let view: Awaited<ReturnType<Volume['openSnapshot']>>;
+		try {
+			view = await volume.openSnapshot(entry.name);
+		} catch (error) {
+			// One that is in the log only cannot be read before there is room for its layer.
+			if (error instanceof VolumeUsageError && volume.isFull) return;
+			throw error;
+		}
 		try {
 			const observed = await observe(new WindowedDevice(view, windows), random);
 			if (entry.content === undefined) {
 				const isAcknowledged = entry.completedAt < Infinity;
-				const until = isAcknowledged ? entry.completedAt : (at ?? entry.model.clock);
+				const until = isAcknowledged ? entry.completedAt : Math.min(entry.settledAt, at ?? entry.model.clock);
 				const finding = entry.model.judgeSnapshot(observed, entry.submittedAt, until, isAcknowledged);
 				if (finding !== undefined)
 					throw new SimulationFailure(`snapshot ${entry.name}, 512-byte LBA ${finding.block ?? '?'}: ${finding.text}`);
@@ -119,4 +127,8 @@ export class SnapshotLedger {
 		if (entry === undefined) throw new Error(`no snapshot ${name} in the ledger`);
 		return entry;
 	}
+}
+
+function isThere({ completedAt, settledAt }: Entry): boolean {
+	return completedAt < Infinity || settledAt < Infinity;
 }

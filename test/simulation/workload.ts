@@ -9,6 +9,9 @@ export type Step =
 	| { readonly kind: 'flush' }
 	| { readonly kind: 'flushToLayers' }
 	| { readonly kind: 'snapshot' }
+	/** Of one that is there; which is drawn when it comes to it. */
+	| { readonly kind: 'deleteSnapshot' }
+	| { readonly kind: 'restore'; readonly keepsLive: boolean }
 	| { readonly kind: 'resize'; readonly addedBytes: number }
 	/** Waits until nothing is outstanding. */
 	| { readonly kind: 'settle' }
@@ -52,7 +55,7 @@ export function drawSetting(random: Random): Setting {
 		queueDepth: random.pick([1, 1, 3, 8, 32]),
 		isFilled: random.chance(0.4),
 		isTight: random.chance(0.2),
-		snapshotShare: random.pick([0, 5, 12]),
+		snapshotShare: random.pick([0, 8, 20]),
 		tuning: {
 			walSegmentsMax: random.between(3, 8),
 			flushStartBytes: random.pick([16 * kib, 64 * kib, 128 * kib, 512 * kib]),
@@ -71,6 +74,7 @@ export function drawSetting(random: Random): Setting {
 			overwriteBytesMin: random.pick([4 * kib, 8 * kib, 32 * kib, Infinity]),
 			markAfterWrites: random.pick([1, 1, 2]),
 			noSpaceRetryMs: 1,
+			mergeShare: 1,
 		},
 	};
 }
@@ -80,7 +84,10 @@ export function drawSteps(random: Random, setting: Setting, count: number, kinds
 	const steps: Step[] = setting.isFilled ? fill(setting) : [];
 	while (steps.length < count) {
 		if (random.below(100) < setting.snapshotShare) {
-			steps.push({ kind: 'snapshot' });
+			const which = random.below(20);
+			if (which < 11) steps.push({ kind: 'snapshot' });
+			else if (which < 16) steps.push({ kind: 'deleteSnapshot' });
+			else steps.push({ kind: 'restore', keepsLive: random.chance(0.5) });
 			continue;
 		}
 		const dice = random.below(100);
