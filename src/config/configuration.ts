@@ -2,19 +2,11 @@ import type { Logger } from '../os/logger.ts';
 import { type SqliteDatabase, openDatabase } from './database.ts';
 import { DiscoveryAuthentication } from './discovery-authentication.ts';
 import { type InitiatorAccess, type InitiatorRow, Initiators } from './initiators.ts';
-import { limits, lunMax } from './limits.ts';
-import {
-	checkAlias,
-	checkBlockSize,
-	checkIscsiName,
-	checkLun,
-	checkRedirection,
-	checkTpgt,
-	checkVolumeName,
-	checkVolumeSize,
-} from './names.ts';
+import { limits } from './limits.ts';
+import { checkAlias, checkBlockSize, checkIscsiName, checkRedirection, checkTpgt, checkVolumeName, checkVolumeSize } from './names.ts';
 import { SqliteReservationStore } from './reservation-store.ts';
 import { Schedules } from './schedules.ts';
+import { SnapshotMounts, placeText } from './snapshot-mounts.ts';
 import { Subsystems } from './subsystems.ts';
 import { Transactions } from './transactions.ts';
 import { UsageError } from './usage-error.ts';
@@ -84,6 +76,8 @@ export class Configuration {
 	readonly subsystems: Subsystems;
 	/** When snapshots are made, and which are kept. */
 	readonly schedules: Schedules;
+	/** Snapshots that are exported. */
+	readonly mounts: SnapshotMounts;
 	readonly discoveryAuthentication: DiscoveryAuthentication;
 	readonly #initiators: Initiators;
 	readonly #transactions: Transactions;
@@ -97,7 +91,8 @@ export class Configuration {
 		this.#now = now;
 		this.#initiators = new Initiators(this.#transactions);
 		this.discoveryAuthentication = new DiscoveryAuthentication(this.#transactions);
-		this.subsystems = new Subsystems(this.#transactions, now, (volume) => void this.volume(volume));
+		this.mounts = new SnapshotMounts(this.#transactions);
+		this.subsystems = new Subsystems(this.#transactions, now, (volume) => void this.volume(volume), this.mounts);
 		this.schedules = new Schedules(this.#transactions, now, (volume) => void this.volume(volume));
 	}
 
@@ -154,6 +149,11 @@ export class Configuration {
 		});
 	}
 
+	/** What the volume itself says, which a restore may have made smaller. */
+	takeVolumeSize(name: string, sizeBytes: number): void {
+		this.#change(() => this.#database.prepare('UPDATE volumes SET size_bytes = ? WHERE name = ?').run(checkVolumeSize(sizeBytes), name));
+	}
+
 	/** Refuses what resizeVolume would refuse; the row as it is now. */
 	checkResize(name: string, sizeBytes: number): VolumeRow {
 		const row = this.volume(name);
@@ -164,7 +164,7 @@ export class Configuration {
 		return row;
 	}
 
-	/** Refused (inUse) while a target or a subsystem maps the volume, or a schedule snaps it. Its reservations go with it. Dooms the directory. */
+	/** Refused (inUse) while a target or a subsystem maps the volume or a snapshot of it, or a schedule snaps it. Its reservations go with it. Dooms the directory. */
 	removeVolume(name: string): VolumeRow {
 		return this.#change(() => {
 			const row = this.volume(name);
@@ -175,6 +175,10 @@ export class Configuration {
 			const namespace = this.subsystems.mappingsOf(name)[0];
 			if (namespace !== undefined) {
 				throw new UsageError(`Volume ${name} is namespace ${namespace.nsid} of ${namespace.subsystem}: unmap it there first.`, 'inUse');
+			}
+			const mount = this.mounts.of(name)[0];
+			if (mount !== undefined) {
+				throw new UsageError(`Snapshot ${name}@${mount.snapshot} is ${placeText(mount.place)}: unmount it first.`, 'inUse');
 			}
 			const schedule = this.schedules.of(name)[0];
 			if (schedule !== undefined) throw new UsageError(`Volume ${name} is in schedule ${schedule}: delete that first.`, 'inUse');
@@ -235,10 +239,14 @@ export class Configuration {
 		});
 	}
 
-	/** Takes its mappings and its access list with it; volumes stay. */
+	/** Takes its mappings and its access list with it; volumes stay. Refused (inUse) while a snapshot is mounted there. */
 	removeTarget(name: string): TargetRow {
 		return this.#change(() => {
 			const row = this.target(name);
+			const mount = this.mounts.at(row.name)[0];
+			if (mount !== undefined) {
+				throw new UsageError(`Snapshot ${mount.volume}@${mount.snapshot} is ${placeText(mount.place)}: unmount it first.`, 'inUse');
+			}
 			this.#database.prepare('DELETE FROM targets WHERE name = ?').run(row.name);
 			return row;
 		});
@@ -252,10 +260,7 @@ export class Configuration {
 			const there = row.luns.find((mapping) => mapping.volume === volume);
 			if (there !== undefined && (lun === undefined || lun === there.lun)) return there;
 			if (there !== undefined) throw new UsageError(`Volume ${volume} is LUN ${there.lun} of ${row.name} already.`, 'alreadyExists');
-			const chosen = lun === undefined ? lowestFreeLun(row) : checkLun(lun);
-			const holder = row.luns.find((mapping) => mapping.lun === chosen);
-			if (holder !== undefined)
-				throw new UsageError(`LUN ${chosen} of ${row.name} is volume ${holder.volume}: choose another LUN or unmap it.`, 'alreadyExists');
+			const chosen = this.mounts.chooseLun(row.name, lun);
 			this.#database.prepare('INSERT INTO luns (target, lun, volume) VALUES (?, ?, ?)').run(row.name, chosen, volume);
 			return { target: row.name, lun: chosen, volume };
 		});
@@ -349,12 +354,4 @@ const selectTarget =
 /** Names are kept in their normal form; a look-up with another spelling finds the same row. */
 function normal(name: string): string {
 	return name.normalize('NFKC').toLowerCase();
-}
-
-function lowestFreeLun(target: TargetRow): number {
-	const taken = new Set(target.luns.map((mapping) => mapping.lun));
-	for (let lun = 0; lun <= lunMax; lun++) {
-		if (!taken.has(lun)) return lun;
-	}
-	throw new UsageError(`Target ${target.name} has ${limits.lunsPerTarget} LUNs, which is the most.`, 'inUse');
 }

@@ -11,6 +11,7 @@ export const limits = {
 	namespacesPerSubsystem: 1024,
 	hostsPerSubsystem: 256,
 	schedules: 256,
+	snapshotMounts: 256,
 	volumeNameLength: 63,
 	/** Leaves room for a time in the names that are made of it. */
 	scheduleNameLength: 32,

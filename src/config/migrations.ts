@@ -150,4 +150,23 @@ export const migrations: readonly string[] = [
 		PRIMARY KEY (schedule, volume, name)
 	) STRICT;
 	`,
+	`
+	-- A snapshot as a LUN or a namespace, read-only. The engine's id says which one it is, should another come to have its name.
+	CREATE TABLE snapshot_mounts (
+		volume      TEXT NOT NULL REFERENCES volumes (name) ON DELETE RESTRICT,
+		snapshot    TEXT NOT NULL,
+		snapshot_id INTEGER NOT NULL,
+		uuid        TEXT NOT NULL,
+		size_bytes  INTEGER NOT NULL CHECK (size_bytes > 0 AND size_bytes % 4096 = 0),
+		target      TEXT REFERENCES targets (name) ON DELETE RESTRICT,
+		lun         INTEGER CHECK (lun BETWEEN 0 AND 255),
+		subsystem   TEXT REFERENCES subsystems (name) ON DELETE RESTRICT,
+		nsid        INTEGER CHECK (nsid BETWEEN 1 AND 1024),
+		CHECK ((target IS NULL) <> (subsystem IS NULL) AND (target IS NULL) = (lun IS NULL) AND (subsystem IS NULL) = (nsid IS NULL)),
+		UNIQUE (target, lun),
+		UNIQUE (subsystem, nsid),
+		UNIQUE (volume, snapshot, target),
+		UNIQUE (volume, snapshot, subsystem)
+	) STRICT;
+	`,
 ];

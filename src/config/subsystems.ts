@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import type { SqliteDatabase } from './database.ts';
 import { limits } from './limits.ts';
-import { checkNqn, checkNsid } from './names.ts';
+import { checkNqn } from './names.ts';
+import { type SnapshotMounts, placeText } from './snapshot-mounts.ts';
 import type { Transactions } from './transactions.ts';
 import { UsageError } from './usage-error.ts';
 
@@ -63,9 +64,11 @@ export class Subsystems {
 	readonly #database: SqliteDatabase;
 	readonly #now: () => Date;
 	readonly #checkVolume: (name: string) => void;
+	readonly #mounts: SnapshotMounts;
 
-	/** `checkVolume` throws UsageError for a volume that does not exist. */
-	constructor(transactions: Transactions, now: () => Date, checkVolume: (name: string) => void) {
+	/** `checkVolume` throws UsageError for a volume that does not exist; `mounts` share the identifiers of namespaces. */
+	constructor(transactions: Transactions, now: () => Date, checkVolume: (name: string) => void, mounts: SnapshotMounts) {
+		this.#mounts = mounts;
 		this.#transactions = transactions;
 		this.#database = transactions.database;
 		this.#now = now;
@@ -116,10 +119,14 @@ export class Subsystems {
 		});
 	}
 
-	/** Takes its mappings and its access list with it; volumes stay. */
+	/** Takes its mappings and its access list with it; volumes stay. Refused (inUse) while a snapshot is mounted there. */
 	remove(name: string): SubsystemRow {
 		return this.#transactions.change(() => {
 			const row = this.get(name);
+			const mount = this.#mounts.in(name)[0];
+			if (mount !== undefined) {
+				throw new UsageError(`Snapshot ${mount.volume}@${mount.snapshot} is ${placeText(mount.place)}: unmount it first.`, 'inUse');
+			}
 			this.#database.prepare('DELETE FROM subsystems WHERE name = ?').run(name);
 			return row;
 		});
@@ -133,14 +140,7 @@ export class Subsystems {
 			const there = row.namespaces.find((mapping) => mapping.volume === volume);
 			if (there !== undefined && (nsid === undefined || nsid === there.nsid)) return there;
 			if (there !== undefined) throw new UsageError(`Volume ${volume} is namespace ${there.nsid} of ${row.name} already.`, 'alreadyExists');
-			const chosen = nsid === undefined ? lowestFreeNsid(row) : checkNsid(nsid);
-			const holder = row.namespaces.find((mapping) => mapping.nsid === chosen);
-			if (holder !== undefined) {
-				throw new UsageError(
-					`Namespace ${chosen} of ${row.name} is volume ${holder.volume}: choose another identifier or unmap it.`,
-					'alreadyExists',
-				);
-			}
+			const chosen = this.#mounts.chooseNsid(row.name, nsid);
 			this.#database.prepare('INSERT INTO namespaces (subsystem, nsid, volume) VALUES (?, ?, ?)').run(row.name, chosen, volume);
 			return { subsystem: row.name, nsid: chosen, volume };
 		});
@@ -224,11 +224,3 @@ export class Subsystems {
 const selectSubsystem = 'SELECT name, uuid, open_to_all AS openToAll, created_at AS createdAt FROM subsystems';
 const selectHost = `SELECT host, dhchap_secret AS dhchapSecret, dhchap_ctrl_secret AS dhchapCtrlSecret, dhchap_hash AS dhchapHash,
 	dhchap_dhgroup AS dhchapDhgroup FROM subsystem_hosts`;
-
-function lowestFreeNsid(subsystem: SubsystemRow): number {
-	const taken = new Set(subsystem.namespaces.map((mapping) => mapping.nsid));
-	for (let nsid = 1; nsid <= limits.namespacesPerSubsystem; nsid++) {
-		if (!taken.has(nsid)) return nsid;
-	}
-	throw new UsageError(`Subsystem ${subsystem.name} has ${limits.namespacesPerSubsystem} namespaces, which is the most.`, 'inUse');
-}
