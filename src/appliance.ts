@@ -6,6 +6,7 @@ import { type Demo, demoBytesDefault, ensureDemo, findDemo } from './appliance/d
 import { ApplianceOperations } from './appliance/operations.ts';
 import { type Asked, type PortalParts, Portals } from './appliance/portals.ts';
 import { listenAt } from './appliance/ports.ts';
+import { Protection } from './appliance/protection.ts';
 import { ExportedSubsystems } from './appliance/subsystems.ts';
 import { Targets } from './appliance/targets.ts';
 import { type VolumeEngine, Volumes } from './appliance/volumes.ts';
@@ -94,6 +95,7 @@ export class Appliance {
 	readonly #notices: string[] = [];
 	#operations: ApplianceOperations | undefined;
 	#portals: Portals | undefined;
+	#protection: Protection | undefined;
 	#admin: Endpoint | undefined;
 	#socket = '';
 	#demo: Demo | undefined;
@@ -139,6 +141,11 @@ export class Appliance {
 		return this.#demo;
 	}
 
+	get protection(): Protection {
+		if (this.#protection === undefined) throw new RangeError('the appliance was not started');
+		return this.#protection;
+	}
+
 	get operations(): ApplianceOperations {
 		if (this.#operations === undefined) throw new RangeError('the appliance was not started');
 		return this.#operations;
@@ -156,7 +163,8 @@ export class Appliance {
 
 	/** Asks sessions to log out, lets commands finish, flushes and stamps the volumes. Resolves to the names of volumes that could not be closed properly. */
 	async stop(): Promise<readonly string[]> {
-		await this.#operations?.stop();
+		// Both in this turn: no change begins any more, and a schedule that is turned away does not call that a failure.
+		await Promise.all([this.#protection?.stop(), this.#operations?.stop()]);
 		await this.#close();
 		return this.#unclosed;
 	}
@@ -185,6 +193,18 @@ export class Appliance {
 			log: options.log,
 			firmwareRevision: firmwareRevision(options.version),
 		});
+		const protection = new Protection({
+			configuration,
+			volumes,
+			engine,
+			targets,
+			subsystems,
+			log: options.log,
+			inTurn: (change) => this.operations.inTurn(change),
+			announceLuns: (target) => this.#portals?.iscsi.announceLuns(target),
+		});
+		this.#protection = protection;
+		this.#opened.push(() => protection.closeMounts());
 		const budget = new MemoryBudget(options.budgetBytes ?? budgetBytesDefault);
 		busyPoll.configure(options.busyPoll ?? 'adaptive');
 		const portals = new Portals(
@@ -215,11 +235,15 @@ export class Appliance {
 		});
 		this.#operations = operations;
 
-		const opening = operations.start(() => volumes.openAll(options.forceCheck === true));
+		const opening = operations.start(async () => {
+			await volumes.openAll(options.forceCheck === true);
+			await protection.openMounts();
+		});
 		// When the admin server cannot listen, the volumes are let finish before they are closed.
-		const [opened, listening] = await Promise.allSettled([opening, this.#listenAdmin(operations, directory, guarded)]);
+		const [opened, listening] = await Promise.allSettled([opening, this.#listenAdmin(operations, protection, directory, guarded)]);
 		if (opened.status === 'rejected') throw opened.reason;
 		if (listening.status === 'rejected') throw listening.reason;
+		protection.start();
 		for (const { volume, fault } of volumes.faults()) this.#notices.push(`volume ${volume} is faulted: ${fault}`);
 		if (volumes.unknownDirectories.length > 0) {
 			this.#notices.push(
@@ -228,10 +252,20 @@ export class Appliance {
 		}
 	}
 
-	async #listenAdmin(operations: ApplianceOperations, directory: DataDirectory, access: AdminAccess): Promise<void> {
+	async #listenAdmin(
+		operations: ApplianceOperations,
+		protection: Protection,
+		directory: DataDirectory,
+		access: AdminAccess,
+	): Promise<void> {
 		// Not at the top: the listener above answers while this is loaded.
 		const [{ AdminServer }, { loopbackHosts }] = await Promise.all([import('./admin/server.ts'), import('./admin/guard.ts')]);
-		const server: AdminServer = await AdminServer.create({ operations, log: this.#options.log, version: this.#options.version });
+		const server: AdminServer = await AdminServer.create({
+			operations,
+			log: this.#options.log,
+			version: this.#options.version,
+			more: await protection.routes(),
+		});
 		this.#opened.push(() => server.close());
 		this.#socket = this.#options.socket ?? directory.socket;
 		await server.listenOnSocket(this.#socket);

@@ -1,5 +1,5 @@
 import swagger from '@fastify/swagger';
-import fastify, { type FastifyInstance, type FastifyReply } from 'fastify';
+import fastify, { type FastifyInstance, type FastifyPluginCallback, type FastifyReply } from 'fastify';
 import { jsonSchemaTransform, serializerCompiler, validatorCompiler } from 'fastify-type-provider-zod';
 import type { Server } from 'node:http';
 import type { Logger } from '../os/logger.ts';
@@ -18,6 +18,8 @@ export interface AdminServerOptions {
 	readonly operations: Operations;
 	readonly log: Logger;
 	readonly version: string;
+	/** Routes beside those of `operations`. */
+	readonly more?: readonly FastifyPluginCallback[];
 }
 
 /** The admin HTTP API, on a Unix socket and on TCP. The listeners share one set of routes; only the TCP side is guarded, as the socket's file mode guards the other. */
@@ -53,6 +55,7 @@ export class AdminServer {
 		await app.register(volumeRoutes(options.operations));
 		await app.register(targetRoutes(options.operations));
 		await app.register(subsystemRoutes(options.operations));
+		for (const routes of options.more ?? []) await app.register(routes);
 		let description: string | undefined;
 		app.get('/v1/openapi.json', { schema: { hide: true } }, (_request, reply) =>
 			reply.type('application/json').send((description ??= JSON.stringify(app.swagger()))),

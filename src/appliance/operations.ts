@@ -92,6 +92,11 @@ export class ApplianceOperations implements Operations {
 		});
 	}
 
+	/** For what changes the appliance beside these operations: one after the other with them. */
+	inTurn<T>(change: () => Promise<T>): Promise<T> {
+		return this.#inTurn(change);
+	}
+
 	/** No change begins from now on; resolves when the running ones are done. */
 	async stop(): Promise<void> {
 		this.#state = 'stopping';

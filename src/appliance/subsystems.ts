@@ -1,8 +1,10 @@
+import type { BlockDevice } from '../blockvol/block-device.ts';
 import type { ControllerView, NamespaceMappingView, SubsystemView } from '../admin/schemas.ts';
 import type { Configuration } from '../config/configuration.ts';
 import type { HostRow, SubsystemRow } from '../config/subsystems.ts';
 import type { AuthSecrets } from '../nvmeof/auth-exchange.ts';
 import { DhchapKey, DhchapKeyError } from '../nvmeof/auth-key.ts';
+import type { NamespaceOptions } from '../nvmeof/namespace.ts';
 import type { SubsystemRegistry } from '../nvmeof/registry.ts';
 import { Subsystem } from '../nvmeof/subsystem.ts';
 import type { Logger } from '../os/logger.ts';
@@ -96,13 +98,17 @@ export class ExportedSubsystems implements SubsystemRegistry {
 	}
 
 	map({ subsystem: name, nsid, volume }: NamespaceMappingView): void {
-		const { subsystem } = this.#exported(name);
-		if (subsystem.namespaces.has(nsid)) return;
 		const slot = this.#volumes.slot(volume);
-		subsystem.addNamespace(nsid, slot, { reservations: this.#volumes.reservations(volume), usedBytes: () => slot.usedBytes });
+		this.mapDevice(name, nsid, slot, { reservations: this.#volumes.reservations(volume), usedBytes: () => slot.usedBytes });
 	}
 
-	unmap({ subsystem: name, nsid }: NamespaceMappingView): void {
+	/** Also something else than a volume. */
+	mapDevice(name: string, nsid: number, device: BlockDevice, options: NamespaceOptions): void {
+		const { subsystem } = this.#exported(name);
+		if (!subsystem.namespaces.has(nsid)) subsystem.addNamespace(nsid, device, options);
+	}
+
+	unmap({ subsystem: name, nsid }: Pick<NamespaceMappingView, 'subsystem' | 'nsid'>): void {
 		this.#exported(name).subsystem.removeNamespace(nsid);
 	}
 

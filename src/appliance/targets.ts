@@ -97,9 +97,14 @@ export class Targets implements TargetRegistry {
 
 	/** False if it was mapped there already. */
 	map(target: string, lun: number, volume: string): boolean {
+		return this.mapUnit(target, lun, this.#unit(volume));
+	}
+
+	/** Something else than a volume; whoever made it closes it. */
+	mapUnit(target: string, lun: number, unit: LogicalUnit): boolean {
 		const { device } = this.#exported(target);
 		if (device.units.has(lun)) return false;
-		device.map(lun, this.#unit(volume));
+		device.map(lun, unit);
 		return true;
 	}
 

@@ -7,16 +7,21 @@ import {
 	atomicBytesMax,
 	copiedBytesMax,
 } from '../blockvol/block-device.ts';
+import type { SnapshotVolume } from './snapshot-engine.ts';
 import { UsedBytes } from './used-bytes.ts';
 
-/** What the appliance needs of an open volume. */
-export interface OpenVolume extends BlockDevice {
+/** What can be in a slot. */
+export interface OpenDevice extends BlockDevice {
+	/** Disk space; not every device knows it. */
+	allocatedBytes?(): Promise<number>;
+	close(): Promise<void>;
+}
+
+/** What the appliance needs of an open volume. Not every stand-in can be snapped. */
+export interface OpenVolume extends OpenDevice, Partial<SnapshotVolume> {
 	resize(sizeBytes: number): Promise<void>;
 	/** Counters and gauges by name. */
 	statistics(): object | Promise<object>;
-	/** Disk space; not every stand-in knows it. */
-	allocatedBytes?(): Promise<number>;
-	close(): Promise<void>;
 }
 
 export interface VolumeIdentity {
@@ -36,12 +41,12 @@ export interface VolumeIdentity {
  * opening: commands wait, and run in their order once the volume is there; what waits is bounded by what the sessions may have outstanding.
  * online: every call goes through. faulted: every command ends with `faulted`. ended: with `closed`.
  */
-export class VolumeSlot implements BlockDevice {
+export class VolumeSlot<Device extends OpenDevice = OpenVolume> implements BlockDevice {
 	readonly uuid: string;
 	readonly blockSize: 512 | 4096;
 	readonly #configuredBytes: number;
 	readonly #listeners = new Set<() => void>();
-	#volume: OpenVolume | undefined;
+	#volume: Device | undefined;
 	#refusal: Exclude<Outcome, 'good'> | undefined;
 	#failure: string | undefined;
 	#waiting: ((volume: BlockDevice) => void)[] = [];
@@ -79,12 +84,12 @@ export class VolumeSlot implements BlockDevice {
 	}
 
 	/** The open volume, whatever its health; undefined before and after. */
-	get volume(): OpenVolume | undefined {
+	get volume(): Device | undefined {
 		return this.#volume;
 	}
 
 	/** The replay is over. A size that differs from the configuration's (a crash in the middle of a resize) is the volume's. */
-	opened(volume: OpenVolume): void {
+	opened(volume: Device): void {
 		this.#volume = volume;
 		this.#endResize = volume.onResize(() => this.#resized());
 		if (volume.allocatedBytes !== undefined) this.#used = new UsedBytes(volume.allocatedBytes.bind(volume));
@@ -100,13 +105,18 @@ export class VolumeSlot implements BlockDevice {
 	}
 
 	/** No command reaches the volume from now on. Returns it, for whom has to close it. */
-	end(): OpenVolume | undefined {
+	end(): Device | undefined {
 		const volume = this.#volume;
 		this.#volume = undefined;
 		this.#used = undefined;
 		this.#endResize?.();
 		this.#refuseAll('closed');
 		return volume;
+	}
+
+	/** What is in the device has become something else under its initiators: they are told as if its size had changed, so that they look at it again. */
+	contentChanged(): void {
+		this.#resized();
 	}
 
 	tryRead(offsetBytes: number, target: Uint8Array): Outcome | undefined {

@@ -9,6 +9,7 @@ import { ReservationTable } from '../reservation/reservation-table.ts';
 import { reservationsView } from './reservations-view.ts';
 import type { DataDirectory } from './data-directory.ts';
 import { removeTree } from './remove-tree.ts';
+import type { SnapshotInfo } from './snapshot-engine.ts';
 import type { Space } from '../scsi/thin-space.ts';
 import { UsedBytes } from './used-bytes.ts';
 import { type OpenVolume, type VolumeIdentity, VolumeSlot } from './volume-slot.ts';
@@ -19,6 +20,10 @@ export interface VolumeEngine {
 	readonly disk: Disk;
 	create(directory: string, geometry: VolumeIdentity): Promise<void>;
 	open(directory: string, options: { log: Logger; forceCheck: boolean }): Promise<OpenVolume>;
+	/** Snapshots of several volumes in one moment, all or none; what was made, in their order. */
+	snapshotTogether?(volumes: readonly OpenVolume[], name: string): Promise<readonly SnapshotInfo[]>;
+	/** A volume in a new directory that holds what a snapshot of another one does. */
+	clone?(source: OpenVolume, snapshot: string, directory: string, uuid: string): Promise<void>;
 }
 
 /** The volumes of the configuration, each in its slot. Changes are made one at a time: the appliance sees to that. */
@@ -47,6 +52,14 @@ export class Volumes {
 		const slot = this.#slots.get(name);
 		if (slot === undefined) throw new UsageError(`There is no volume ${name}.`, 'notFound');
 		return slot;
+	}
+
+	/** The open volume itself; UsageError unless it is there and serves. */
+	openVolume(name: string): OpenVolume {
+		const { volume, fault } = this.slot(name);
+		if (fault !== undefined) throw new UsageError(`Volume ${name} is faulted: ${fault}`, 'unavailable');
+		if (volume === undefined) throw new UsageError(`Volume ${name} is not open yet: try again soon.`, 'unavailable');
+		return volume;
 	}
 
 	/** The one reservation table of a volume, for all of its exports. */
@@ -108,21 +121,17 @@ export class Volumes {
 		return [...this.#slots].flatMap(([volume, slot]) => (slot.fault === undefined ? [] : [{ volume, fault: slot.fault }]));
 	}
 
-	async create(volume: NewVolume): Promise<VolumeView> {
-		this.#configuration.checkNewVolume(volume);
-		const uuid = randomUUID();
-		this.#configuration.doomDirectory(uuid);
-		let row: VolumeRow;
-		try {
-			await this.#engine.create(this.#directory.volume(uuid), { uuid, sizeBytes: volume.sizeBytes, blockSize: volume.blockSize });
-			await this.#engine.disk.syncDirectory(this.#directory.volumes);
-			row = this.#configuration.addVolume({ name: volume.name, uuid, sizeBytes: volume.sizeBytes, blockSize: volume.blockSize });
-		} catch (error) {
-			await this.#removeDirectory(uuid);
-			throw asUsage(error, `Volume ${volume.name} was not made`);
-		}
-		await this.#open(row, this.#add(row), false);
-		return this.view(row.name);
+	create({ name, sizeBytes, blockSize }: NewVolume): Promise<VolumeView> {
+		return this.#make({ name, sizeBytes, blockSize }, (directory, identity) => this.#engine.create(directory, identity));
+	}
+
+	/** A volume that holds what a snapshot does. */
+	clone(volume: string, snapshot: string, { name, sizeBytes }: { name: string; sizeBytes: number }): Promise<VolumeView> {
+		const source = this.openVolume(volume);
+		const engine = this.#engine;
+		const clone = engine.clone?.bind(engine);
+		if (clone === undefined) throw new UsageError("This build's engine has no clones.", 'unavailable');
+		return this.#make({ name, sizeBytes, blockSize: source.blockSize }, (directory, { uuid }) => clone(source, snapshot, directory, uuid));
 	}
 
 	async resize(name: string, sizeBytes: number): Promise<VolumeView> {
@@ -139,6 +148,14 @@ export class Volumes {
 		return this.view(name);
 	}
 
+	/** After a restore: takes over the size that the volume has now, and has its initiators look at it again. */
+	restored(name: string): Promise<VolumeView> {
+		const slot = this.slot(name);
+		this.#configuration.takeVolumeSize(name, slot.sizeBytes);
+		slot.contentChanged();
+		return this.view(name);
+	}
+
 	/** Deletes a volume that nothing maps. Its name is free when this returns, and its data gone. */
 	async delete(name: string): Promise<void> {
 		const row = this.#configuration.removeVolume(name);
@@ -147,6 +164,23 @@ export class Volumes {
 		this.#reservations.delete(name);
 		await this.#close(name, slot);
 		await this.#removeDirectory(row.uuid);
+	}
+
+	async #make(volume: Omit<VolumeIdentity, 'uuid'> & { name: string }, make: VolumeEngine['create']): Promise<VolumeView> {
+		this.#configuration.checkNewVolume(volume);
+		const uuid = randomUUID();
+		this.#configuration.doomDirectory(uuid);
+		let row: VolumeRow;
+		try {
+			await make(this.#directory.volume(uuid), { uuid, sizeBytes: volume.sizeBytes, blockSize: volume.blockSize });
+			await this.#engine.disk.syncDirectory(this.#directory.volumes);
+			row = this.#configuration.addVolume({ ...volume, uuid });
+		} catch (error) {
+			await this.#removeDirectory(uuid);
+			throw asUsage(error, `Volume ${volume.name} was not made`);
+		}
+		await this.#open(row, this.#add(row), false);
+		return this.view(row.name);
 	}
 
 	#add(row: VolumeRow): VolumeSlot {
@@ -164,7 +198,7 @@ export class Volumes {
 				throw new VolumeFault(`The directory ${row.uuid} holds another volume than the configuration says.`);
 			}
 			slot.opened(volume);
-			if (volume.sizeBytes > row.sizeBytes) this.#configuration.resizeVolume(row.name, volume.sizeBytes);
+			if (volume.sizeBytes !== row.sizeBytes) this.#configuration.takeVolumeSize(row.name, volume.sizeBytes);
 		} catch (error) {
 			const code = kernelCode(error);
 			if (!(error instanceof VolumeFault) && code === '') throw error;
@@ -220,7 +254,7 @@ export class Volumes {
 }
 
 /** What the engine refuses or the kernel reports, as the sentence for who asked; anything else is ours and goes on. */
-function asUsage(error: unknown, what: string): unknown {
+export function asUsage(error: unknown, what: string): unknown {
 	const cause = { cause: error };
 	if (error instanceof VolumeUsageError) return new UsageError(error.message, 'invalid', cause);
 	if (error instanceof VolumeFault) return new UsageError(`${what}: ${error.message}`, 'unavailable', cause);

@@ -41,3 +41,10 @@ export const whole = argument((text: string): number => {
 export function repeated(one: string, all: string[] | undefined): string[] {
 	return [...(all ?? []), one];
 }
+
+/** `a,b`: a name, or several different ones. */
+export const names = argument((text: string): string[] => {
+	const named = text.split(',');
+	if (named.includes('') || new Set(named).size !== named.length) throw new UsageError('It takes a name, or different names with commas.');
+	return named;
+});

@@ -2,7 +2,10 @@ import { Command, CommanderError } from 'commander';
 import { UsageError } from '../config/usage-error.ts';
 import { ApiError } from './api-client.ts';
 import { discoveryCommand } from './discovery-commands.ts';
+import { eventCommand } from './event-commands.ts';
+import { scheduleCommand } from './schedule-commands.ts';
 import { type MakeServer, serveCommand } from './serve-command.ts';
+import { snapshotCommand } from './snapshot-commands.ts';
 import { sessionCommand, statusCommand } from './status-commands.ts';
 import { controllerCommand, subsystemCommand } from './subsystem-commands.ts';
 import { targetCommand } from './target-commands.ts';
@@ -41,6 +44,9 @@ export function program(surroundings: Surroundings): Command {
 		.addCommand(sessionCommand())
 		.addCommand(subsystemCommand())
 		.addCommand(controllerCommand())
+		.addCommand(snapshotCommand())
+		.addCommand(scheduleCommand())
+		.addCommand(eventCommand())
 		.addCommand(statusCommand());
 	everyCommand(root, (command) => command.exitOverride().showHelpAfterError('(add --help for what there is)'));
 	return root;

@@ -1,0 +1,56 @@
+import type { BlockDevice } from '../blockvol/block-device.ts';
+import { UsageError } from '../config/usage-error.ts';
+
+/** A snapshot as the engine tells of it. */
+export interface SnapshotInfo {
+	/** Of this snapshot alone: another one of the same name has another. */
+	readonly id: number;
+	readonly name: string;
+	/** Milliseconds since 1970, UTC. */
+	readonly timeMs: number;
+	/** Grows from snapshot to snapshot of a volume. */
+	readonly lsn: number;
+	/** Of the volume at that moment. */
+	readonly sizeBytes: number;
+	/** Id of the snapshot that this one stands on. */
+	readonly parent: number | undefined;
+}
+
+/** What a snapshot holds, as a device that takes no writes. Its uuid is its own, and the same at each opening. */
+export interface SnapshotDevice extends BlockDevice {
+	close(): Promise<void>;
+}
+
+/** What the appliance needs of a volume that can be snapped. */
+export interface SnapshotVolume {
+	createSnapshot(name: string): Promise<SnapshotInfo>;
+	/** Oldest first. */
+	snapshots(): readonly SnapshotInfo[];
+	openSnapshot(name: string): Promise<SnapshotDevice>;
+	/** The volume becomes what it was; what is in it now is kept as a snapshot if a name is given, else lost. */
+	restoreSnapshot(name: string, options: { keepLiveAs?: string }): Promise<void>;
+	deleteSnapshot(name: string): Promise<void>;
+	/** What differs between a snapshot and a later one, or the volume as it is: neighbouring ranges, ascending. */
+	changedRanges(from: string, to: string | undefined): AsyncIterable<{ readonly offsetBytes: number; readonly lengthBytes: number }>;
+}
+
+/** The volume, which can do what is asked for; UsageError if it cannot. */
+export function snapshotCalls<Name extends keyof SnapshotVolume>(
+	volume: Partial<SnapshotVolume>,
+	...names: Name[]
+): Pick<SnapshotVolume, Name> {
+	const missing = names.find((name) => typeof volume[name] !== 'function');
+	if (missing !== undefined) throw new UsageError(`This build's engine has no ${missing}.`, 'unavailable');
+	return volume as Pick<SnapshotVolume, Name>;
+}
+
+/** What a runner of schedules needs of snapshots. Rejects with UsageError for what cannot be done now. */
+export interface SnapshotKeeper {
+	/** Oldest first. */
+	list(volume: string): readonly SnapshotInfo[];
+	/** One moment of all volumes; resolves to what was made, in their order. All or none. */
+	create(volumes: readonly string[], name: string): Promise<readonly SnapshotInfo[]>;
+	delete(volume: string, name: string): Promise<void>;
+	/** Somebody reads it: it is not to be deleted now. */
+	isInUse(volume: string, name: string): boolean;
+}

@@ -1,0 +1,173 @@
+import { Command } from 'commander';
+import type { VolumeView } from '../admin/schemas.ts';
+import type { ChangesView, MountPlaceView, SnapshotView } from '../admin/snapshot-schemas.ts';
+import { UsageError } from '../config/usage-error.ts';
+import { ApiClient, ApiError } from './api-client.ts';
+import { type CommonFlags, argument, names, remoteCommand, whole } from './flags.ts';
+import { printSize } from './size.ts';
+import { confirm, lines, show, table } from './terminal.ts';
+
+/** A snapshot as people write it: `data@before-upgrade`. */
+interface Reference {
+	readonly volume: string;
+	readonly name: string;
+}
+
+const reference = argument((text: string): Reference => {
+	const parts = text.split('@');
+	const [volume, name] = parts;
+	if (parts.length !== 2 || volume === undefined || name === undefined || volume === '' || name === '')
+		throw new UsageError('It takes VOLUME@NAME.');
+	return { volume, name };
+});
+
+export function snapshotCommand(): Command {
+	const snapshot = new Command('snapshot').description('make, restore, mount, clone, compare and delete snapshots of volumes');
+
+	snapshot.addCommand(
+		remoteCommand('create', 'make a snapshot of a volume, or of several in one moment')
+			.argument('<volumes>', 'a volume, or several with commas', names)
+			.argument('<name>')
+			.action(async (volumes: string[], name: string, flags: CommonFlags) => {
+				const made = await new ApiClient(flags).post<{ snapshots: SnapshotView[] }>('/v1/snapshots', { volumes, name });
+				await show(flags.json, made, ({ snapshots }) => snapshots.map((one) => `snapshot ${full(one)} made`).join('\n'));
+			}),
+	);
+
+	snapshot.addCommand(
+		remoteCommand('list', 'list snapshots, the oldest first')
+			.argument('[volume]')
+			.action(async (volume: string | undefined, flags: CommonFlags) => {
+				const route = volume === undefined ? '/v1/snapshots' : `/v1/volumes/${encodeURIComponent(volume)}/snapshots`;
+				const found = await new ApiClient(flags).get<{ snapshots: SnapshotView[] }>(route);
+				await show(flags.json, found, ({ snapshots }) =>
+					table(
+						['NAME', 'AT', 'SIZE', 'STANDS ON', 'SCHEDULE', 'MOUNTED AS'],
+						snapshots.map((one) => [
+							full(one),
+							one.at,
+							printSize(one.sizeBytes),
+							one.parent ?? '',
+							one.schedule ?? '',
+							one.mounts.map(place).join(', '),
+						]),
+						'There are no snapshots.',
+					),
+				);
+			}),
+	);
+
+	snapshot.addCommand(
+		remoteCommand('show', 'show one snapshot')
+			.argument('<volume@name>', '', reference)
+			.action(async (which: Reference, flags: CommonFlags) => {
+				await show(flags.json, await new ApiClient(flags).get<SnapshotView>(path(which)), (one) =>
+					lines([
+						['name', full(one)],
+						['id', String(one.id)],
+						['made', one.at],
+						['size', `${printSize(one.sizeBytes)} (${one.sizeBytes} bytes)`],
+						['stands on', one.parent],
+						['schedule', one.schedule],
+						['mounted as', one.mounts.map(place).join(', ') || 'nothing'],
+					]),
+				);
+			}),
+	);
+
+	snapshot.addCommand(
+		remoteCommand('restore', 'make a volume what it was; whoever uses it must have let go of it')
+			.argument('<volume@name>', '', reference)
+			.option('--keep-live-as <name>', 'keep what is in the volume now as a snapshot')
+			.option('-y, --yes', 'do not ask')
+			.action(async (which: Reference, flags: CommonFlags & { keepLiveAs?: string; yes?: boolean }) => {
+				const { keepLiveAs } = flags;
+				const lost = keepLiveAs === undefined ? ', losing what was written since' : '';
+				if (!(await confirm(`Restoring volume ${which.volume} to snapshot ${which.name}${lost}`, flags.yes)))
+					throw new ApiError('Nothing was restored.', 0);
+				const body = keepLiveAs === undefined ? {} : { keepLiveAs };
+				const restored = await new ApiClient(flags).post<VolumeView>(`${path(which)}/restore`, body);
+				await show(flags.json, restored, () => `volume ${which.volume} is what snapshot ${which.name} holds`);
+			}),
+	);
+
+	snapshot.addCommand(
+		remoteCommand('delete', 'delete a snapshot; volume and other snapshots stay as they are')
+			.argument('<volume@name>', '', reference)
+			.option('-y, --yes', 'do not ask')
+			.action(async (which: Reference, flags: CommonFlags & { yes?: boolean }) => {
+				if (!(await confirm(`Deleting snapshot ${full(which)}`, flags.yes))) throw new ApiError('Nothing was deleted.', 0);
+				await new ApiClient(flags).delete(path(which));
+				await show(flags.json, { deleted: full(which) }, () => `snapshot ${full(which)} deleted`);
+			}),
+	);
+
+	snapshot.addCommand(
+		remoteCommand('clone', 'make a volume of a snapshot; it takes space for what is written to it only')
+			.argument('<volume@name>', '', reference)
+			.argument('<new>', 'name of the new volume')
+			.action(async (which: Reference, name: string, flags: CommonFlags) => {
+				const made = await new ApiClient(flags).post<VolumeView>(`${path(which)}/clone`, { name });
+				await show(flags.json, made, () => `volume ${made.name} made of ${full(which)}: ${printSize(made.sizeBytes)}, uuid ${made.uuid}`);
+			}),
+	);
+
+	snapshot.addCommand(
+		remoteCommand('mount', 'export a snapshot read-only, until it is unmounted')
+			.argument('<volume@name>', '', reference)
+			.option('--target <name>', 'as a LUN of this target')
+			.option('--lun <number>', 'by default the lowest free one', whole)
+			.option('--subsystem <name>', 'as a namespace of this subsystem')
+			.option('--nsid <number>', 'by default the lowest free one', whole)
+			.action(async (which: Reference, flags: CommonFlags & { target?: string; lun?: number; subsystem?: string; nsid?: number }) => {
+				const { target, lun, subsystem, nsid } = flags;
+				const wish = Object.fromEntries(Object.entries({ target, lun, subsystem, nsid }).filter(([, value]) => value !== undefined));
+				const mounted = await new ApiClient(flags).put<SnapshotView>(`${path(which)}/mount`, wish);
+				await show(flags.json, mounted, (one) => `snapshot ${full(one)} is ${one.mounts.map(place).join(' and ')}, read-only`);
+			}),
+	);
+
+	snapshot.addCommand(
+		remoteCommand('unmount', 'export a snapshot no longer')
+			.argument('<volume@name>', '', reference)
+			.action(async (which: Reference, flags: CommonFlags) => {
+				await new ApiClient(flags).delete(`${path(which)}/mount`);
+				await show(flags.json, { unmounted: full(which) }, () => `snapshot ${full(which)} unmounted`);
+			}),
+	);
+
+	snapshot.addCommand(
+		remoteCommand('diff', 'show what was written between a snapshot and a later one, or now')
+			.argument('<volume@name>', '', reference)
+			.argument('[later]', 'name of a later snapshot of that volume')
+			.option('--limit <count>', 'ranges that are listed', whole, 1000)
+			.action(async (which: Reference, later: string | undefined, flags: CommonFlags & { limit: number }) => {
+				const query = `limit=${flags.limit}${later === undefined ? '' : `&to=${encodeURIComponent(later)}`}`;
+				const found = await new ApiClient(flags).get<ChangesView>(`${path(which)}/changes?${query}`);
+				await show(flags.json, found, async (changes) =>
+					[
+						await table(
+							['OFFSET', 'LENGTH'],
+							changes.ranges.map(({ offsetBytes, lengthBytes }) => [String(offsetBytes), String(lengthBytes)]),
+							'Nothing was written.',
+						),
+						...(changes.truncated ? [`and more: --limit lists up to 100000 ranges`] : []),
+						...(changes.changedBytes > 0 ? [`${printSize(changes.changedBytes)} (${changes.changedBytes} bytes) changed`] : []),
+					].join('\n'),
+				);
+			}),
+	);
+	return snapshot;
+}
+
+function path({ volume, name }: Reference): string {
+	return `/v1/volumes/${encodeURIComponent(volume)}/snapshots/${encodeURIComponent(name)}`;
+}
+
+function full({ volume, name }: Reference): string {
+	return `${volume}@${name}`;
+}
+
+function place(one: MountPlaceView): string {
+	return 'target' in one ? `LUN ${one.lun} of ${one.target}` : `namespace ${one.nsid} of ${one.subsystem}`;
+}

@@ -1,0 +1,97 @@
+import test from 'ava';
+import type { EventView } from '../../src/admin/event-schemas.ts';
+import type { ScheduleDetailView, ScheduleRunView } from '../../src/admin/schedule-schemas.ts';
+import type { SnapshotView } from '../../src/admin/snapshot-schemas.ts';
+import { temporaryDirectory } from '../temporary.ts';
+import { serve } from './process.ts';
+
+const target = 'iqn.2026-11.dev.blockport:demo';
+const subsystem = 'nqn.2026-11.dev.blockport:demo';
+
+test('the commands of the manual: snapshots on a running appliance, which outlive its death', async (t) => {
+	const folder = await temporaryDirectory(t);
+	const first = await serve(t, folder, '--demo', '--demo-size', '64M', '--log-level', 'error');
+	const { run, json } = first;
+	t.is((await run('snapshot', 'list')).stdout, 'There are no snapshots.\n');
+	t.is((await run('snapshot', 'create', 'demo', 'one')).stdout, 'snapshot demo@one made\n');
+	const made = await json<{ snapshots: SnapshotView[] }>('snapshot', 'create', 'demo', 'two');
+	t.like(made.snapshots[0], { volume: 'demo', name: 'two', parent: 'one', sizeBytes: 2 ** 26 });
+	t.regex((await run('snapshot', 'list', 'demo')).stdout, /^demo@one +2026|^demo@one +\d{4}-.* 64 MiB/m);
+	t.regex((await run('snapshot', 'show', 'demo@two')).stdout, /^stands on +one$/m);
+	t.is(
+		(await run('snapshot', 'mount', 'demo@one', '--target', target, '--subsystem', subsystem, '--nsid', '9')).stdout,
+		`snapshot demo@one is LUN 1 of ${target} and namespace 9 of ${subsystem}, read-only\n`,
+	);
+	t.is((await run('snapshot', 'delete', 'demo@one', '--yes')).code, 1);
+	first.child.kill('SIGKILL');
+	await first.ended;
+
+	const again = await serve(t, folder, '--log-level', 'error');
+	t.regex((await again.run('snapshot', 'list')).stdout, new RegExp(`^demo@one +.* LUN 1 of ${target}, namespace 9 of ${subsystem}$`, 'm'));
+	t.is((await again.run('snapshot', 'unmount', 'demo@one')).stdout, 'snapshot demo@one unmounted\n');
+	t.is((await again.run('snapshot', 'unmount', 'demo@one')).code, 1);
+});
+
+test('the commands of the manual: schedules on a running appliance', async (t) => {
+	const { run, json } = await serve(t, await temporaryDirectory(t), '--log-level', 'silent');
+	t.is((await run('schedule', 'list')).stdout, 'There are no schedules.\n');
+	t.is((await run('event', 'list')).stdout, 'There are no events.\n');
+	t.is((await run('volume', 'create', 'data', '--size', '64M')).code, 0);
+	const words = ['--volume', 'data', '--cron', '0 4 * * mon-fri', '--zone', 'Europe/Berlin', '--keep-last', '3', '--keep-weekly', '4'];
+	t.regex(
+		(await run('schedule', 'create', 'nightly', ...words)).stdout,
+		/^schedule nightly made: next 20\d\d-\d\d-\d\dT0[23]:00:00\.000Z\n$/,
+	);
+	t.regex((await run('schedule', 'list')).stdout, /^nightly +data +0 4 \* \* mon-fri +Europe\/Berlin +3 last, 4 weekly +20.*Z +ok$/m);
+	const ran = await json<ScheduleRunView>('schedule', 'run', 'nightly');
+	t.regex(ran.name, /^nightly-20\d{6}-\d{6}$/);
+	t.regex(
+		(await run('schedule', 'change', 'nightly', '--keep-weekly', '0', '--cron', '@daily')).stdout,
+		/^schedule nightly changed: next /,
+	);
+	const shown = await json<ScheduleDetailView>('schedule', 'show', 'nightly');
+	t.like(shown, {
+		cron: '@daily',
+		zone: 'Europe/Berlin',
+		keep: { last: 3, weekly: 0 },
+		snapshots: [{ name: ran.name, keptFor: ['last'] }],
+	});
+	t.regex((await run('schedule', 'show', 'nightly')).stdout, new RegExp(`^data@${ran.name} +20.*Z  kept as last$`, 'm'));
+	t.regex((await run('snapshot', 'list')).stdout, /^data@nightly-.* nightly$/m);
+	t.is((await json<{ events: EventView[] }>('event', 'list')).events[0]?.kind, 'snapshot-made');
+	t.is((await json<{ events: EventView[] }>('event', 'list', '--after', '1')).events.length, 0);
+	t.regex((await run('volume', 'delete', 'data', '-y')).stderr, /in schedule nightly/);
+	t.is((await run('schedule', 'delete', 'nightly')).stdout, 'schedule nightly deleted; its snapshots stay\n');
+	t.is((await run('schedule', 'run', 'nightly')).code, 1);
+	t.is((await run('volume', 'delete', 'data', '-y')).code, 0);
+});
+
+test('snapshots and schedules: what is asked wrongly is 2, what cannot be done is 1, each in one sentence', async (t) => {
+	const { run } = await serve(t, await temporaryDirectory(t), '--log-level', 'silent');
+	await run('volume', 'create', 'data', '--size', '64M');
+	await run('snapshot', 'create', 'data', 'one');
+	const cases: [number, string[], RegExp][] = [
+		[2, ['snapshot', 'create', 'data', 'a b'], /no name of a snapshot/],
+		[2, ['snapshot', 'create', 'data,data', 'two'], /different names/],
+		[2, ['snapshot', 'show', 'data'], /VOLUME@NAME/],
+		[2, ['snapshot', 'show', 'data@one@two'], /VOLUME@NAME/],
+		[2, ['snapshot', 'delete', 'data@one'], /--yes/],
+		[2, ['snapshot', 'restore', 'data@one'], /losing what was written since.*--yes/],
+		[2, ['snapshot', 'mount', 'data@one'], /Name the target/],
+		[2, ['schedule', 'create', 's', '--volume', 'data', '--cron', '* * * *', '--keep-last', '1'], /five fields/],
+		[2, ['schedule', 'create', 's', '--volume', 'data', '--cron', '@daily'], /at least one of/],
+		[2, ['schedule', 'create', 's', '--volume', 'data', '--cron', '@daily', '--keep-last', 'x'], /whole number/],
+		[2, ['schedule', 'create', 's', '--volume', 'data', '--cron', '@daily', '--keep-last', '1', '--zone', 'Mars'], /time zone/],
+		[1, ['schedule', 'create', 's', '--volume', 'none', '--cron', '@daily', '--keep-last', '1'], /no volume none/],
+		[1, ['snapshot', 'create', 'data', 'one'], /already/],
+		[1, ['snapshot', 'show', 'data@two'], /no snapshot data@two/],
+		[1, ['snapshot', 'mount', 'data@one', '--target', target], /no target/],
+		[1, ['schedule', 'show', 's'], /no schedule s/],
+	];
+	for (const [code, words, sentence] of cases) {
+		const result = await run(...words);
+		t.is(result.code, code, `${words.join(' ')}: ${result.stderr}`);
+		t.regex(result.stderr, sentence, words.join(' '));
+		t.notRegex(result.stderr, /^\s+at /m);
+	}
+});
