@@ -179,5 +179,14 @@ const table = markdownTable(
 	]),
 );
 console.log(`\n${table}`);
-if (values.append) await appendResults('bytes to the disk for each client byte', [`over ${values.protocol}`], table);
+if (values.append)
+	await appendResults(
+		'bytes to the disk for each client byte',
+		[
+			`over ${values.protocol}`,
+			`${values.mib} MiB a row, a quarter of it at random`,
+			values.folder === undefined && under !== undefined ? 'counted by a loop device' : 'counted by the disk',
+		],
+		table,
+	);
 if (!measured.every(isMet)) process.exitCode = 1;
