@@ -95,9 +95,9 @@ test('a mounted snapshot over both protocols: what it was, read-only, with an id
 
 	const look = async ({ disks, host }: typeof first): Promise<string> => {
 		const [volume, snapshot] = await disks(0, 7);
-		t.deepEqual(await read(volume!, 0), Buffer.alloc(8 * blockBytes, 2));
-		t.deepEqual(await read(snapshot!, 0), Buffer.alloc(8 * blockBytes, 1));
-		t.deepEqual(await read(snapshot!, 8), Buffer.alloc(8 * blockBytes, 0));
+		t.true((await read(volume!, 0)).equals(Buffer.alloc(8 * blockBytes, 2)));
+		t.true((await read(snapshot!, 0)).equals(Buffer.alloc(8 * blockBytes, 1)));
+		t.true((await read(snapshot!, 8)).equals(Buffer.alloc(8 * blockBytes, 0)));
 		const refused = await write(snapshot!, 0, 9);
 		t.deepEqual([refused.status, senseCodes(refused.sense)], [2, { key: 7, code: 0x27, qualifier: 0 }], 'DATA PROTECT, WRITE PROTECTED');
 		const mode = await snapshot!.execute((cdb) => put(cdb, [0x1a, 0, 0x3f, 0, 255, 0]), { dataInBytes: 255 });
@@ -142,23 +142,55 @@ test('mounting and unmounting are told: REPORTED LUNS DATA HAS CHANGED, and a na
 	}
 });
 
-test('a restore is told to those who use the volume: CAPACITY DATA HAS CHANGED, and a namespace attribute notice', async (t) => {
-	const parts = realParts();
-	const engine = {
-		...parts.engine,
-		open: async (directory: string, options: Parameters<typeof parts.engine.open>[1]) => {
-			const volume = await parts.engine.open(directory, options);
-			return Object.assign(volume, { restoreSnapshot: async () => undefined });
-		},
-	};
-	const { snapshots, disks, host } = await exported(t, await temporaryDirectory(t), { ...parts, engine });
+test('a restore while a session and a host use the volume: both are told, and see the old data at the old size; what was there is kept', async (t) => {
+	const { operations, snapshots, disks, host } = await exported(t, await temporaryDirectory(t));
 	const [live] = await disks(0);
+	t.is((await write(live!, 0, 1)).status, 0);
+	await snapshots.make({ volumes: ['data'], name: 'one' });
+	await snapshots.mount('data', 'one', { target, lun: 7 });
+	await attentions(live!);
+	t.is((await write(live!, 0, 2)).status, 0);
+	await operations.resizeVolume('data', 2 ** 27);
+	await attentions(live!);
 	const association = await host();
 	await association.setFeature(0x0b, 0x100);
 	association.watchEvents(1);
-	await snapshots.make({ volumes: ['data'], name: 'one' });
-	await snapshots.restore('data', 'one', {});
+	t.is((await snapshots.restore('data', 'one', { keepLiveAs: 'two' })).sizeBytes, 2 ** 26);
 	t.deepEqual(await attentions(live!), [0x2a09]);
 	t.deepEqual(await association.nextEvent(), { type: 2, information: 0, lid: 4 });
 	t.is((await association.logPage(0x04, 4096)).readUInt32LE(0), 1);
+	const capacity = await live!.execute((cdb) => put(cdb, [0x25]), { dataInBytes: 8 });
+	t.is(capacity.data.readUInt32BE(0), 2 ** 26 / blockBytes - 1);
+	t.is((await Namespace.attach(association, 1)).sizeBytes, 2 ** 26);
+	t.true((await read(live!, 0)).equals(Buffer.alloc(8 * blockBytes, 1)));
+	const mounted = new InitiatorDisk(live!.session, 7);
+	await attentions(mounted);
+	t.true((await read(mounted, 0)).equals(Buffer.alloc(8 * blockBytes, 1)), 'what is mounted stays what it is');
+	await snapshots.mount('data', 'two', { target, lun: 8 });
+	const kept = new InitiatorDisk(live!.session, 8);
+	await attentions(kept);
+	t.true((await read(kept, 0)).equals(Buffer.alloc(8 * blockBytes, 2)));
+
+	await snapshots.restore('data', 'one', {});
+	t.true((await attentions(live!)).includes(0x2a09), 'also when the size is what it was');
+});
+
+test('a schedule on a real volume: one that no rule keeps is gone, the others read as they did', async (t) => {
+	const { one, snapshots, disks } = await exported(t, await temporaryDirectory(t));
+	const [live] = await disks(0);
+	const { schedules } = one.protection;
+	await schedules.create({ name: 'often', volumes: ['data'], cron: '@yearly', zone: 'UTC', keep: { last: 2 } });
+	const made: string[] = [];
+	for (let byte = 1; byte <= 4; byte++) {
+		t.is((await write(live!, 0, byte)).status, 0);
+		made.push((await schedules.run('often')).name);
+	}
+	t.deepEqual(
+		snapshots.views('data').map(({ name }) => name),
+		made.slice(2),
+	);
+	await snapshots.mount('data', made[2]!, { target, lun: 7 });
+	const third = new InitiatorDisk(live!.session, 7);
+	await attentions(third);
+	t.true((await read(third, 0)).equals(Buffer.alloc(8 * blockBytes, 3)));
 });

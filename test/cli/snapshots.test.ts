@@ -30,6 +30,16 @@ test('the commands of the manual: snapshots on a running appliance, which outliv
 	t.regex((await again.run('snapshot', 'list')).stdout, new RegExp(`^demo@one +.* LUN 1 of ${target}, namespace 9 of ${subsystem}$`, 'm'));
 	t.is((await again.run('snapshot', 'unmount', 'demo@one')).stdout, 'snapshot demo@one unmounted\n');
 	t.is((await again.run('snapshot', 'unmount', 'demo@one')).code, 1);
+	t.is(
+		(await again.run('snapshot', 'restore', 'demo@one', '--keep-live-as', 'three', '-y')).stdout,
+		'volume demo is what snapshot one holds\n',
+	);
+	t.is((await again.run('snapshot', 'delete', 'demo@two', '-y')).stdout, 'snapshot demo@two deleted\n');
+	const left = await again.json<{ snapshots: SnapshotView[] }>('snapshot', 'list', 'demo');
+	t.deepEqual(
+		left.snapshots.map(({ name }) => name),
+		['one', 'three'],
+	);
 });
 
 test('the commands of the manual: schedules on a running appliance', async (t) => {
