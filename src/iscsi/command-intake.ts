@@ -156,8 +156,9 @@ export class CommandIntake implements BudgetWaiter {
 		return undefined;
 	}
 
-	/** §11.3.4, §13.10, §13.11, §13.14: what may come unasked. Returns sense if it breaks that. */
+	/** §11.3.1, §11.3.4, §13.10, §13.11, §13.14: task attributes, and what may come unasked. Returns sense if it breaks that. */
 	#checkUnsolicited(task: IscsiTask, flags: number, dataBytes: number): { key: number; code: number } | undefined {
+		if ((flags & attributeMask) > headOfQueue) return transportSense.invalidMessageError;
 		const { immediateData, initialR2T, firstBurstLength } = this.#connection.parameters;
 		task.unsolicitedMax = task.write ? Math.min(firstBurstLength, task.expectedDataTransferLength) : 0;
 		task.unsolicitedNext = dataBytes;
@@ -169,6 +170,10 @@ export class CommandIntake implements BudgetWaiter {
 		return undefined;
 	}
 }
+
+/** §11.3.1.1, ATTR: the last one that there is; ACA and reserved values are above it. */
+const attributeMask = 0x07;
+const headOfQueue = 3;
 
 /** §11.2.2: CDBs longer than 16 bytes and bidirectional commands exist for no command of ours. */
 function checkSegments(task: IscsiTask, bhs: Buffer, at: number): { key: number; code: number } | undefined {

@@ -7,6 +7,8 @@ export const transportSense = {
 	unexpectedUnsolicitedData: { key: 0xb, code: 0x0c0c },
 	incorrectAmountOfData: { key: 0xb, code: 0x0c0d },
 	protocolServiceCRCError: { key: 0xb, code: 0x4705 },
+	/** SAM-5: the ACA task attribute where there is no ACA, and attributes that RFC 7143 reserves. */
+	invalidMessageError: { key: 0x5, code: 0x4900 },
 	/** No code of the standard: commands longer than 16 bytes and bidirectional ones do not exist here (SPC-4). */
 	invalidCommandOperationCode: { key: 0x5, code: 0x2000 },
 	/** The PDU's direction bits contradict the CDB. */

@@ -47,6 +47,8 @@ export class LogicalUnit {
 	readonly reservations: ReservationTable;
 	readonly #attentions = new UnitAttentions();
 	readonly #readOnly: boolean;
+	/** Errors of commands that were answered before they ended, the latest of each nexus. */
+	readonly #deferred = new Map<Nexus, Sense>();
 	readonly #threshold = new SpaceThreshold();
 	#writesUntilCheck: number = limits.writesPerSpaceCheck;
 	#ports: readonly TargetPort[] = [];
@@ -100,6 +102,10 @@ export class LogicalUnit {
 			const code = isConflict ? this.#attentions.takeReset(nexus) : this.#attentions.take(nexus);
 			if (code !== undefined) return this.check(task, { key: senseKey.unitAttention, code });
 		}
+		if (this.#deferred.size > 0 && !isConflict && found?.attention !== 'exempt') {
+			const sense = this.takeDeferred(nexus);
+			if (sense !== undefined) return this.check(task, sense);
+		}
 		if (found === undefined) {
 			if (hasServiceActions(task.cdb)) return this.invalidField(task, serviceAction);
 			return this.check(task, illegal(additionalSense.invalidCommandOperationCode));
@@ -150,6 +156,7 @@ export class LogicalUnit {
 	detach(nexus: Nexus): void {
 		this.reservations.endUnitReservation(nexus.registrant);
 		this.copies.forget(nexus);
+		this.#deferred.delete(nexus);
 		this.#attentions.detach(nexus);
 	}
 
@@ -160,6 +167,7 @@ export class LogicalUnit {
 	reset(cause: 'logicalUnit' | 'target' = 'logicalUnit'): void {
 		this.reservations.endUnitReservation();
 		this.copies.forget();
+		this.#deferred.clear();
 		this.mode.reset();
 		this.#attentions.raiseForAll(
 			cause === 'target' ? additionalSense.powerOnResetOrBusDeviceResetOccurred : additionalSense.busDeviceResetFunctionOccurred,
@@ -179,6 +187,19 @@ export class LogicalUnit {
 	/** Takes a unit attention back that a nexus need no longer be told. */
 	withdraw(code: number, nexus: Nexus): void {
 		this.#attentions.withdraw(code, nexus);
+	}
+
+	/** What became of a command of the nexus that was answered already: its next command is not carried out but told (SPC-4, deferred errors). */
+	defer(outcome: Exclude<Outcome, 'good'>, nexus: Nexus): void {
+		const sense = outcomeSense(outcome, 'none');
+		if (sense !== undefined && this.#attentions.has(nexus)) this.#deferred.set(nexus, { ...sense, isDeferred: true });
+	}
+
+	/** REQUEST SENSE, too: what was deferred for a nexus, which it has had herewith. */
+	takeDeferred(nexus: Nexus): Sense | undefined {
+		const sense = this.#deferred.get(nexus);
+		if (sense !== undefined) this.#deferred.delete(nexus);
+		return sense;
 	}
 
 	/** REQUEST SENSE: the oldest unit attention of a nexus, which it has had herewith. */

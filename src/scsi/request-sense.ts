@@ -12,7 +12,7 @@ const allocationLength = u8(4);
 const shortest = 14;
 const nothing: Sense = { key: senseKey.noSense, code: additionalSense.noAdditionalSenseInformation };
 
-/** Sense data otherwise comes with CHECK CONDITION; what is left to ask for is a unit attention (SPC-4, REQUEST SENSE). */
+/** Sense data otherwise comes with CHECK CONDITION; what is left to ask for is a unit attention or a deferred error (SPC-4, REQUEST SENSE). */
 export const requestSense = defineCommand({
 	name: 'REQUEST SENSE',
 	opcode: 0x03,
@@ -22,8 +22,10 @@ export const requestSense = defineCommand({
 	attention: 'exempt',
 	start(unit, task, nexus) {
 		// A condition that the allocation length would cut off has not been told, so it stays.
-		const code = allocationLength.get(task.cdb) < shortest ? undefined : unit.takeAttention(nexus);
-		return respond(task, code === undefined ? nothing : { key: senseKey.unitAttention, code });
+		if (allocationLength.get(task.cdb) < shortest) return respond(task, nothing);
+		const code = unit.takeAttention(nexus);
+		if (code !== undefined) return respond(task, { key: senseKey.unitAttention, code });
+		return respond(task, unit.takeDeferred(nexus) ?? nothing);
 	},
 });
 

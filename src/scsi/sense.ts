@@ -56,6 +56,8 @@ export interface Sense {
 	readonly key: number;
 	/** Of `additionalSense`. */
 	readonly code: number;
+	/** Of a command that was answered before (SPC-4, deferred errors). */
+	readonly isDeferred?: boolean | undefined;
 	/** The INFORMATION field: for a medium access the LBA of the first block that it is about. */
 	readonly information?: number | undefined;
 	/** Which field an ILLEGAL REQUEST is about. */
@@ -86,7 +88,7 @@ export function illegal(code: number, fieldPointer?: FieldPointer): Sense {
 
 export type SenseFormat = 'fixed' | 'descriptor';
 
-/** SPC-4, sense data: current errors in fixed (70h) or descriptor (72h) format. */
+/** SPC-4, sense data: fixed (70h, deferred 71h) or descriptor (72h, deferred 73h) format. */
 export function senseData(sense: Sense, format: SenseFormat): Buffer {
 	return format === 'fixed' ? fixedFormat(sense) : descriptorFormat(sense);
 }
@@ -97,7 +99,7 @@ export const senseBytesMax = 8 + 12 + 8;
 
 function fixedFormat(sense: Sense): Buffer {
 	const data = Buffer.alloc(fixedLength);
-	data[0] = 0x70;
+	data[0] = sense.isDeferred === true ? 0x71 : 0x70;
 	data[2] = sense.key;
 	// Four bytes only: an LBA above them is left out and VALID stays 0, as SPC-4 has it.
 	if (sense.information !== undefined && sense.information <= 0xffff_ffff) {
@@ -114,7 +116,7 @@ function descriptorFormat(sense: Sense): Buffer {
 	const information = sense.information === undefined ? 0 : 12;
 	const pointer = sense.fieldPointer === undefined ? 0 : 8;
 	const data = Buffer.alloc(8 + information + pointer);
-	data[0] = 0x72;
+	data[0] = sense.isDeferred === true ? 0x73 : 0x72;
 	data[1] = sense.key;
 	data.writeUInt16BE(sense.code, 2);
 	data[7] = information + pointer;

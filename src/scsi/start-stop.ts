@@ -33,12 +33,12 @@ export const startStopUnit = defineCommand({
 	fields: { immed, powerCondition, noFlush, loej, startBit },
 	timeoutSeconds: limits.longTimeoutSeconds,
 	reservation: (cdb) => (startBit.get(cdb) === 1 && powerCondition.get(cdb) === 0 ? 'free' : 'write'),
-	start(unit, task) {
+	start(unit, task, nexus) {
 		const { cdb } = task;
 		if (powerCondition.get(cdb) !== 0) return unit.invalidField(task, powerCondition);
 		if (loej.get(cdb) !== 0) return unit.invalidField(task, loej);
 		if (startBit.get(cdb) !== 0 || noFlush.get(cdb) !== 0) return 'finished';
-		return immed.get(cdb) === 0 ? flush(unit, task) : flushUnwatched(unit);
+		return immed.get(cdb) === 0 ? flush(unit, task) : flushUnwatched(unit, nexus);
 	},
 });
 

@@ -1,4 +1,3 @@
-import type { Completion } from '../blockvol/block-device.ts';
 import { finish } from './answer.ts';
 import { isInside, lbaOutOfRange } from './block-range.ts';
 import { defineCommand } from './command.ts';
@@ -7,6 +6,7 @@ import { bits, u16be, u32be, u64be } from './field.ts';
 import type { Field } from './field.ts';
 import { limits } from './limits.ts';
 import type { LogicalUnit } from './logical-unit.ts';
+import type { Nexus } from './nexus.ts';
 import type { ScsiTask } from './task.ts';
 
 const immed = bits(1, 1, 1);
@@ -24,10 +24,10 @@ function synchronizeCache(name: string, opcode: number, lengthBytes: 10 | 16, lb
 		// It belongs to the write commands, though it changes nothing.
 		reservation: 'write',
 		timeoutSeconds: limits.longTimeoutSeconds,
-		start(unit, task) {
+		start(unit, task, nexus) {
 			const { cdb } = task;
 			if (!isInside(unit, lba.get(cdb), numberOfBlocks.get(cdb))) return lbaOutOfRange(unit, task);
-			return immed.get(cdb) === 0 ? flush(unit, task) : flushUnwatched(unit);
+			return immed.get(cdb) === 0 ? flush(unit, task) : flushUnwatched(unit, nexus);
 		},
 	});
 }
@@ -42,14 +42,8 @@ export function flush(unit: LogicalUnit, task: ScsiTask): 'pending' {
 	return 'pending';
 }
 
-/** IMMED: the answer says only that a flush has begun. If it fails the volume is faulted, and the next write or flush says so. */
-export function flushUnwatched(unit: LogicalUnit): 'finished' {
-	unit.device.flush(nobody);
+/** IMMED: the answer says only that a flush has begun. If it fails the nexus is told with its next command. */
+export function flushUnwatched(unit: LogicalUnit, nexus: Nexus): 'finished' {
+	unit.device.flush({ complete: (outcome) => outcome !== 'good' && unit.defer(outcome, nexus) });
 	return 'finished';
 }
-
-const nobody: Completion = {
-	complete() {
-		// Nobody waits.
-	},
-};

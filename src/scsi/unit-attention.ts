@@ -25,6 +25,11 @@ export class UnitAttentions {
 		return this.#pending > 0;
 	}
 
+	/** Whether a nexus is attached. */
+	has(nexus: Nexus): boolean {
+		return this.#queues.has(nexus);
+	}
+
 	/** False when no more nexuses are taken. */
 	attach(nexus: Nexus): boolean {
 		if (this.#queues.has(nexus)) return true;

@@ -28,7 +28,7 @@ export interface Answer {
 
 /** Fixed and descriptor format, by offsets written down here once more, apart from the code under test. */
 export function decodeSense(data: Buffer): DecodedSense {
-	const fixed = (data[0]! & 0x7f) === 0x70;
+	const fixed = (data[0]! & 0x7e) === 0x70;
 	const sense: DecodedSense = fixed
 		? { key: data[2]! & 0x0f, code: data.readUInt16BE(12) }
 		: { key: data[1]! & 0x0f, code: data.readUInt16BE(2) };

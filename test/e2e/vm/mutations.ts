@@ -27,7 +27,7 @@ export const mutations: readonly Mutation[] = [
 		name: 'flush',
 		title: 'SYNCHRONIZE CACHE is answered without a flush',
 		file: 'src/scsi/synchronize-cache.ts',
-		search: '			return immed.get(cdb) === 0 ? flush(unit, task) : flushUnwatched(unit);\n',
+		search: '			return immed.get(cdb) === 0 ? flush(unit, task) : flushUnwatched(unit, nexus);\n',
 		replace: "			return immed.get(cdb) > 1 ? flush(unit, task) : 'finished';\n",
 		scenarios: ['power-loss-database'],
 	},
