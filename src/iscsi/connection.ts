@@ -51,6 +51,8 @@ export interface ConnectionHost {
 	readonly remoteAddress: string;
 	/** Goes on with receive(), not before this returns. */
 	resume(): void;
+	/** The same, once other connections have had their turn. */
+	resumeLater(): void;
 	/** Closes behind what was sent. */
 	end(): void;
 	/** Closes at once. */
@@ -108,6 +110,7 @@ export class Connection implements PDUHandler {
 	#collectBytes = 0;
 	#nextTag = 0;
 	/** Of this turn. */
+	#pdus = 0;
 	#immediatePDUs = 0;
 
 	constructor(environment: ConnectionEnvironment, host: ConnectionHost) {
@@ -164,7 +167,13 @@ export class Connection implements PDUHandler {
 	receive(buffer: Buffer, start: number, end: number): number {
 		this.session?.window.beginTurn();
 		this.#immediatePDUs = 0;
-		return this.#framing.receive(buffer, start, end);
+		this.#pdus = 0;
+		const stopped = this.#framing.receive(buffer, start, end);
+		if (this.#pdus >= limits.pdusPerTurn) {
+			this.#pdus = 0;
+			this.host.resumeLater();
+		}
+		return stopped;
 	}
 
 	resume(): void {
@@ -172,6 +181,7 @@ export class Connection implements PDUHandler {
 	}
 
 	get stopped(): boolean {
+		if (this.#pdus >= limits.pdusPerTurn) return true;
 		if (this.#phase !== 'fullFeature' && this.#phase !== 'login') return true;
 		if (this.#intake.waits) return true;
 		if (!this.#transmitter.backlogged) return false;
@@ -185,6 +195,7 @@ export class Connection implements PDUHandler {
 
 	header(bhs: Buffer, at: number): void {
 		const code = bhs[at]! & 0x3f;
+		this.#pdus++;
 		this.#disposition = 'collect';
 		this.#collected = nothing;
 		this.#collectBytes = pdu.BHS.dataSegmentLength.get(bhs, at);

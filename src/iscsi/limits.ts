@@ -16,6 +16,8 @@ export const limits = {
 	tasksPerSession: 128,
 	/** SCSI commands with the I bit beyond them. One more is rejected. */
 	immediateTasksPerSession: 8,
+	/** PDUs of a connection that are taken before the others have their turn: many short ones are more work than few long ones. */
+	pdusPerTurn: 512,
 	/** PDUs with the I bit that are taken in one turn of a connection. One more is rejected. */
 	immediatePDUsPerTurn: 64,
 	/** Rejects that a connection may have got; each second takes one back. One more ends it: an initiator that goes on like that will not mend. */

@@ -35,6 +35,8 @@ export interface ConnectionHost {
 	readonly localPort: number;
 	/** Goes on with receive(), not before this returns. */
 	resume(): void;
+	/** The same, once other connections have had their turn. */
+	resumeLater(): void;
 	/** Closes behind what was sent. */
 	end(): void;
 	/** Closes at once. */
@@ -89,6 +91,8 @@ export class Connection implements PDUHandler, QueueLink {
 	#capsule: Command | undefined;
 	#chunk: Chunk | undefined;
 	#chunkBytes = 0;
+	/** Of this turn. */
+	#pdus = 0;
 	#draining = false;
 	#endReason = '';
 	#endWanted = false;
@@ -140,7 +144,13 @@ export class Connection implements PDUHandler, QueueLink {
 	/** Bytes start..end of a buffer that is valid during the call. Returns where it stopped: before `end` it wants no more until host.resume(). */
 	receive(buffer: Buffer, start: number, end: number): number {
 		this.unanswered = this.outstanding;
-		return this.#framing.receive(buffer, start, end);
+		this.#pdus = 0;
+		const stopped = this.#framing.receive(buffer, start, end);
+		if (this.#pdus >= transportLimits.pdusPerTurn) {
+			this.#pdus = 0;
+			this.host.resumeLater();
+		}
+		return stopped;
 	}
 
 	resume(): void {
@@ -148,6 +158,7 @@ export class Connection implements PDUHandler, QueueLink {
 	}
 
 	get stopped(): boolean {
+		if (this.#pdus >= transportLimits.pdusPerTurn) return true;
 		if (this.#phase !== 'ready' && this.#phase !== 'initializing') return true;
 		if (this.intake.waits) return true;
 		// What was begun, and what R2Ts have asked for, is still taken.
@@ -160,6 +171,7 @@ export class Connection implements PDUHandler, QueueLink {
 	}
 
 	header(buffer: Buffer, at: number, dataBytes: number): void {
+		this.#pdus++;
 		switch (buffer[at]) {
 			case pduType.capsuleCmd:
 				this.#capsule = this.intake.start(buffer, at, dataBytes);

@@ -193,6 +193,10 @@ class SocketHost implements ConnectionHost {
 		this.#socket.resume();
 	}
 
+	resumeLater(): void {
+		this.#socket.resumeLater();
+	}
+
 	end(): void {
 		this.#socket.end();
 	}

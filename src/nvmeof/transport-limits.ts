@@ -6,6 +6,8 @@ export const transportLimits = {
 	connectionsPerAddress: 256,
 	/** Connections that the kernel may have accepted before we do. */
 	backlog: 511,
+	/** PDUs of a connection that are taken before the others have their turn: many short ones are more work than few long ones. */
+	pdusPerTurn: 512,
 	/** Data in one H2CData: the MAXH2CDATA that we declare. No less than r2tBytes: Linux before 5.18 answers each R2T with one H2CData and does not look at MAXH2CDATA. */
 	h2cDataBytes: 1024 * 1024,
 	/** Data in one C2HData. */

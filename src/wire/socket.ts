@@ -97,6 +97,11 @@ export class WireSocket implements Outlet {
 		queueMicrotask(this.#resumeNow);
 	}
 
+	/** The same, once every other socket has had its turn. */
+	resumeLater(): void {
+		setImmediate(() => this.resume());
+	}
+
 	/** Sends what was said so far, then closes; at once when the peer does not read it in time. Nothing more is received. */
 	end(): void {
 		if (this.#ending || this.#closed) return;

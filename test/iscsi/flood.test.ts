@@ -85,13 +85,31 @@ test('commands without end in one turn: those up to the MaxCmdSN that was told a
 	const peer = await world.connect().open();
 	const first = peer.cmdSN;
 	const before = world.statistics.commands;
-	peer.send(Buffer.concat(Array.from({ length: 5000 }, (_, tag) => peer.command({ cdb: '00', tag }))));
+	peer.send(Buffer.concat(Array.from({ length: 500 }, (_, tag) => peer.command({ cdb: '00', tag }))));
 	const answers = await peer.answers();
 	t.is(answers.length, limits.tasksPerSession);
 	t.is(world.statistics.commands - before, limits.tasksPerSession);
-	t.is(world.statistics.commandsIgnored, 5000 - limits.tasksPerSession);
+	t.is(world.statistics.commandsIgnored, 500 - limits.tasksPerSession);
 	// It goes on where it was told to.
 	peer.cmdSN = first + limits.tasksPerSession;
 	peer.send(peer.command({ cdb: '00', tag: 1 }));
 	t.is(statusOf(await peer.answer()), '00');
 });
+
+test('PDUs that cost nothing but time are taken limits.pdusPerTurn at a time, and all in the end', async (t) => {
+	const world = new World();
+	const peer = await world.connect().open();
+	const count = 3 * limits.pdusPerTurn;
+	// Data for a command that is over is thrown away, however much of it comes.
+	const one = peer.dataOut({ tag: 77, transferTag: 5, offset: 0, dataSN: 0, final: true, data: Buffer.alloc(4) });
+	peer.send(Buffer.concat([...Array.from({ length: count }, () => one), peer.command({ cdb: '00', tag: 1 })]));
+	t.is(peer.unreadBytes, (count - limits.pdusPerTurn) * one.length + 4 + 48);
+	t.false(peer.connection.stopped, 'nor does it count as held back');
+	for (let round = 0; round < 10 && peer.unreadBytes > 0; round++) t.deepEqual(peer.takeAnswers(), await nothing());
+	t.is(statusOf(await peer.answer()), '00');
+});
+
+async function nothing(): Promise<never[]> {
+	await new Promise((resolve) => setImmediate(resolve));
+	return [];
+}

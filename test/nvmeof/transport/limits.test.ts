@@ -88,6 +88,23 @@ test('who sends more commands than its queue has entries without an answer in be
 	}
 });
 
+test('H2CData of one dword each are taken transportLimits.pdusPerTurn at a time, and the write is whole in the end', async (t) => {
+	const world = new World();
+	const peer = await world.connect().open();
+	const data = pattern(8192, 5);
+	peer.send(peer.command({ opcode: opcode.write, cid: 1, blocks: 16 }));
+	const { ttag } = r2t(await peer.answer());
+	const pieces: Buffer[] = [];
+	for (let at = 0; at < data.length; at += 4)
+		pieces.push(peer.h2cData({ cid: 1, ttag, offset: at, data: data.subarray(at, at + 4), last: at + 4 === data.length }));
+	peer.send(Buffer.concat(pieces));
+	t.is(peer.unreadBytes, (pieces.length - transportLimits.pdusPerTurn) * pieces[0]!.length + 4);
+	t.false(peer.connection.stopped, 'nor does it count as held back');
+	for (let round = 0; round < 10 && peer.unreadBytes > 0; round++) await new Promise((resolve) => setImmediate(resolve));
+	t.is(statusOf(await peer.answer()), '0');
+	t.true(world.device.medium.subarray(0, data.length).equals(data));
+});
+
 test('what is outstanding when a turn begins counts in it', async (t) => {
 	const peer = await new World().connect().open({ depth: 32 });
 	for (let cid = 0; cid < 20; cid++) peer.send(peer.command({ opcode: opcode.later, cid }));

@@ -255,6 +255,10 @@ export class Peer implements ConnectionHost {
 		});
 	}
 
+	resumeLater(): void {
+		setImmediate(() => this.resume());
+	}
+
 	end(): void {
 		this.ended = true;
 		this.transmitter.flush();
