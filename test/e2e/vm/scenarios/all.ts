@@ -1,6 +1,7 @@
 import type { Scenario } from '../scenario.ts';
 import { besideTgtd } from './beside-tgtd.ts';
 import { bothData, bothReservations } from './both-protocols.ts';
+import { chap, chapDemanded, chapDiscovery } from './chap.ts';
 import { commands } from './commands.ts';
 import { discovery, stranger } from './discovery.ts';
 import { fileSystems } from './file-systems.ts';
@@ -9,6 +10,7 @@ import { fstrim } from './fstrim.ts';
 import { grow } from './grow.ts';
 import { killFio } from './kill-fio.ts';
 import { link } from './link.ts';
+import { lunEvent, maintenance } from './maintenance.ts';
 import { multipath } from './multipath.ts';
 import { negativeControl } from './negative-control.ts';
 import { nvmeAuth } from './nvme-auth.ts';
@@ -30,6 +32,11 @@ import { twoSessions } from './two-sessions.ts';
 export const scenarios: readonly Scenario[] = [
 	discovery,
 	stranger,
+	chap,
+	chapDiscovery,
+	chapDemanded,
+	maintenance,
+	lunEvent,
 	commands,
 	...fileSystems,
 	fstrim,
