@@ -29,7 +29,7 @@ async function send(peer: Peer, cdb: string, about: { lun?: number; data?: Buffe
 	return statusOf(await peer.answer());
 }
 
-test('"aborts and resets hang": a reset ends what is queued, what waits for data and what the device has, tells the others, and is answered behind all that', async (t) => {
+test('"aborts and resets hang": a reset ends what is queued, what waits for data and what the device has, tells everyone, and is answered behind all that', async (t) => {
 	const world = new World();
 	const [peer, other] = [await world.connect().open(), await world.connect().open({}, second)];
 	world.device.held = true;

@@ -2,7 +2,7 @@ import test from 'ava';
 import { limits } from '../../src/iscsi/limits.ts';
 import * as pdu from '../../src/iscsi/pdu.ts';
 import { ScsiTarget } from '../../src/scsi/target-device.ts';
-import { type Answer, keysOf, type Peer, text, World } from './peer.ts';
+import { type Answer, keysOf, type Peer, targetName, text, World } from './peer.ts';
 
 const open = (answer: Answer): boolean => (answer.bhs[1]! & 0x80) === 0;
 const goesOn = (answer: Answer): boolean => (answer.bhs[1]! & 0x40) !== 0;
@@ -75,4 +75,13 @@ test('limits.textBytes: a question over many PDUs that never ends is rejected, a
 	}
 	t.is(answer.opcode, pdu.opcode.reject);
 	t.is(keysOf((await ask(peer, { SendTargets: 'All' })).data)['TargetName'], 'iqn.2026-11.test:0');
+});
+
+test('§13.7, §13.9: alias and portal group tag of the target are in the first response', async (t) => {
+	const world = new World();
+	const target = new ScsiTarget(targetName, { alias: 'One', targetPortalGroupTag: 7 });
+	Object.assign(world.environment.registry, { find: () => target });
+	const peer = world.connect();
+	t.like(keysOf((await peer.login()).data), { TargetPortalGroupTag: '7', TargetAlias: 'One' });
+	t.deepEqual(keysOf((await ask(peer, { SendTargets: '' })).data), { TargetName: targetName, TargetAddress: '192.0.2.1:3260,7' });
 });
