@@ -2,6 +2,7 @@ import type { IoCommand } from './io-command.ts';
 import { placeRange } from './lba-range.ts';
 import { limits } from './limits.ts';
 import { walkRange } from './range-walk.ts';
+import { RangeSQE } from './sqe.ts';
 import { status } from './status.ts';
 
 /** NVM Command Set 1.0, Compare. The host's data is here whole; the medium is read piece by piece beside it. */
@@ -13,6 +14,7 @@ export const compare: IoCommand = {
 	changesContent: false,
 	start(_context, request, namespace) {
 		if (!placeRange(namespace, request, Math.min(limits.transferBytesMax, limits.parameterBytesMax))) return 'finished';
+		request.fua = RangeSQE.fua.get(request.sqe, 0) === 1;
 		return 'parameters';
 	},
 	parameters({ queue }, request, namespace, data) {

@@ -1,6 +1,7 @@
 import type { IoCommand } from './io-command.ts';
 import { placeRange } from './lba-range.ts';
 import { walkRange } from './range-walk.ts';
+import { RangeSQE } from './sqe.ts';
 import { status } from './status.ts';
 import { payloadOf } from './verify-buffers.ts';
 
@@ -13,6 +14,7 @@ export const verify: IoCommand = {
 	changesContent: false,
 	start({ queue }, request, namespace) {
 		if (!placeRange(namespace, request, Infinity)) return 'finished';
+		request.fua = RangeSQE.fua.get(request.sqe, 0) === 1;
 		namespace.statistics.read(request.lengthBytes);
 		const { verifyBuffers } = namespace;
 		verifyBuffers.take((pooled) => {

@@ -16,7 +16,7 @@ export interface Visitor {
 
 /**
  * Reads the range of a request in pieces, one after another, into one buffer, so that a command of any length holds no more. A piece ends where an aligned one would. The walk ends with the
- * last piece, the first bad one, or the first after the request was aborted.
+ * last piece, the first bad one, or the first after the request was aborted. With `fua` everything is put on stable storage before the first.
  */
 export function walkRange(request: Request, buffer: Buffer, visitor: Visitor): void {
 	const { device } = request;
@@ -28,6 +28,7 @@ export function walkRange(request: Request, buffer: Buffer, visitor: Visitor): v
 		lengthBytes = Math.min(limits.pieceBytes - (at % limits.pieceBytes), endBytes - at);
 		device.read(at, buffer.subarray(0, lengthBytes), request);
 	};
+	let isFlushing = request.fua;
 	request.onOutcome = (_request, outcome) => {
 		if (outcome !== 'good') {
 			endWithOutcome(request, outcome, 'read');
@@ -35,16 +36,18 @@ export function walkRange(request: Request, buffer: Buffer, visitor: Visitor): v
 			visitor.done();
 			return;
 		}
-		if (!visitor.visited(at, lengthBytes)) {
+		if (isFlushing) isFlushing = false;
+		else if (visitor.visited(at, lengthBytes)) at += lengthBytes;
+		else {
 			visitor.done();
 			return;
 		}
-		at += lengthBytes;
 		if (at === endBytes) visitor.done();
 		else if (request.aborted) {
 			request.end(status.commandAbortRequested);
 			visitor.done();
 		} else next();
 	};
-	next();
+	if (isFlushing) device.flush(request);
+	else next();
 }

@@ -189,6 +189,30 @@ test('Read with FUA: what it reads is put on the medium first, and a flush that 
 	t.is(failed.data.length, 0);
 });
 
+test('Compare and Verify with FUA flush before they read, without it they do not', async (t) => {
+	const world = await World.open(t);
+	const namespace = await world.namespace();
+	const data = content(8192);
+	await namespace.write(0, data);
+	const flushes = (): number => world.device.calls.filter(({ operation }) => operation === 'flush').length;
+	for (const [opcode, dataOut] of [
+		[ioOpcode.compare, data],
+		[ioOpcode.verify, undefined],
+	] as const) {
+		const run = (fua: boolean) =>
+			namespace.execute((sqe) => commands.range(sqe, opcode, 1, 0, 16, { fua }), dataOut === undefined ? {} : { dataOut });
+		const before = flushes();
+		t.is((await run(false)).status, 0);
+		t.is(flushes(), before);
+		t.is((await run(true)).status, 0);
+		t.is(flushes(), before + 1);
+		t.is(world.device.calls.findLast(({ operation }) => operation !== 'tryRead')!.operation, 'read', 'it reads behind the flush');
+		world.device.outcome = ({ operation }) => (operation === 'flush' ? 'faulted' : undefined);
+		t.is((await run(true)).status, 0x006);
+		world.device.outcome = undefined;
+	}
+});
+
 test('a read-only namespace: everything that writes is refused with Namespace is Write Protected, reads go on', async (t) => {
 	const world = await World.open(t);
 	const namespace = await world.namespace({ subnqn: otherSubnqn }, 9);
