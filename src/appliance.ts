@@ -187,7 +187,7 @@ export class Appliance {
 			this.#demo = findDemo(configuration);
 		}
 
-		const targets = new Targets(configuration, volumes, options.demo === true);
+		const targets = new Targets(configuration, volumes, { demo: options.demo === true, log: options.log });
 		const subsystems = new ExportedSubsystems(configuration, volumes, {
 			demo: options.demo === true,
 			log: options.log,

@@ -2,9 +2,11 @@ import type { ChapView, TargetView } from '../admin/schemas.ts';
 import type { ChapRow } from '../config/chap.ts';
 import type { Configuration, TargetRow } from '../config/configuration.ts';
 import { Sources } from '../config/sources.ts';
+import { UsageError } from '../config/usage-error.ts';
 import type { ChapAccess } from '../iscsi/chap.ts';
 import type { SessionSummary } from '../iscsi/listener.ts';
 import type { Redirection, TargetRegistry, Visitor } from '../iscsi/registry.ts';
+import type { Logger } from '../os/logger.ts';
 import { LogicalUnit } from '../scsi/logical-unit.ts';
 import { ScsiTarget } from '../scsi/target-device.ts';
 import type { Volumes } from './volumes.ts';
@@ -31,14 +33,16 @@ export class Targets implements TargetRegistry {
 	readonly #volumes: Volumes;
 	/** A target that is open to all is so under --demo only: the same data directory served otherwise shows it to nobody who was not allowed. */
 	readonly #demo: boolean;
+	readonly #log: Logger;
 	readonly #targets = new Map<string, Exported>();
 	#discoveryChap: ChapAccess | undefined;
 	readonly #units = new Map<string, LogicalUnit>();
 
-	constructor(configuration: Configuration, volumes: Volumes, demo: boolean) {
+	constructor(configuration: Configuration, volumes: Volumes, options: { demo: boolean; log: Logger }) {
 		this.#configuration = configuration;
 		this.#volumes = volumes;
-		this.#demo = demo;
+		this.#demo = options.demo;
+		this.#log = options.log;
 		for (const row of configuration.targets()) this.add(row);
 		this.setDiscoveryAccess(configuration.discoveryAuthentication.get());
 	}
@@ -87,7 +91,7 @@ export class Targets implements TargetRegistry {
 
 	add(row: TargetRow): void {
 		const device = new ScsiTarget(row.name, { ...(row.alias === '' ? {} : { alias: row.alias }), targetPortalGroupTag: row.tpgt });
-		this.#targets.set(row.name, { device, openToAll: row.openToAll, initiators: admissions(row), redirection: row.redirection });
+		this.#targets.set(row.name, { device, openToAll: row.openToAll, initiators: this.#admissions(row), redirection: row.redirection });
 		for (const { lun, volume } of row.luns) this.map(row.name, lun, volume);
 	}
 
@@ -115,7 +119,7 @@ export class Targets implements TargetRegistry {
 	/** Takes over whom the row admits, and where it sends them. */
 	setAccess(row: TargetRow): void {
 		const exported = this.#exported(row.name);
-		exported.initiators = admissions(row);
+		exported.initiators = this.#admissions(row);
 		exported.redirection = row.redirection;
 	}
 
@@ -131,6 +135,23 @@ export class Targets implements TargetRegistry {
 
 	#admits({ initiatorName, address }: Visitor, target: Exported): boolean {
 		return (this.#demo && target.openToAll) || target.initiators.get(initiatorName)?.sources.includes(address) === true;
+	}
+
+	#admissions(row: TargetRow): Map<string, Admission> {
+		const admitted = new Map<string, Admission>();
+		for (const one of row.initiators) {
+			try {
+				admitted.set(one.initiator, { sources: new Sources(one.sources), chap: chapAccess(one) });
+			} catch (error) {
+				if (!(error instanceof UsageError)) throw error;
+				// Whoever edited the file by hand: better nobody gets in than somebody from anywhere.
+				this.#log.error(
+					{ target: row.name, initiator: one.initiator, err: error },
+					'an initiator is not admitted, because a network that it may come from is none: allow it again with --from',
+				);
+			}
+		}
+		return admitted;
 	}
 
 	#exported(name: string): Exported {
@@ -150,10 +171,6 @@ export class Targets implements TargetRegistry {
 		}
 		return unit;
 	}
-}
-
-function admissions(row: TargetRow): Map<string, Admission> {
-	return new Map(row.initiators.map((one) => [one.initiator, { sources: new Sources(one.sources), chap: chapAccess(one) }]));
 }
 
 function chapAccess({ chap, mutualChap }: ChapRow): ChapAccess | undefined {

@@ -2,6 +2,7 @@ import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { Appliance, type ApplianceOptions } from '../../src/appliance.ts';
+import { openDatabase } from '../../src/config/database.ts';
 import { silent } from '../../src/os/logger.ts';
 import { InitiatorDisk, senseCodes } from '../initiator/disk.ts';
 import { defaultInitiatorName } from '../initiator/login.ts';
@@ -196,6 +197,23 @@ test('several portals: one set of sessions, SendTargets names those of the targe
 	await operations.allow(`${target}2`, defaultInitiatorName);
 	await login({ port: apart, targetName: `${target}2` });
 	await t.throwsAsync(login({ port: grouped, targetName: `${target}2` }), refused('0203'));
+});
+
+test('a network in config.db that somebody edited by hand: that initiator is not admitted, the log says why, and all else is served', async (t) => {
+	const { one, operations, path } = await exported(t);
+	const other = `${defaultInitiatorName}2`;
+	await operations.allow(target, other, { sources: ['127.0.0.0/8'] });
+	await one.stop();
+	const database = openDatabase(join(path, 'config.db'));
+	database.prepare("INSERT INTO target_access_sources VALUES (?, ?, 0, 'anywhere')").run(target, defaultInitiatorName);
+	database.close();
+	const errors: object[] = [];
+	const again = await start(t, path, { log: { ...silent, error: (about: object) => errors.push(about) } });
+	await t.throwsAsync(again.login(), refused('0202'));
+	await again.login({ initiatorName: other });
+	t.like(errors[0], { target, initiator: defaultInitiatorName });
+	await again.operations.allow(target, defaultInitiatorName, { sources: ['127.0.0.1'] });
+	await again.login();
 });
 
 test('no answer, no view and no counter shows a secret; the file that holds them is its owner’s alone', async (t) => {

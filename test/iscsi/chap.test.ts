@@ -1,4 +1,5 @@
 import test from 'ava';
+import fc from 'fast-check';
 import { chapResponse, parseBinary, printBinary } from '../../src/iscsi/chap.ts';
 import { ProtocolError } from '../../src/iscsi/protocol-error.ts';
 import * as pdu from '../../src/iscsi/pdu.ts';
@@ -166,4 +167,35 @@ test('what is logged of a login has no secret in it, and no response', async (t)
 	t.regex(log, /"authentication":"mutual"/);
 	t.notRegex(log, /secret|0x|CHAP_/i);
 	t.is(pdu.loginStatus.authenticationFailure, 0x0201);
+});
+
+test('changed bytes, and requests left out or twice, in a login without the secret: nothing throws, and nobody gets in', async (t) => {
+	const maker = new World().connect();
+	const wrong = printBinary(chapResponse(7, 1, 'what it is not', Buffer.alloc(32, 1)));
+	const requests = [
+		maker.pdu(loginRequest({ currentStage: 0, nextStage: 1, transit: false }), text({ ...names, AuthMethod: 'CHAP,None' })),
+		maker.pdu(loginRequest({ currentStage: 0, nextStage: 1, transit: false }), text({ CHAP_A: '7,5' })),
+		maker.pdu(loginRequest({ currentStage: 0, nextStage: 3 }), text({ CHAP_N: 'abc', CHAP_R: wrong, CHAP_I: '2', CHAP_C: '0x0102' })),
+		maker.pdu(loginRequest({ currentStage: 1, nextStage: 3 }), text({ HeaderDigest: 'None' })),
+	];
+	let challenged = 0;
+	await fc.assert(
+		fc.asyncProperty(
+			fc.array(fc.nat(requests.length - 1), { minLength: 1, maxLength: 8 }),
+			fc.array(fc.tuple(fc.nat(1000), fc.nat(255)), { maxLength: 4 }),
+			fc.boolean(),
+			async (order, changes, inOrder) => {
+				const world = guarded();
+				const peer = world.connect();
+				const stream = Buffer.concat(inOrder ? requests : order.map((index) => requests[index]!));
+				for (const [at, value] of changes) stream[at % stream.length] = value;
+				peer.send(stream);
+				const answers = await peer.answers();
+				challenged += answers.some(({ data }) => data.includes('CHAP_C')) ? 1 : 0;
+				return world.environment.sessions.size === 0 && !peer.connection.inFullFeaturePhase;
+			},
+		),
+		{ seed: 20261123, numRuns: Number(process.env['FUZZ_RUNS'] ?? 400) },
+	);
+	t.true(challenged > 50, `${challenged} of them saw a challenge`);
 });
