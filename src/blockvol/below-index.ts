@@ -159,6 +159,11 @@ export class BelowIndex {
 		}
 	}
 
+	/** True if a layer is part of the stack. */
+	has(layer: FrozenLayer): boolean {
+		return this.#stack.includes(layer);
+	}
+
 	/** A layer is not in the stack any more: everything that it held is in one above it. */
 	remove(layer: FrozenLayer): void {
 		const at = this.#stack.indexOf(layer);
@@ -227,8 +232,15 @@ export class BelowIndex {
 	}
 
 	async #summarize(): Promise<void> {
+		const version = this.#version;
 		for (const layer of this.#stack.slice()) {
-			await layer.summarize(this.#blocksPerBit);
+			try {
+				await layer.summarize(this.#blocksPerBit);
+			} catch (error) {
+				// A layer that was merged meanwhile has no files any more.
+				if (version !== this.#version) return;
+				throw error;
+			}
 			if (layer.summary !== undefined) this.#unite(layer.summary);
 		}
 		this.#isReady = this.#stack.every(({ summary }) => summary !== undefined);

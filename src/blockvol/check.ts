@@ -26,8 +26,8 @@ const listedMax = 100;
  * Verifies every invariant of a closed volume on disk, changing nothing: superblock, log (to its end), tree, page maps (each sector's checksum, the digests), each
  * page's checksum, and that no file is there that nobody owns. Resolves to what is wrong, empty when the volume is sound.
  */
-export async function checkVolume(disk: Disk, directory: string): Promise<Finding[]> {
-	const check = new Check(disk, directory);
+export async function checkVolume(disk: Disk, directory: string, volumes?: readonly string[]): Promise<Finding[]> {
+	const check = new Check(disk, directory, volumes);
 	try {
 		await check.run();
 	} catch (error) {
@@ -40,12 +40,14 @@ export async function checkVolume(disk: Disk, directory: string): Promise<Findin
 class Check {
 	readonly #disk: Disk;
 	readonly #directory: string;
+	readonly #volumes: readonly string[] | undefined;
 	readonly #paths: { superblock: string; wal: string; layers: string };
 	/** How many findings there are of each kind: messages that differ in their numbers only. */
 	readonly #kinds = new Map<string, number>();
 	readonly #found: Finding[] = [];
 
-	constructor(disk: Disk, directory: string) {
+	constructor(disk: Disk, directory: string, volumes: readonly string[] | undefined) {
+		this.#volumes = volumes;
 		this.#disk = disk;
 		this.#directory = directory;
 		this.#paths = volumePaths(directory);
@@ -71,6 +73,7 @@ class Check {
 		await this.#checkSegments(superblock);
 		await this.#checkTreeFiles(superblock);
 		await this.#checkLayerFiles(superblock, tree);
+		await this.#checkLinks(superblock, tree);
 		for (const layer of tree.layers.values()) if (layer.id !== tree.live) await this.#checkFrozen(superblock, tree, layer);
 		await this.#checkLive(superblock, tree);
 	}
@@ -166,6 +169,35 @@ class Check {
 			// A segment whose making a crash cut short lies ahead of the log, and the next opening removes it.
 			const isAhead = firstLSN > checkpointLSN && !clean;
 			if (sizeBytes !== geometry.segmentBytes && !isAhead) this.add(`wal/${name} has ${sizeBytes} bytes, not ${geometry.segmentBytes}`);
+		}
+	}
+
+	/**
+	 * A file of a frozen layer has a name in each volume whose tree has the layer, and in no other. Only where all of them were stopped in good order: a crash may leave a name for
+	 * the next opening to remove.
+	 */
+	async #checkLinks({ clean, geometry }: Superblock, tree: LayerTree): Promise<void> {
+		if (this.#volumes === undefined || !clean) return;
+		const others: { path: string; tree: LayerTree; names: Set<string> }[] = [];
+		for (const path of this.#volumes) {
+			if (path === this.#directory) continue;
+			const file = await SuperblockFile.open(this.#disk, volumePaths(path).superblock, 'readOnly');
+			await file.close();
+			if (!file.current.clean) return;
+			const names = new Set(await this.#disk.list(volumePaths(path).layers));
+			others.push({ path, tree: await readTree(this.#disk, path, file.current), names });
+		}
+		for (const name of await this.#disk.list(this.#paths.layers)) {
+			const id = layerOf(name);
+			if (!tree.layers.has(id)) continue;
+			const file = await this.#disk.open(`${this.#paths.layers}/${name}`, 'readOnly');
+			const links = await file.links();
+			await file.close();
+			// The first layer of every volume has the same number: only those that have a layer below it in common share it.
+			const sharers =
+				links === 1 ? [] : others.filter((other) => other.tree.layers.has(id) && id !== other.tree.live && other.names.has(name));
+			if (links !== 1 + sharers.length)
+				this.add(`layers/${name} has ${links} names, ${1 + sharers.length} volumes need it (${geometry.uuid})`);
 		}
 	}
 

@@ -105,6 +105,12 @@ export class FrozenLayer implements PageHome {
 		else await this.pool.use(handle, (file) => readFully(file, target, this.positionOf(page)));
 	}
 
+	/** True if another volume has one of its files, too. */
+	async isShared(): Promise<boolean> {
+		for (const handle of this.files) if ((await this.pool.use(handle, (file) => file.links())) > 1) return true;
+		return false;
+	}
+
 	/** Disk space of data and map. */
 	async allocatedBytes(): Promise<number> {
 		if (this.#allocatedBytes !== undefined) return this.#allocatedBytes;

@@ -1,7 +1,9 @@
+import type { Disk } from '../os/disk.ts';
 import { BelowIndex, blocksPerBit } from './below-index.ts';
 import type { Snapshot } from './layer-tree.ts';
 import type { Logger } from '../os/logger.ts';
-import type { Geometry, Tuning } from './limits.ts';
+import { createClone } from './clone.ts';
+import { geometryFault, type Geometry, type Tuning } from './limits.ts';
 import { Merger, type MergerOwner } from './merger.ts';
 import { SnapshotView } from './snapshot-view.ts';
 import { VolumeUsageError } from './volume-fault.ts';
@@ -123,6 +125,31 @@ export class History {
 			if (tree.named(name)?.id !== id) throw new VolumeUsageError(`the volume has no snapshot ${name}`);
 			return tree.withoutSnapshot(id);
 		});
+		this.merger.kick();
+	}
+
+	/** Volume.clone. */
+	async clone(disk: Disk, name: string, directory: string, uuid: string): Promise<void> {
+		const { layers, exclusive } = this.#parts;
+		const snapshot = await this.named(name);
+		const geometry = { ...this.#geometry, uuid, sizeBytes: snapshot.sizeBytes };
+		const fault = geometryFault(geometry);
+		if (fault !== undefined) throw new VolumeUsageError(fault);
+		const release = layers.hold(snapshot.layer);
+		layers.clones++;
+		try {
+			// A step of a merge that runs may add a file to a layer; the next one finds the layers held.
+			await exclusive.run(() => Promise.resolve());
+			await createClone(disk, directory, { layers, layer: snapshot.layer, geometry });
+		} finally {
+			release();
+		}
+	}
+
+	/** Volume.flatten. */
+	async flatten(): Promise<void> {
+		const { tree } = this.#parts.layers;
+		if (tree.current.origin !== 0) await tree.commit((current) => current.detached());
 		this.merger.kick();
 	}
 

@@ -25,6 +25,8 @@ export class LayerSet {
 	readonly options: LayerOptions;
 	/** Who remembers what frozen layers hold: they are told when a merge moves it. */
 	readonly indexes = new Set<BelowIndex>();
+	/** Clones that were begun: what was found not to be shared before may be shared now. */
+	clones = 0;
 	/** Told when a layer is not held any more. */
 	released: (() => void) | undefined;
 	readonly #frozen: Map<number, FrozenLayer>;

@@ -11,6 +11,8 @@ export interface TreeLayer {
 	readonly parent: number;
 	/** Set hash of its page map, once it is frozen; undefined while that is not known. */
 	readonly mapDigest: MapDigest | undefined;
+	/** What it holds is being copied into the layers that stand on it, because it is another volume's, too. */
+	readonly isLeaving?: boolean;
 }
 
 /** A name for what a frozen layer and those below it hold. */
@@ -125,8 +127,11 @@ export class LayerTree {
 		return new LayerTree(this.live, layers, this.snapshots, ids.has(this.origin) ? 0 : this.origin);
 	}
 
-	withOrigin(origin: number): LayerTree {
-		return new LayerTree(this.live, [...this.layers.values()], this.snapshots, origin);
+	/** The volume is to stand on its own: what it was made of, and all below that, is to be copied. */
+	detached(): LayerTree {
+		const leaving = new Set(this.origin === 0 ? [] : this.stack(this.origin));
+		const layers = [...this.layers.values()].map((layer) => (leaving.has(layer.id) ? { ...layer, isLeaving: true } : layer));
+		return new LayerTree(this.live, layers, this.snapshots, 0);
 	}
 
 	#fault(count: number): string | undefined {
@@ -172,6 +177,7 @@ const layerBytes = 32;
 const snapshotBytes = 128;
 const nameAt = 48;
 const flagDigestKnown = 1;
+const flagLeaving = 2;
 
 export const treeBytesMax = fixedBytes + limits.layersMax * layerBytes + limits.snapshotsMax * snapshotBytes;
 
@@ -187,10 +193,10 @@ export function encodeTree(tree: LayerTree, uuid: string, sequence: number): Buf
 	writeU64(bytes, tree.live, 48);
 	writeU64(bytes, tree.origin, 56);
 	let at = fixedBytes;
-	for (const { id, parent, mapDigest } of tree.layers.values()) {
+	for (const { id, parent, mapDigest, isLeaving } of tree.layers.values()) {
 		writeU64(bytes, id, at);
 		writeU64(bytes, parent, at + 8);
-		bytes.writeUInt32LE(mapDigest === undefined ? 0 : flagDigestKnown, at + 16);
+		bytes.writeUInt32LE((mapDigest === undefined ? 0 : flagDigestKnown) + (isLeaving === true ? flagLeaving : 0), at + 16);
 		bytes.writeUInt32LE(mapDigest?.low ?? 0, at + 20);
 		bytes.writeUInt32LE(mapDigest?.high ?? 0, at + 24);
 		at += layerBytes;
@@ -223,9 +229,11 @@ export function decodeTree(bytes: Buffer, uuid: string, sequence: number): Layer
 	if (bytes.length !== snapshotsAt + snapshotCount * snapshotBytes) return 'the length does not fit its counts';
 	const layers = Array.from({ length: layerCount }, (_, index): TreeLayer => {
 		const at = fixedBytes + index * layerBytes;
-		const isKnown = (bytes.readUInt32LE(at + 16) & flagDigestKnown) !== 0;
+		const flags = bytes.readUInt32LE(at + 16);
+		const isKnown = (flags & flagDigestKnown) !== 0;
 		const mapDigest = isKnown ? { low: bytes.readUInt32LE(at + 20), high: bytes.readUInt32LE(at + 24) } : undefined;
-		return { id: readU64(bytes, at), parent: readU64(bytes, at + 8), mapDigest };
+		const layer = { id: readU64(bytes, at), parent: readU64(bytes, at + 8), mapDigest };
+		return (flags & flagLeaving) === 0 ? layer : { ...layer, isLeaving: true };
 	});
 	const snapshots = Array.from({ length: snapshotCount }, (_, index): Snapshot => {
 		const at = snapshotsAt + index * snapshotBytes;

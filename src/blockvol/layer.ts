@@ -162,6 +162,14 @@ export class Layer implements PageHome {
 		return this.#syncing;
 	}
 
+	/** Makes durable what an earlier process may have left in the kernel only: data, names and then the map. */
+	async syncAll(): Promise<void> {
+		for (const { file } of this.#slices.values()) if (file !== undefined) this.#unsynced.add(file);
+		this.#directoryUnsynced = true;
+		await this.syncData();
+		await this.map.file.datasync();
+	}
+
 	async #syncOnce(): Promise<void> {
 		const files = [...this.#unsynced];
 		this.#unsynced.clear();

@@ -22,6 +22,8 @@ export class Unreadable extends Error {}
 
 /** The layer that a merge brings pages into; under the lock that flusher cycles take, too. */
 export interface MergeTarget {
+	/** Makes durable what is there: a process that was killed in a merge may have left it in the kernel only, and the lower layer's pages are given up for it. */
+	settle(): Promise<void>;
 	/** One of the above for each page of a block. */
 	look(blockIndex: number): Promise<Uint8Array>;
 	/** Writes a page that is wanted. */
@@ -42,6 +44,10 @@ export class LiveTarget implements MergeTarget {
 		this.#layer = layer;
 		this.#index = index;
 		this.#spans = spans;
+	}
+
+	async settle(): Promise<void> {
+		await this.#layer.syncAll();
 	}
 
 	async look(blockIndex: number): Promise<Uint8Array> {
@@ -108,6 +114,12 @@ export class FrozenTarget implements MergeTarget {
 		this.#slicePages = place.sliceBytes / pageBytes;
 		this.#blocksPerBit = place.blocksPerBit;
 		this.#digest = digest;
+	}
+
+	async settle(): Promise<void> {
+		for (const handle of this.#layer.slices.values()) await this.#layer.pool.use(handle, (file) => file.datasync());
+		await this.#disk.syncDirectory(this.#directory);
+		await this.#layer.pool.use(this.#layer.mapFile, (file) => file.datasync());
 	}
 
 	async look(blockIndex: number): Promise<Uint8Array> {

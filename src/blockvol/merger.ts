@@ -47,10 +47,18 @@ interface Job {
 	readonly layer: number;
 	/** 0: nothing stands on the layer. */
 	readonly into: number;
+	/** The layer is being copied away, whoever else has it. */
+	readonly isLeaving: boolean;
+	/** Its files are nobody else's, and nothing else stands on it: what is merged may give its space back at once. */
+	readonly mayPunch: boolean;
+	/** LayerSet.clones when that was found. */
+	readonly clones: number;
 }
 
 /** Passes over a layer before writers have to go through the log for the last one. */
 const openPassesMax = 3;
+/** How often it is looked whether another volume has let a layer go. */
+const sharedRetryMs = 60_000;
 /** How often the pause before another try doubles. */
 const doublingsMax = 8;
 
@@ -80,6 +88,9 @@ export class Merger {
 	readonly #given = new Set<number>();
 	/** Running digests of the frozen layers that are merged into; what the tree says of them is unknown meanwhile. */
 	readonly #digests = new Map<number, RunningDigest>();
+	/** Layers that wait for another volume. */
+	readonly #shared = new Set<number>();
+	#lookTimer: NodeJS.Timeout | undefined;
 	/** Tries in a row that found the file system full. */
 	#failures = 0;
 	layers = 0;
@@ -97,6 +108,7 @@ export class Merger {
 	/** The tree has changed, or a layer is not held any more: there may be something to do. */
 	kick(): void {
 		this.#again = true;
+		this.#shared.clear();
 		if (this.#stopped) return;
 		this.#running ??= this.#run().finally(() => (this.#running = undefined));
 	}
@@ -115,6 +127,7 @@ export class Merger {
 	/** Takes no further step. */
 	halt(): void {
 		this.#stopped = true;
+		clearTimeout(this.#lookTimer);
 		this.#wake?.();
 	}
 
@@ -162,8 +175,11 @@ export class Merger {
 		const children = childrenOf(tree);
 		for (const { id } of tree.layers.values()) {
 			const [into, ...others] = children.get(id) ?? [];
-			if (others.length > 0 || this.#given.has(id) || !this.#mayGo(tree, id)) continue;
-			return { layer: id, into: into ?? 0 };
+			const isLeaving = tree.layer(id).isLeaving === true;
+			if (this.#given.has(id) || this.#shared.has(id) || !this.#mayGo(tree, id)) continue;
+			// What goes only for this volume is copied into each layer that stands on it; else the last one but one has to go first.
+			if (others.length > 0 && !isLeaving) continue;
+			return { layer: id, into: into ?? 0, isLeaving, mayPunch: others.length === 0, clones: layers.clones };
 		}
 		return undefined;
 	}
@@ -173,8 +189,13 @@ export class Merger {
 	}
 
 	async #do(job: Job): Promise<void> {
+		const due = job.into === 0 ? job : await this.#judgeSharing(job);
 		if (job.into !== 0) {
-			for (let pass = 0; !(await this.#pass(job, pass)); pass++) {
+			await this.#parts.exclusive.run(() => {
+				this.#mustBeDue(due);
+				return this.#target(due, this.#upper(due)).settle();
+			});
+			for (let pass = 0; !(await this.#pass(due, pass)); pass++) {
 				await this.#parts.flusher.flush();
 				// The file system is full, then.
 				if (pass >= openPassesMax) await this.#pause(this.#parts.retryMs * 2 ** Math.min(pass, doublingsMax));
@@ -184,6 +205,32 @@ export class Merger {
 		await this.#parts.exclusive.run(() => this.#remove(job));
 		this.layers++;
 		this.#failures = 0;
+	}
+
+	/**
+	 * What another volume has, too, is never changed, and merging it away would gain no space: such a merge waits until the other volume has let it go. A layer that is
+	 * leaving is copied all the same, into one that is this volume's alone.
+	 */
+	async #judgeSharing(job: Job): Promise<Job> {
+		const { layers } = this.#parts;
+		const isShared = await readable(layers.frozen(job.layer).isShared());
+		const upper = this.#upper(job);
+		const isUpperShared = upper !== undefined && (await readable(upper.isShared()));
+		if (isUpperShared || (isShared && !job.isLeaving)) {
+			this.#shared.add(job.layer);
+			this.#lookAgain();
+			throw new Aborted();
+		}
+		return { ...job, mayPunch: job.mayPunch && !isShared };
+	}
+
+	/** Nobody tells when another volume lets a layer go. */
+	#lookAgain(): void {
+		if (this.#lookTimer !== undefined || this.#stopped) return;
+		this.#lookTimer = setTimeout(() => {
+			this.#lookTimer = undefined;
+			this.kick();
+		}, sharedRetryMs).unref();
 	}
 
 	/** Goes over the whole layer; false if something could not be judged. */
@@ -228,7 +275,7 @@ export class Merger {
 			if (entries.some((entry) => entry !== entryAbsent)) await target.finish(blockIndex, entries);
 			for (const below of layers.indexes) below.absorbed(layer, upper, blockIndex, blockIndex + 1);
 			if (states.includes(undecided)) return false;
-			await layer.punch(first, first + entriesPerBlock);
+			if (job.mayPunch) await layer.punch(first, first + entriesPerBlock);
 			return true;
 		} finally {
 			index.merging = undefined;
@@ -267,19 +314,22 @@ export class Merger {
 	/** The tree without the layer, and then its files. */
 	async #remove(job: Job): Promise<void> {
 		this.#mustBeDue(job);
-		const { layers } = this.#parts;
+		const { layers, index } = this.#parts;
+		const upper = job.into === 0 ? undefined : this.#upper(job);
 		const digest = this.#digests.get(job.into)?.value;
 		const { parent } = layers.tree.current.layer(job.layer);
 		const change = (tree: LayerTree): LayerTree => {
 			const moved = job.into === 0 ? tree : tree.changed(job.into, { parent, ...(digest === undefined ? {} : { mapDigest: digest }) });
-			return moved.withoutLayers(new Set([job.layer]));
+			return isNeeded(moved) ? moved : moved.withoutLayers(new Set([job.layer]));
 		};
+		const isNeeded = (tree: LayerTree): boolean => tree.children(job.layer).length > 0;
 		const layer = layers.frozen(job.layer);
 		await layers.tree.commit(change, {}, () => {
-			for (const below of layers.indexes) below.remove(layer);
+			// Stacks that reach the layer by the one into which it was merged; others still read it.
+			for (const below of layers.indexes) if (upper === undefined ? below === index.below : below.has(upper)) below.remove(layer);
 		});
 		this.#digests.delete(job.into);
-		await layers.remove(job.layer);
+		if (!layers.tree.current.layers.has(job.layer)) await layers.remove(job.layer);
 	}
 
 	/** What the tree says of a layer's map is withdrawn before the map changes. */
@@ -310,11 +360,12 @@ export class Merger {
 	}
 
 	/** Between two steps anything may have happened to the tree. */
-	#mustBeDue({ layer, into }: Job): void {
-		if (this.#stopped) throw new Aborted();
+	#mustBeDue({ layer, into, isLeaving, clones }: Job): void {
+		if (this.#stopped || clones !== this.#parts.layers.clones) throw new Aborted();
 		const tree = this.#parts.layers.tree.current;
 		const children = tree.layers.has(layer) ? tree.children(layer) : undefined;
-		const isSame = children !== undefined && (children[0] ?? 0) === into && children.length <= 1;
+		const isAlone = children !== undefined && (children.length <= 1 || isLeaving);
+		const isSame = isAlone && (into === 0 ? children.length === 0 : children.includes(into));
 		if (!isSame || !this.#mayGo(tree, layer)) throw new Aborted();
 	}
 

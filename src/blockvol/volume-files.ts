@@ -5,7 +5,7 @@ import { Layer } from './layer.ts';
 import { defaultSegmentBytes, defaultSliceBytes, geometryFault, pageBytes, unitBytes, type Geometry } from './limits.ts';
 import { RunningDigest } from './map-digest.ts';
 import type { Replayed } from './replay.ts';
-import { SuperblockFile, type MapDigest, type Superblock } from './superblock.ts';
+import { SuperblockFile, type MapDigest, type Superblock, type TreeReference } from './superblock.ts';
 import { VolumeFault, VolumeUsageError } from './volume-fault.ts';
 import { segmentFilesMin } from './wal-segments.ts';
 import { createZeroFilled, segmentName } from './wal-segment.ts';
@@ -30,15 +30,30 @@ export async function createVolumeFiles(disk: Disk, directory: string, wanted: W
 	await disk.makeDirectory(paths.wal);
 	await disk.makeDirectory(paths.layers);
 	await Layer.create(disk, paths.layers, layerId);
+	await createEmptyLog(disk, paths.wal, geometry);
+	await disk.syncDirectory(paths.layers);
+	await createSuperblock(disk, directory, geometry, layerId, undefined);
+}
+
+/** The segments of a log in which nothing was written yet, durable with their names. */
+export async function createEmptyLog(disk: Disk, directory: string, geometry: Geometry): Promise<void> {
 	for (let sequence = 0; sequence < segmentFilesMin; sequence++) {
 		const firstLSN = (sequence * geometry.segmentBytes) / unitBytes;
-		const segment = await createZeroFilled(disk, `${paths.wal}/${segmentName(firstLSN)}`, geometry.segmentBytes);
+		const segment = await createZeroFilled(disk, `${directory}/${segmentName(firstLSN)}`, geometry.segmentBytes);
 		await segment.close();
 	}
-	await disk.syncDirectory(paths.wal);
-	await disk.syncDirectory(paths.layers);
-	// Last: a directory without a superblock is no volume yet.
-	await SuperblockFile.create(disk, paths.superblock, {
+	await disk.syncDirectory(directory);
+}
+
+/** The superblock of a volume that was never opened. Last of its files: a directory without one is no volume yet. */
+export async function createSuperblock(
+	disk: Disk,
+	directory: string,
+	geometry: Geometry,
+	live: number,
+	tree: TreeReference | undefined,
+): Promise<void> {
+	await SuperblockFile.create(disk, volumePaths(directory).superblock, {
 		sequence: 0,
 		geometry,
 		epoch: 0,
@@ -48,8 +63,8 @@ export async function createVolumeFiles(disk: Disk, directory: string, wanted: W
 		clean: true,
 		build: build(),
 		mapDigest: { low: 0, high: 0 },
-		layers: [layerId],
-		tree: undefined,
+		layers: [live],
+		tree,
 		holds: [],
 		marks: [],
 	});

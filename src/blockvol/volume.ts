@@ -1,4 +1,4 @@
-import { errorCode, type Disk } from '../os/disk.ts';
+import type { Disk } from '../os/disk.ts';
 import type { Logger } from '../os/logger.ts';
 import type { AppendBatch } from './append-batch.ts';
 import type { Allocation, CompareCompletion, BlockDevice, Completion, Outcome } from './block-device.ts';
@@ -18,7 +18,7 @@ import { Reader } from './reader.ts';
 import type { Hold, SuperblockFile } from './superblock.ts';
 import { createVolumeFiles, volumePaths, type WantedGeometry } from './volume-files.ts';
 import { beginEpoch, closeVolume, openVolume, stamp, unreadable, type VolumeParts } from './volume-opening.ts';
-import { FullDisk } from './full-disk.ts';
+import { Health } from './health.ts';
 import { VolumeChanges } from './volume-changes.ts';
 import { Spans } from './spans.ts';
 import { gather, type VolumeStatistics } from './volume-statistics.ts';
@@ -38,7 +38,6 @@ export class Volume implements BlockDevice {
 	readonly blockSize: 512 | 4096;
 	readonly atomicBytesMax: number;
 	readonly #commands: Commands;
-	readonly #log: Logger;
 	readonly #tuning: Tuning;
 	readonly #superblock: SuperblockFile;
 	readonly #index: PageIndex;
@@ -51,13 +50,11 @@ export class Volume implements BlockDevice {
 	readonly #flusher: Flusher;
 	readonly #marks: Marks;
 	readonly #changes: VolumeChanges;
-	readonly #full: FullDisk;
+	readonly #health: Health;
 	readonly #resizeListeners = new Set<() => void>();
 	readonly #restoreListeners = new Set<() => void>();
 	readonly #replayedRecords: number;
 	#sizeBytes: number;
-	#fault: string | undefined;
-	#isClosing = false;
 	#closed: Promise<void> | undefined;
 	#begun: Promise<void> = Promise.resolve();
 	#checkpointLSN: number;
@@ -84,7 +81,7 @@ export class Volume implements BlockDevice {
 		const volume = new Volume(disk, directory, parts, tuning, options.log);
 		volume.#begun = beginEpoch(parts, () => volume.#wal.begun()).then(
 			() => volume.#history.begin(),
-			(error: unknown) => volume.#fail('the superblock could not be written', error),
+			(error: unknown) => volume.#health.fail('the superblock could not be written', error),
 		);
 		try {
 			await volume.#wal.segments.adopt(parts.replayed.tailLSN, parts.wasClean);
@@ -109,15 +106,23 @@ export class Volume implements BlockDevice {
 		this.#checkpointLSN = checkpointLSN;
 		this.#superblock = superblock;
 		this.#tuning = tuning;
-		this.#log = log;
 		this.#replayedRecords = replayed.records;
 		this.#index = index;
 		this.#layers = layers;
 		this.#quiet = new QuietTimer(tuning.flushIdleMs, () => void this.#becomeQuiet());
 		const start = { stamp: { walGeneration, epoch: replayed.epoch + 1 }, tailLSN: replayed.tailLSN, checkpointLSN, holds: [...holds] };
+		this.#health = new Health(geometry.uuid, log, tuning.noSpaceRetryMs, {
+			failed: (fault) => this.#failed(fault),
+			becameFull: () => {
+				this.#writer.refuse();
+				// What stood behind the refused writes may have room: zeros, which make more. Those that have none are refused, too.
+				this.#wake();
+			},
+			retry: () => this.#retryWhenFull(),
+		});
 		this.#wal = new Wal(disk, volumePaths(directory).wal, geometry.segmentBytes, tuning, start, {
 			batchWritten: (batch) => this.#batchWritten(batch),
-			walFailed: (reason, cause) => this.#fail(reason, cause),
+			walFailed: (reason, cause) => this.#health.fail(reason, cause),
 			walOutOfSpace: () => this.#walOutOfSpace(),
 			walHasRoom: () => this.#wake(),
 			beforeSync: () => this.#beforeSync(),
@@ -127,12 +132,6 @@ export class Volume implements BlockDevice {
 					{ hold: hold.name, budgetBytes: hold.budgetBytes },
 					'a hold on the write-ahead log cost more than its budget and was let go',
 				),
-		});
-		this.#full = new FullDisk(tuning.noSpaceRetryMs, {
-			becameFull: (again) => this.#becameFull(again),
-			hasRoom: () => log.info({ volume: this.uuid }, 'the file system has room again: writes go on'),
-			retry: () => this.#retryWhenFull(),
-			hasEnded: () => this.#isClosing || this.#fault !== undefined,
 		});
 		const spans = new Spans();
 		this.#marks = new Marks(replayed.marks, geometry.sizeBytes, tuning.markAfterWrites);
@@ -145,16 +144,16 @@ export class Volume implements BlockDevice {
 			sizeBytes: () => this.#sizeBytes,
 			commandEnded: (command) => this.#commands.commandEnded(command),
 			needsFlush: () => this.#flusher.kick(),
-			writeFailed: (reason, cause) => this.#fail(reason, cause),
-			outOfSpace: () => this.#full.noSpace(),
-			isFull: () => this.#full.isFull,
-			refusalOf: (command) => this.#refusalOf(command.isZero) ?? this.#beyondEnd(command),
+			writeFailed: (reason, cause) => this.#health.fail(reason, cause),
+			outOfSpace: () => this.#health.noSpace(),
+			isFull: () => this.#health.isFull,
+			refusalOf: (command) => this.#health.refusalOf(command.isZero) ?? this.#beyondEnd(command),
 		});
 		const exclusive = new Exclusive();
 		this.#flusher = new Flusher(this.#index, this.#wal, superblock, exclusive, this.#marks, tuning, geometry.segmentBytes, {
 			flushed: () => this.#flushed(),
-			outOfSpace: () => this.#full.noSpace(),
-			flushFailed: (reason, cause) => this.#fail(reason, cause),
+			outOfSpace: () => this.#health.noSpace(),
+			flushFailed: (reason, cause) => this.#health.fail(reason, cause),
 			layerComplete: (pending, snapshot) => this.#snapshots.layerComplete(pending, snapshot),
 		});
 		const sides = { index, wal: this.#wal, reader: this.#reader, writer: this.#writer };
@@ -163,15 +162,15 @@ export class Volume implements BlockDevice {
 			{ blockSize: geometry.blockSize, recordBytes },
 			{
 				sizeBytes: () => this.#sizeBytes,
-				isClosing: () => this.#isClosing,
-				refusalOf: (isZero) => this.#refusalOf(isZero),
+				isClosing: () => this.#health.isClosing,
+				refusalOf: (isZero) => this.#health.refusalOf(isZero),
 			},
 		);
 		this.#changes = new VolumeChanges(superblock, this.#wal, this.#marks, {
-			mustServe: () => this.#mustServe(),
+			mustServe: () => this.#health.mustServe(),
 			sizeBytes: () => this.#sizeBytes,
 			resized: (sizeBytes) => this.#resized(sizeBytes),
-			failed: (reason, cause) => this.#fail(reason, cause),
+			failed: (reason, cause) => this.#health.fail(reason, cause),
 		});
 		const parts = {
 			index,
@@ -187,10 +186,10 @@ export class Volume implements BlockDevice {
 		};
 		this.#history = new History(parts, geometry, tuning, {
 			sizeBytes: () => this.#sizeBytes,
-			mustServe: () => this.#mustServe(),
-			isFull: () => this.#full.isFull,
+			mustServe: () => this.#health.mustServe(),
+			isFull: () => this.#health.isFull,
 			restored: (sizeBytes) => this.#restored(sizeBytes),
-			mergeFailed: (reason, cause) => this.#fail(reason, cause),
+			mergeFailed: (reason, cause) => this.#health.fail(reason, cause),
 		});
 		this.#snapshots = this.#history.snapshots;
 	}
@@ -200,12 +199,12 @@ export class Volume implements BlockDevice {
 	}
 
 	get fault(): string | undefined {
-		return this.#fault;
+		return this.#health.fault;
 	}
 
 	/** True while the file system below is full: writes get noSpace until a flush finds room again. */
 	get isFull(): boolean {
-		return this.#full.isFull;
+		return this.#health.isFull;
 	}
 
 	tryRead(offsetBytes: number, target: Uint8Array): Outcome | undefined {
@@ -291,6 +290,20 @@ export class Volume implements BlockDevice {
 		return this.#history.merger.idle();
 	}
 
+	/**
+	 * Makes a volume of its own, with another UUID, that begins with what a snapshot of `from` holds: nothing is copied, both share files until one of them is gone, in either
+	 * order. The directory's parent must be on the same file system. Rejects with VolumeUsageError as createSnapshot does, or with the kernel's error; then the directory holds no
+	 * volume and may be removed.
+	 */
+	static clone(disk: Disk, from: Volume, snapshotName: string, directory: string, uuid: string): Promise<void> {
+		return from.#during(() => from.#history.clone(disk, snapshotName, directory, uuid));
+	}
+
+	/** Has a clone stand on its own: what it shares is copied in the background (merge). No change for a volume that shares nothing. */
+	flatten(): Promise<void> {
+		return this.#during(() => this.#history.flatten());
+	}
+
 	/** What a snapshot holds, to be read; close() it. Waits until its layer is complete. Rejects with VolumeUsageError for a name that is not there. */
 	openSnapshot(name: string): Promise<SnapshotView> {
 		return this.#during(() => this.#history.open(name));
@@ -313,7 +326,7 @@ export class Volume implements BlockDevice {
 
 	/** Disk space of layer data and maps; the log comes on top. */
 	async allocatedBytes(): Promise<number> {
-		if (this.#isClosing) throw new VolumeUsageError('the volume is being closed');
+		if (this.#health.isClosing) throw new VolumeUsageError('the volume is being closed');
 		const all = [...this.#index.openLayers, ...this.#layers.all()];
 		const sizes = await Promise.all(all.map((layer) => layer.allocatedBytes()));
 		return sizes.reduce((sum, bytes) => sum + bytes, 0);
@@ -339,7 +352,7 @@ export class Volume implements BlockDevice {
 	}
 
 	async #close(): Promise<void> {
-		this.#isClosing = true;
+		this.#health.isClosing = true;
 		this.#quiet.stop();
 		this.#writer.refuse();
 		this.#history.refuse('the volume is being closed');
@@ -347,13 +360,13 @@ export class Volume implements BlockDevice {
 		await this.#history.close();
 		await this.#begun;
 		await this.#changes.idle();
-		while (this.#fault === undefined && !this.#full.isFull && !this.#index.isClean) await this.#flusher.flush();
+		while (this.#health.fault === undefined && !this.#health.isFull && !this.#index.isClean) await this.#flusher.flush();
 		await this.#flusher.flush();
 		try {
-			if (this.#fault === undefined && this.#index.isClean)
+			if (this.#health.fault === undefined && this.#index.isClean)
 				await stamp({ superblock: this.#superblock, layers: this.#layers, index: this.#index }, this.#wal.tailLSN, this.#sizeBytes);
 		} catch (error) {
-			this.#fail('the clean-shutdown stamp could not be written', error);
+			this.#health.fail('the clean-shutdown stamp could not be written', error);
 		}
 		this.#flusher.stop();
 		await this.#wal.close();
@@ -363,7 +376,7 @@ export class Volume implements BlockDevice {
 	/** Forgets everything at once, as the death of the process would; for tests of recovery. Files stay open. */
 	abandon(): void {
 		this.#closed = Promise.resolve();
-		this.#isClosing = true;
+		this.#health.isClosing = true;
 		this.#quiet.stop();
 		this.#history.merger.halt();
 		this.#flusher.stop();
@@ -373,18 +386,13 @@ export class Volume implements BlockDevice {
 
 	/** Work that close() waits for. */
 	async #during<T>(work: () => Promise<T>): Promise<T> {
-		this.#mustServe();
+		this.#health.mustServe();
 		this.#commands.running.begin();
 		try {
 			return await work();
 		} finally {
 			this.#commands.running.end();
 		}
-	}
-
-	#mustServe(): void {
-		if (this.#isClosing) throw new VolumeUsageError('the volume is being closed');
-		if (this.#fault !== undefined) throw new VolumeUsageError(`the volume is faulted: ${this.#fault}`);
 	}
 
 	/** A restore may have made the volume smaller while a command waited. */
@@ -416,7 +424,7 @@ export class Volume implements BlockDevice {
 		for (let index = 0; index < batch.records; index++) batch.record(index).owner?.recordInstalled();
 		const behindBytes = (this.#wal.installedLSN - this.#checkpointLSN) * unitBytes;
 		const isDue = behindBytes >= this.#tuning.flushStartBytes || this.#index.active.directPages >= this.#tuning.flushStartDirectPages;
-		if (isDue && !this.#flusher.isRunning && !this.#full.isFull) this.#flusher.kick();
+		if (isDue && !this.#flusher.isRunning && !this.#health.isFull) this.#flusher.kick();
 	}
 
 	/** The data of direct records goes to stable storage before the log that tells of it. */
@@ -429,7 +437,7 @@ export class Volume implements BlockDevice {
 	#flushed(): void {
 		this.#checkpointLSN = this.#superblock.current.checkpointLSN;
 		this.#history.flushed();
-		this.#full.foundRoom();
+		this.#health.foundRoom();
 		this.#wake();
 	}
 
@@ -442,25 +450,15 @@ export class Volume implements BlockDevice {
 	/** No further segment can be made. That is no harm while the flusher can free one, or while nobody needs one. */
 	#walOutOfSpace(): void {
 		if (this.#writer.waiting === 0) return;
-		if (this.#index.isClean && !this.#flusher.isRunning) this.#full.noSpace();
+		if (this.#index.isClean && !this.#flusher.isRunning) this.#health.noSpace();
 		else this.#flusher.kick();
 	}
 
 	/** A burst has passed: flush it, and have as much log at hand as the next one is given. */
 	async #becomeQuiet(): Promise<void> {
 		await this.#flusher.flush();
-		if (this.#index.isClean && !this.#isClosing && this.#fault === undefined) this.#wal.segments.keep(this.#tuning.walSegmentsQuiet);
-	}
-
-	#becameFull(again: boolean): void {
-		if (!again)
-			this.#log.error(
-				{ volume: this.uuid },
-				'the file system is full: writes are refused until somebody frees space; then they go on by themselves',
-			);
-		this.#writer.refuse();
-		// What stood behind the refused writes may have room: zeros, which make more. Those that have none are refused, too.
-		this.#wake();
+		if (this.#index.isClean && !this.#health.isClosing && this.#health.fault === undefined)
+			this.#wal.segments.keep(this.#tuning.walSegmentsQuiet);
 	}
 
 	#retryWhenFull(): void {
@@ -472,21 +470,11 @@ export class Volume implements BlockDevice {
 		this.#wal.segments.prepareSpare();
 	}
 
-	#fail(reason: string, cause: unknown): void {
-		if (this.#fault !== undefined) return;
-		const code = errorCode(cause);
-		this.#fault = code === '' ? reason : `${reason} (${code})`;
-		this.#log.error({ volume: this.uuid, err: cause }, `volume faulted: ${this.#fault}`);
+	#failed(fault: string): void {
 		this.#quiet.stop();
 		this.#flusher.stop();
 		this.#wal.fail();
 		this.#writer.refuse();
-		this.#history.refuse(this.#fault);
-	}
-
-	#refusalOf(isZero: boolean): Outcome | undefined {
-		if (this.#isClosing) return 'closed';
-		if (this.#fault !== undefined) return 'faulted';
-		return this.#full.isFull && !isZero ? 'noSpace' : undefined;
+		this.#history.refuse(fault);
 	}
 }

@@ -12,6 +12,8 @@ export interface Disk {
 	/** Makes a directory and its parents; one that is there already is no error. Durable after syncDirectory of each parent. */
 	makeDirectory(path: string): Promise<void>;
 	rename(from: string, to: string): Promise<void>;
+	/** Gives a file another name, on the same file system; EEXIST if something has it. Durable after syncDirectory of the new name's parent. */
+	link(from: string, to: string): Promise<void>;
 	/** Removes a file. */
 	remove(path: string): Promise<void>;
 	/** Removes an empty directory. */
@@ -54,6 +56,8 @@ export interface DiskFile {
 	punch(positionBytes: number, lengthBytes: number): Promise<void>;
 	/** The next range that may hold data at or after a position (SEEK_DATA, SEEK_HOLE); undefined when only holes follow. */
 	nextData(positionBytes: number): Promise<{ startBytes: number; endBytes: number } | undefined>;
+	/** How many names the file has. */
+	links(): Promise<number>;
 	/** Bytes of disk space that the file takes up. */
 	allocatedBytes(): Promise<number>;
 	truncate(sizeBytes: number): Promise<void>;

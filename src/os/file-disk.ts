@@ -30,6 +30,10 @@ export class FileDisk implements Disk {
 		return fsp.rename(from, to);
 	}
 
+	link(from: string, to: string): Promise<void> {
+		return fsp.link(from, to);
+	}
+
 	remove(path: string): Promise<void> {
 		return fsp.unlink(path);
 	}
@@ -101,6 +105,10 @@ class KernelFile implements DiskFile {
 
 	async sizeBytes(): Promise<number> {
 		return (await this.#stat()).size;
+	}
+
+	async links(): Promise<number> {
+		return (await this.#stat()).nlink;
 	}
 
 	async allocatedBytes(): Promise<number> {

@@ -1,7 +1,21 @@
 import test from 'ava';
 import type { BlockDevice } from '../../src/blockvol/block-device.ts';
 import { checkVolume } from '../../src/blockvol/check.ts';
-import { filled, kib, mib, outcome, page, read, serveInMemory, serveVolume, write, zero } from './volume-fixture.ts';
+import { Volume } from '../../src/blockvol/volume.ts';
+import {
+	filled,
+	kib,
+	mib,
+	openVolume,
+	outcome,
+	page,
+	read,
+	serveInMemory,
+	serveVolume,
+	write,
+	zero,
+	type Served,
+} from './volume-fixture.ts';
 
 async function readView(view: BlockDevice, offsetBytes: number, lengthBytes: number): Promise<Buffer> {
 	const target = Buffer.alloc(lengthBytes, 0xee);
@@ -216,3 +230,80 @@ test('a snapshot does not wait for the flusher, and writers do not wait for a sn
 	await volume.close();
 	t.deepEqual(await checkVolume(disk, served.directory), []);
 });
+
+const cloneUuid = '5b1f6f0e-8c55-4c6e-9b55-3a0c6d1f2a02';
+
+async function cloned(sizeBytes: number): Promise<Served & { clone: string }> {
+	const served = await serveInMemory({ sizeBytes, segmentBytes: mib }, { mergeShare: 1 });
+	for (let part = 0; part < sizeBytes / mib; part++) await write(served.volume, part * mib, filled(mib / 2, part + 1));
+	await served.volume.createSnapshot('base');
+	const clone = '/data/clone';
+	await Volume.clone(served.disk, served.volume, 'base', clone, cloneUuid);
+	return Object.assign(served, { clone });
+}
+
+test('a clone takes no space, shows the snapshot, goes its own way, and outlives what it was made of', async (t) => {
+	const served = await cloned(4 * mib);
+	const { volume, disk, directory, clone } = served;
+	const other = await openVolume(disk, clone, { mergeShare: 1 });
+	t.is(other.uuid, cloneUuid);
+	t.is(other.sizeBytes, 4 * mib);
+	t.deepEqual(other.snapshots(), []);
+	const expected = await read(volume, 0, 4 * mib);
+	t.true((await read(other, 0, 4 * mib)).equals(expected));
+	await write(other, 0, filled(page, 200));
+	await write(volume, page, filled(page, 201));
+	t.deepEqual(firstBytes(await read(volume, 0, 2 * page)), [1, 201]);
+	t.deepEqual(firstBytes(await read(other, 0, 2 * page)), [200, 1]);
+	await volume.deleteSnapshot('base');
+	await volume.merged();
+	await volume.close();
+	await other.close();
+	t.deepEqual(await checkVolume(disk, directory, [directory, clone]), []);
+	t.deepEqual(await checkVolume(disk, clone, [directory, clone]), []);
+	t.regex(messagesOf(await checkVolume(disk, clone, [clone])), /has 2 names, 1 volumes need it/);
+	for (const name of await disk.list(`${directory}/layers`)) await disk.remove(`${directory}/layers/${name}`);
+	const alone = await openVolume(disk, clone, { mergeShare: 1 });
+	t.true((await read(alone, page, 4 * mib - page)).equals(expected.subarray(page)));
+	await alone.close();
+	t.deepEqual(await checkVolume(disk, clone, [clone]), []);
+});
+
+test('flatten copies what a clone shares; from then on it shares nothing', async (t) => {
+	const { volume, disk, directory, clone } = await cloned(2 * mib);
+	const other = await openVolume(disk, clone, { mergeShare: 1 });
+	await write(other, 0, filled(page, 9));
+	await other.createSnapshot('own');
+	const expected = await read(other, 0, 2 * mib);
+	await other.flatten();
+	await other.merged();
+	t.true((await read(other, 0, 2 * mib)).equals(expected));
+	t.false((await disk.list(`${clone}/layers`)).includes('1.map'));
+	await volume.close();
+	for (const name of await disk.list(`${directory}/layers`)) {
+		const file = await disk.open(`${directory}/layers/${name}`, 'readOnly');
+		t.is(await file.links(), 1, name);
+		await file.close();
+	}
+	const view = await other.openSnapshot('own');
+	t.true((await readView(view, 0, 2 * mib)).equals(expected));
+	await view.close();
+	await other.close();
+	t.deepEqual(await checkVolume(disk, clone, [directory, clone]), []);
+});
+
+test('a clone is refused for a snapshot that is not there and for an impossible UUID, and nothing is made of it', async (t) => {
+	const { volume, disk } = await cloned(2 * mib);
+	await t.throwsAsync(Volume.clone(disk, volume, 'nobody', '/data/x', cloneUuid), { name: 'VolumeUsageError' });
+	await t.throwsAsync(Volume.clone(disk, volume, 'base', '/data/x', 'X'), { name: 'VolumeUsageError' });
+	await t.throwsAsync(disk.list('/data/x'));
+	await volume.close();
+});
+
+function messagesOf(findings: readonly { message: string }[]): string {
+	return findings.map(({ message }) => message).join('\n');
+}
+
+function firstBytes(pages: Buffer): number[] {
+	return Array.from(pages.filter((_, at) => at % page === 0));
+}

@@ -113,6 +113,11 @@ export class WatchedDisk implements Disk {
 		return this.#inner.rename(from, to);
 	}
 
+	async link(from: string, to: string): Promise<void> {
+		await this.pass({ kind: 'link', path: to, positionBytes: 0, lengthBytes: 0 });
+		return this.#inner.link(from, to);
+	}
+
 	async remove(path: string): Promise<void> {
 		await this.pass({ kind: 'remove', path, positionBytes: 0, lengthBytes: 0 });
 		return this.#inner.remove(path);
@@ -201,6 +206,10 @@ class WatchedFile implements DiskFile {
 
 	nextData(positionBytes: number): Promise<{ startBytes: number; endBytes: number } | undefined> {
 		return this.#file.nextData(positionBytes);
+	}
+
+	links(): Promise<number> {
+		return this.#file.links();
 	}
 
 	allocatedBytes(): Promise<number> {

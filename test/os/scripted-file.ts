@@ -72,6 +72,10 @@ export class ScriptedFile implements DiskFile {
 		return Promise.resolve(undefined);
 	}
 
+	links(): Promise<number> {
+		return Promise.resolve(1);
+	}
+
 	allocatedBytes(): Promise<number> {
 		return Promise.resolve(0);
 	}

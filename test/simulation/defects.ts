@@ -285,13 +285,37 @@ export const defects: readonly Defect[] = [
 	{
 		title: 'a layer that something stands on is removed with its snapshot',
 		file: 'src/blockvol/merger.ts',
-		search: 'return { layer: id, into: into ?? 0 };',
-		replace: 'return { layer: id, into: 0 };',
+		search: 'tree.children(job.layer).length > 0;',
+		replace: 'tree.children(job.layer).length > 99;',
 	},
 	{
 		title: 'a restore does not keep what was live',
 		file: 'src/blockvol/layer-tree.ts',
 		search: 'const snapshots = kept === undefined ? this.snapshots : [...this.snapshots, { ...kept, layer: this.live }];',
 		replace: 'const snapshots = kept === undefined ? this.snapshots : this.snapshots;',
+	},
+	{
+		title: 'a reference count off by one: a layer that one other volume needs counts as nobody else’s',
+		file: 'src/blockvol/frozen-layer.ts',
+		search: '(file) => file.links())) > 1) return true;',
+		replace: '(file) => file.links())) > 2) return true;',
+	},
+	{
+		title: 'a merge goes on as before though a clone was made of its layers',
+		file: 'src/blockvol/merger.ts',
+		search: 'if (this.#stopped || clones !== this.#parts.layers.clones) throw new Aborted();',
+		replace: 'if (this.#stopped) throw new Aborted();',
+	},
+	{
+		title: 'a merge believes what a killed one left in the kernel only',
+		file: 'src/blockvol/merger.ts',
+		search: 'return this.#target(due, this.#upper(due)).settle();',
+		replace: 'return Promise.resolve();',
+	},
+	{
+		title: 'the names of a clone’s layers are not made durable',
+		file: 'src/blockvol/clone.ts',
+		search: '	await disk.syncDirectory(paths.layers);\n',
+		replace: '',
 	},
 ];

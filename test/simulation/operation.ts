@@ -3,6 +3,8 @@ export type OperationKind =
 	| 'list'
 	| 'makeDirectory'
 	| 'rename'
+	| 'link'
+	| 'links'
 	| 'remove'
 	| 'removeDirectory'
 	| 'syncDirectory'
@@ -35,6 +37,7 @@ export const changingKinds: ReadonlySet<OperationKind> = new Set([
 	'open',
 	'makeDirectory',
 	'rename',
+	'link',
 	'remove',
 	'removeDirectory',
 	'syncDirectory',

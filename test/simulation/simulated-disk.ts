@@ -73,7 +73,7 @@ export class SimulatedDisk implements Disk {
 
 	get usedBytes(): number {
 		let used = 0;
-		for (const inode of this.#names.inodes()) used += inode.content.allocatedBytes;
+		for (const inode of new Set(this.#names.inodes())) used += inode.content.allocatedBytes;
 		return used;
 	}
 
@@ -154,6 +154,15 @@ export class SimulatedDisk implements Disk {
 
 	rename(from: string, to: string): Promise<void> {
 		return this.submit('rename', from, () => this.#names.rename(from, to, this.nextSequence()));
+	}
+
+	link(from: string, to: string): Promise<void> {
+		return this.submit('link', to, () => this.#names.link(from, to, this.nextSequence()));
+	}
+
+	/** Names that a file has now. */
+	linksOf(inode: SimulatedInode): number {
+		return this.#names.linksOf(inode);
 	}
 
 	remove(path: string): Promise<void> {

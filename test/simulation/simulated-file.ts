@@ -90,6 +90,10 @@ export class SimulatedFile implements DiskFile {
 		return this.#submit('nextData', () => this.#inode.content.nextData(positionBytes), { positionBytes });
 	}
 
+	links(): Promise<number> {
+		return this.#submit('links', () => this.#disk.linksOf(this.#inode));
+	}
+
 	allocatedBytes(): Promise<number> {
 		return this.#submit('allocatedBytes', () => this.#inode.content.allocatedBytes);
 	}

@@ -93,6 +93,18 @@ export class SimulatedNames {
 		]);
 	}
 
+	link(from: string, to: string, sequence: number): void {
+		const directory = this.directoryAt(dirname(to));
+		if (directory.get(basename(to)) !== undefined) throw kernelError('EEXIST', to);
+		change(sequence, [{ directory, name: basename(to), node: this.inodeAt(from) }]);
+	}
+
+	linksOf(inode: SimulatedInode): number {
+		let links = 0;
+		for (const other of this.inodes()) if (other === inode) links++;
+		return links;
+	}
+
 	remove(path: string, sequence: number): void {
 		this.inodeAt(path);
 		change(sequence, [{ directory: this.directoryAt(dirname(path)), name: basename(path), node: undefined }]);
