@@ -1,4 +1,3 @@
-import { writeBytesMax } from '../blockvol/block-device.ts';
 import type { BlockDevice, Completion, Outcome } from '../blockvol/block-device.ts';
 import { limits } from './limits.ts';
 
@@ -54,9 +53,9 @@ async function copyBackwards(range: CopyRange, buffer: Buffer, moved: (bytes: nu
 	return 'good';
 }
 
-/** The buffer of a copy: one write of the device. */
+/** The buffer of a copy. */
 export function copyBuffer(): Buffer {
-	return Buffer.allocUnsafeSlow(writeBytesMax);
+	return Buffer.allocUnsafeSlow(limits.copyPieceBytes);
 }
 
 async function move(range: CopyRange, at: number, piece: Buffer): Promise<Outcome> {

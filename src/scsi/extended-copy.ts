@@ -64,6 +64,7 @@ function begin(unit: LogicalUnit, task: ScsiTask, nexus: Nexus, list: CopyList, 
 		progress.state = wrong === undefined ? 'good' : 'failed';
 		unit.copies.end(nexus, identifier, progress, list.usage === listIdUsage.discard);
 		if (wrong === 'ended') task.status = status.taskAborted;
+		else if (wrong === 'closed') unit.fail(task, wrong);
 		else if (wrong !== undefined) unit.check(task, wrong);
 		finish(task);
 	});
@@ -76,7 +77,7 @@ async function copySegments(
 	segments: readonly CopySegment[],
 	units: readonly (LogicalUnit | undefined)[],
 	progress: CopyProgress,
-): Promise<Sense | 'ended' | undefined> {
+): Promise<Sense | 'ended' | 'closed' | undefined> {
 	const buffer = copyBuffer();
 	const moved = (bytes: number): boolean => {
 		progress.bytes += bytes;
@@ -87,7 +88,7 @@ async function copySegments(
 		if ('wrong' in range) return range.wrong;
 		// oxlint-disable-next-line no-await-in-loop -- in their order
 		const outcome = range.lengthBytes === 0 ? 'good' : await copyRange(range, buffer, moved);
-		if (outcome === 'ended') return outcome;
+		if (outcome === 'ended' || outcome === 'closed') return outcome;
 		if (outcome !== 'good') return failure(outcome);
 		progress.segments++;
 	}
@@ -130,7 +131,7 @@ function findUnit(unit: LogicalUnit, nexus: Nexus, { naa }: CopyDevice): Logical
 }
 
 /** No space is told as such: the initiator can do something about it. */
-function failure(outcome: Exclude<Outcome, 'good'>): Sense {
+function failure(outcome: Exclude<Outcome, 'good' | 'closed'>): Sense {
 	if (outcome === 'noSpace') return { key: senseKey.dataProtect, code: additionalSense.spaceAllocationFailedWriteProtect };
 	return aborted(additionalSense.thirdPartyDeviceFailure);
 }

@@ -29,7 +29,9 @@ export const limits = {
 	copyDescriptorBytesMax: 8 * 32 + 16 * 28,
 	/** One segment. All of a command are a gigabyte, far below an initiator's time-out. */
 	copySegmentBytesMax: 64 * 1024 * 1024,
-	/** Copies under way on one logical unit; each has a buffer of writeBytesMax. One more is BUSY. */
+	/** What a copy reads and writes at a time: its buffer. */
+	copyPieceBytes: 256 * 1024,
+	/** Copies under way on one logical unit, each with its buffer. One more is BUSY. */
 	copiesPerUnit: 4,
 	/** Of the latest copies of a nexus it is known what became of them. */
 	copyResultsPerNexus: 16,

@@ -149,6 +149,8 @@ export class LogicalUnit {
 	attach(nexus: Nexus): boolean {
 		if (!this.#attentions.attach(nexus)) return false;
 		this.#attentions.raise(additionalSense.powerOnResetOrBusDeviceResetOccurred, nexus);
+		this.checkSpace();
+		if (this.#threshold.isReached) this.#attentions.raise(additionalSense.thinProvisioningSoftThresholdReached, nexus);
 		return true;
 	}
 
@@ -211,7 +213,7 @@ export class LogicalUnit {
 	checkSpace(): void {
 		this.#writesUntilCheck = limits.writesPerSpaceCheck;
 		const space = this.space();
-		if (space !== undefined && this.#threshold.reaches(space, this.mode.current(provisioningPage)))
+		if (space !== undefined && this.#threshold.reaches(space, this.device.sizeBytes, this.mode.current(provisioningPage)))
 			this.#attentions.raiseForAll(additionalSense.thinProvisioningSoftThresholdReached);
 	}
 

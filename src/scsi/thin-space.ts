@@ -28,14 +28,15 @@ export const availableResource = 0x01;
 /** A gigabyte, in threshold sets. */
 export const defaultThresholdCount = 1024;
 
-/** Tells once when the space that is left comes down to the threshold, and again after there was more. */
+/** Tells once when the space that is left comes down to the threshold, and again after there was more. Space that suffices for all of the volume is never too little. */
 export class SpaceThreshold {
-	#isReached = false;
+	isReached = false;
 
 	/** Whether to tell now. `page`: current values of the Logical Block Provisioning mode page. */
-	reaches({ availableBytes }: Space, page: Buffer): boolean {
-		const was = this.#isReached;
-		this.#isReached = threshold.enabled.get(page) === 1 && thresholdSets(availableBytes) <= threshold.count.get(page);
-		return this.#isReached && !was;
+	reaches({ usedBytes, availableBytes }: Space, sizeBytes: number, page: Buffer): boolean {
+		const was = this.isReached;
+		const isLow = thresholdSets(availableBytes) <= threshold.count.get(page) && availableBytes < sizeBytes - usedBytes;
+		this.isReached = threshold.enabled.get(page) === 1 && isLow;
+		return this.isReached && !was;
 	}
 }

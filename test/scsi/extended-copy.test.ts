@@ -1,4 +1,5 @@
 import test from 'ava';
+import * as fc from 'fast-check';
 import { limits } from '../../src/scsi/limits.ts';
 import { LogicalUnit } from '../../src/scsi/logical-unit.ts';
 import { ScsiTarget } from '../../src/scsi/target-device.ts';
@@ -231,6 +232,8 @@ test('EXTENDED COPY to or from a unit that is not in the target, read only, rese
 		devices[1].outcome = () => outcome;
 		t.deepEqual((await copy(across(units[0], units[1]))).sense, sense);
 	}
+	devices[1].outcome = () => 'closed';
+	t.is((await copy(across(units[0], units[1]))).status, 0x08, 'the volume is being shut down: BUSY');
 });
 
 test('EXTENDED COPY to a write-protected unit, or one without write cache', async (t) => {
@@ -337,4 +340,22 @@ test('VPD 8F: commands, limits and descriptors of third-party copies, each descr
 	t.is(found.get(8)!.toString('hex', 4), '0202e400');
 	t.is(found.get(0x8001)!.readUInt32BE(12), limits.copySegmentBytesMax);
 	t.is((await run(units[0], nexus, [0x12, 0, 0, 0, 96, 0])).dataIn[5]! & 0x08, 0x08);
+});
+
+test('EXTENDED COPY lists with bytes changed at random: a legal status and legal sense, nothing throws, nothing is copied beyond the medium', async (t) => {
+	const flips = fc.array(fc.tuple(fc.nat(16 + 64 + 56 - 1), fc.nat(255)), { minLength: 1, maxLength: 6 });
+	await fc.assert(
+		fc.asyncProperty(flips, fc.boolean(), async (changes, isShort) => {
+			const { devices, units, copy } = setUp({ sizeBytes: 1024 * 1024 }, { sizeBytes: 1024 * 1024 });
+			devices[0].poke(0, Buffer.alloc(64 * 1024, 1));
+			const segments = [segment({ destination: 1, blocks: 64, from: 0, to: 100 }), segment({ source: 1, blocks: 64, from: 100, to: 2 })];
+			const data = list([device(units[0]), device(units[1])], segments);
+			for (const [index, value] of changes) data[index]! ^= value;
+			const { status, sense } = await copy(isShort ? data.subarray(0, data.length - changes.length) : data);
+			t.true(status === good || status === 0x02);
+			if (sense !== undefined) t.true([0x5, 0xa].includes(sense.key), `${sense.key}`);
+			for (const { calls, sizeBytes } of devices) for (const call of calls) t.true(call.offsetBytes + call.lengthBytes <= sizeBytes);
+		}),
+		{ numRuns: 300 },
+	);
 });

@@ -8,7 +8,7 @@ test('ORWRITE (16) sets bits, clears none, and leaves the neighbours', async (t)
 	const { send, device } = setUp();
 	const blocks = 300;
 	device.poke(0, Buffer.alloc(1024 * 1024, 0x81));
-	t.is((await send(orwrite(5, blocks), Buffer.alloc(blocks * 512, 0x42))).status, good);
+	t.is((await send(orwrite(5, blocks), Buffer.alloc(blocks * 512, 0xc2))).status, good);
 	t.deepEqual(device.bytes(5 * 512, blocks * 512), Buffer.alloc(blocks * 512, 0xc3));
 	t.is(device.bytes(4 * 512, 512)[511], 0x81);
 	t.is(device.bytes(305 * 512, 512)[0], 0x81);

@@ -8,7 +8,7 @@ import { carryOut, newNexus } from './initiator.ts';
 import { MemoryDevice } from './memory-device.ts';
 
 const legalStatus = new Set([0x00, 0x02, 0x08, 0x18]);
-const senseKeys = new Set([0x0, 0x3, 0x4, 0x5, 0x6, 0x7, 0xe]);
+const senseKeys = new Set([0x0, 0x3, 0x4, 0x5, 0x6, 0x7, 0xa, 0xe]);
 
 const anyCdb = fc.uint8Array({ minLength: 16, maxLength: 16 });
 /** A known operation code, and few bits elsewhere, so that many commands get beyond their checks. */

@@ -19,7 +19,7 @@ const logSense = (page: number, { subpage = 0, control = 1, pointer = 0, flags =
 ];
 
 function setUp(blockSize: 512 | 4096 = 512) {
-	const device = new MemoryDevice({ blockSize });
+	const device = new MemoryDevice({ blockSize, sizeBytes: 2 ** 36 });
 	const state: { space: Space | undefined } = { space: { usedBytes: 700 * mebibyte, availableBytes: 5000 * mebibyte } };
 	const unit = new LogicalUnit(device, { space: () => state.space });
 	const nexuses = [newNexus(), newNexus('iqn.2026-11.test:other')] as const;
@@ -48,6 +48,19 @@ test('space that comes down to the threshold: every nexus is told 38h/07h once, 
 	t.deepEqual(await told(), [undefined, undefined]);
 	state.space = { usedBytes: 0, availableBytes: 3 };
 	t.deepEqual(await told(), [reached.code, reached.code]);
+});
+
+test('space that suffices for what the volume could still take is enough, however little; who comes later is told what the others were', async (t) => {
+	const { device, unit, state, nexuses, send } = setUp();
+	state.space = { usedBytes: device.sizeBytes - 10 * mebibyte, availableBytes: 10 * mebibyte };
+	await send(cdb.testUnitReady());
+	t.is(unit.takeAttention(nexuses[0]), undefined);
+	state.space = { usedBytes: device.sizeBytes - 10 * mebibyte, availableBytes: 10 * mebibyte - 1 };
+	await send(cdb.testUnitReady());
+	t.is(unit.takeAttention(nexuses[0]), reached.code);
+	const late = newNexus('iqn.2026-11.test:late');
+	unit.attach(late);
+	t.deepEqual([unit.takeAttention(late), unit.takeAttention(late), unit.takeAttention(late)], [0x2900, reached.code, undefined]);
 });
 
 test('writers are told too: one command in so many looks at the space', async (t) => {
