@@ -10,6 +10,7 @@ import { Protection } from './appliance/protection.ts';
 import { ExportedSubsystems } from './appliance/subsystems.ts';
 import { Targets } from './appliance/targets.ts';
 import { type VolumeEngine, Volumes } from './appliance/volumes.ts';
+import { scrubVolume } from './blockvol/scrub.ts';
 import { Volume } from './blockvol/volume.ts';
 import { Configuration } from './config/configuration.ts';
 import { type Endpoint, type PortalEndpoint, printEndpoint } from './config/endpoint.ts';
@@ -69,6 +70,7 @@ export function realParts(): ApplianceParts {
 			disk,
 			create: (directory, geometry) => Volume.create(disk, directory, geometry),
 			open: (directory, options) => Volume.open(disk, directory, options),
+			scrub: (volume, directory, options) => scrubVolume(disk, directory, volume, options),
 		},
 		portal: (options) => new IscsiListener(options),
 		nvme: ({ registry, budget, log, portals, version }) => {

@@ -2,7 +2,8 @@ import type { FastifyPluginCallback } from 'fastify';
 import type { Configuration } from '../config/configuration.ts';
 import type { Logger } from '../os/logger.ts';
 import { EventLog } from './event-log.ts';
-import { ScheduleRunner } from './schedule-runner.ts';
+import { ScheduleRunner, systemClock } from './schedule-runner.ts';
+import { ApplianceScrubs, type ScrubsParts } from './scrubs.ts';
 import { ApplianceSchedules } from './schedules.ts';
 import { SnapshotMounts } from './snapshot-mounts.ts';
 import { ApplianceSnapshots } from './snapshots.ts';
@@ -21,11 +22,12 @@ export interface ProtectionParts {
 	readonly announceLuns: (target: string) => void;
 }
 
-/** What keeps data from being lost: snapshots, those that are mounted, schedules, and the events that tell of them. */
+/** What keeps data from being lost: snapshots, those that are mounted, schedules, scrubs, and the events that tell of them. */
 export class Protection {
 	readonly events: EventLog;
 	readonly snapshots: ApplianceSnapshots;
 	readonly schedules: ApplianceSchedules;
+	readonly scrubs: ApplianceScrubs;
 	readonly #mounts: SnapshotMounts;
 	readonly #runner: ScheduleRunner;
 
@@ -39,6 +41,8 @@ export class Protection {
 		const { snapshots } = this;
 		this.#runner = new ScheduleRunner({ schedules, snapshots, events, inTurn });
 		this.schedules = new ApplianceSchedules({ schedules, runner: this.#runner, snapshots, inTurn });
+		const scrub: ScrubsParts['scrub'] = (volume, options) => volumes.scrub(volume, options);
+		this.scrubs = new ApplianceScrubs({ configuration, events, scrub, inTurn, clock: systemClock });
 	}
 
 	/** After the volumes were opened. */
@@ -46,14 +50,15 @@ export class Protection {
 		return this.#mounts.openAll();
 	}
 
-	/** Schedules run from now on. */
+	/** Schedules and scrubs run from now on. */
 	start(): void {
 		this.#runner.start();
+		this.scrubs.start();
 	}
 
-	/** No schedule runs any more when this resolves. */
-	stop(): Promise<void> {
-		return this.#runner.stop();
+	/** No schedule and no scrub runs any more when this resolves. */
+	async stop(): Promise<void> {
+		await Promise.all([this.#runner.stop(), this.scrubs.stop()]);
 	}
 
 	/** Before the volumes are closed. */
@@ -63,11 +68,12 @@ export class Protection {
 
 	/** Not at the top: the listeners answer while these are loaded. */
 	async routes(): Promise<FastifyPluginCallback[]> {
-		const [{ eventRoutes }, { scheduleRoutes }, { snapshotRoutes }] = await Promise.all([
+		const [{ eventRoutes }, { scheduleRoutes }, { snapshotRoutes }, { scrubRoutes }] = await Promise.all([
 			import('../admin/event-routes.ts'),
 			import('../admin/schedule-routes.ts'),
 			import('../admin/snapshot-routes.ts'),
+			import('../admin/scrub-routes.ts'),
 		]);
-		return [eventRoutes(this.events), scheduleRoutes(this.schedules), snapshotRoutes(this.snapshots)];
+		return [eventRoutes(this.events), scheduleRoutes(this.schedules), snapshotRoutes(this.snapshots), scrubRoutes(this.scrubs)];
 	}
 }

@@ -114,7 +114,13 @@ export class ScheduleRunner {
 
 	async #round(): Promise<void> {
 		this.#isAgain = false;
-		const rows = this.#parts.schedules.all();
+		let rows: readonly ScheduleRow[] = [];
+		try {
+			rows = this.#parts.schedules.all();
+		} catch (error) {
+			if (!(error instanceof UsageError)) throw error;
+			this.#parts.events.add({ severity: 'error', kind: 'schedule-failed', message: `The schedules cannot be read: ${error.message}` });
+		}
 		const names = new Set(rows.map(({ name }) => name));
 		for (const name of this.#failures.keys()) if (!names.has(name)) this.#failures.delete(name);
 		let wakeMs = this.#clock.now() + sleepMsMax;
@@ -256,7 +262,7 @@ class PruneError extends UsageError {
 	}
 }
 
-const systemClock: RunnerClock = {
+export const systemClock: RunnerClock = {
 	now: Date.now,
 	later: (ms, call) => {
 		const timer = setTimeout(call, ms);

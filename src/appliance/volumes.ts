@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import type { NewVolume, VolumeView } from '../admin/schemas.ts';
 import type { Configuration, VolumeRow } from '../config/configuration.ts';
 import { UsageError } from '../config/usage-error.ts';
+import type { ScrubOptions, ScrubProgress } from '../blockvol/scrub.ts';
 import { VolumeFault, VolumeUsageError } from '../blockvol/volume-fault.ts';
 import type { Disk } from '../os/disk.ts';
 import type { Logger } from '../os/logger.ts';
@@ -15,6 +16,8 @@ import { UsedBytes } from './used-bytes.ts';
 import { type OpenVolume, type VolumeIdentity, VolumeSlot } from './volume-slot.ts';
 import { kernelCode } from './kernel-code.ts';
 
+const busyLookMs = 100;
+
 /** How volumes come to be: the engine, or a stand-in of a test. */
 export interface VolumeEngine {
 	readonly disk: Disk;
@@ -22,6 +25,8 @@ export interface VolumeEngine {
 	open(directory: string, options: { log: Logger; forceCheck: boolean }): Promise<OpenVolume>;
 	/** Snapshots of several volumes in one moment, all or none; what was made, in their order. */
 	snapshotTogether?(volumes: readonly OpenVolume[], name: string): Promise<readonly SnapshotInfo[]>;
+	/** Compares all that a volume has on disk with its checksums. */
+	scrub?(volume: OpenVolume, directory: string, options: ScrubOptions): Promise<ScrubProgress & { readonly isComplete: boolean }>;
 	/** A volume in a new directory that holds what a snapshot of another one does. */
 	clone?(source: OpenVolume, snapshot: string, directory: string, uuid: string): Promise<void>;
 }
@@ -146,6 +151,13 @@ export class Volumes {
 		}
 		this.#configuration.resizeVolume(name, sizeBytes);
 		return this.view(name);
+	}
+
+	async scrub(name: string, options: ScrubOptions): Promise<ScrubProgress & { readonly isComplete: boolean }> {
+		const volume = this.openVolume(name);
+		const engine = this.#engine;
+		if (engine.scrub === undefined) throw new UsageError("This build's engine has no scrub.", 'unavailable');
+		return await engine.scrub(volume, this.#directory.volume(volume.uuid), { ...options, isBusy: useOf(volume) });
 	}
 
 	/** After a restore: takes over the size that the volume has now, and has its initiators look at it again. */
@@ -274,6 +286,25 @@ async function statisticsOf(slot: VolumeSlot): Promise<Record<string, number> | 
 		if (slot.volume === volume) throw error;
 		return undefined;
 	}
+}
+
+/** Whether a volume was used since the last look, which is not worth more than ten times a second. */
+function useOf(volume: OpenVolume): () => boolean {
+	const commands = (): number => {
+		const { readCommands = 0, writeCommands = 0, zeroCommands = 0, flushCommands = 0 } = numbers(volume.statistics());
+		return readCommands + writeCommands + zeroCommands + flushCommands;
+	};
+	let before = commands();
+	let lookedMs = performance.now();
+	let isBusy = false;
+	return () => {
+		if (performance.now() - lookedMs < busyLookMs) return isBusy;
+		const now = commands();
+		isBusy = now !== before;
+		before = now;
+		lookedMs = performance.now();
+		return isBusy;
+	};
 }
 
 function numbers(statistics: object): Record<string, number> {

@@ -4,6 +4,7 @@ import { ApiClient, ApiError } from './api-client.ts';
 import { describeReservations } from './reservations.ts';
 import { UsageError } from '../config/usage-error.ts';
 import { type CommonFlags, argument, remoteCommand, size } from './flags.ts';
+import { scrubCommand } from './scrub-command.ts';
 import { printSize } from './size.ts';
 import { confirm, lines, show, table } from './terminal.ts';
 
@@ -74,6 +75,8 @@ export function volumeCommand(checkVolume: CheckVolume): Command {
 				await show(flags.json, { deleted: name }, () => `volume ${name} deleted`);
 			}),
 	);
+
+	volume.addCommand(scrubCommand());
 
 	volume.addCommand(
 		new Command('check')

@@ -6,6 +6,7 @@ import { limits } from './limits.ts';
 import { checkAlias, checkBlockSize, checkIscsiName, checkRedirection, checkTpgt, checkVolumeName, checkVolumeSize } from './names.ts';
 import { SqliteReservationStore } from './reservation-store.ts';
 import { Schedules } from './schedules.ts';
+import { Scrubs } from './scrubs.ts';
 import { SnapshotMounts, placeText } from './snapshot-mounts.ts';
 import { Subsystems } from './subsystems.ts';
 import { Transactions } from './transactions.ts';
@@ -78,6 +79,8 @@ export class Configuration {
 	readonly schedules: Schedules;
 	/** Snapshots that are exported. */
 	readonly mounts: SnapshotMounts;
+	/** How far volumes are scrubbed, and when they are. */
+	readonly scrubs: Scrubs;
 	readonly discoveryAuthentication: DiscoveryAuthentication;
 	readonly #initiators: Initiators;
 	readonly #transactions: Transactions;
@@ -93,6 +96,7 @@ export class Configuration {
 		this.discoveryAuthentication = new DiscoveryAuthentication(this.#transactions);
 		this.mounts = new SnapshotMounts(this.#transactions);
 		this.subsystems = new Subsystems(this.#transactions, now, (volume) => void this.volume(volume), this.mounts);
+		this.scrubs = new Scrubs(this.#transactions, now, (volume) => void this.volume(volume));
 		this.schedules = new Schedules(this.#transactions, now, (volume) => void this.volume(volume));
 	}
 

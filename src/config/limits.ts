@@ -12,6 +12,8 @@ export const limits = {
 	hostsPerSubsystem: 256,
 	schedules: 256,
 	snapshotMounts: 256,
+	scrubBytesPerSecondMin: 64 * 1024,
+	scrubBytesPerSecondMax: 64 * 2 ** 30,
 	volumeNameLength: 63,
 	/** Leaves room for a time in the names that are made of it. */
 	scheduleNameLength: 32,

@@ -169,4 +169,16 @@ export const migrations: readonly string[] = [
 		UNIQUE (volume, snapshot, subsystem)
 	) STRICT;
 	`,
+	`
+	CREATE TABLE scrubs (
+		volume      TEXT PRIMARY KEY REFERENCES volumes (name) ON DELETE CASCADE,
+		cron        TEXT,
+		zone        TEXT CHECK ((zone IS NULL) = (cron IS NULL)),
+		-- Milliseconds since 1970.
+		seen_ms     INTEGER NOT NULL,
+		-- What runs and what came to its end, as JSON: nothing is searched in them.
+		run         TEXT CHECK (run IS NULL OR json_valid(run)),
+		last        TEXT CHECK (last IS NULL OR json_valid(last))
+	) STRICT;
+	`,
 ];

@@ -7,6 +7,8 @@ import { type ScheduleOperations, scheduleRoutes } from '../../src/admin/schedul
 import type { ScheduleDetailView } from '../../src/admin/schedule-schemas.ts';
 import type { VolumeView } from '../../src/admin/schemas.ts';
 import { AdminServer } from '../../src/admin/server.ts';
+import { type ScrubOperations, scrubRoutes } from '../../src/admin/scrub-routes.ts';
+import type { ScrubView } from '../../src/admin/scrub-schemas.ts';
 import { type SnapshotOperations, snapshotRoutes } from '../../src/admin/snapshot-routes.ts';
 import type { SnapshotView } from '../../src/admin/snapshot-schemas.ts';
 import { EventLog, listenersMax } from '../../src/appliance/event-log.ts';
@@ -48,6 +50,21 @@ const volume: VolumeView = {
 };
 const changes = { from: 'one', changedBytes: 4096, truncated: false, ranges: [{ offsetBytes: 0, lengthBytes: 4096 }] };
 
+const scrub: ScrubView = {
+	volume: 'data',
+	state: 'running',
+	done: 0.5,
+	startedAt: '2026-11-21T12:00:00.000Z',
+	bytesPerSecond: 65_536,
+	pages: 7,
+	findings: 1,
+	repaired: 0,
+	found: [{ layer: 1, isLive: true, page: 3, lba: 24, kind: 'data', isRepaired: false }],
+	cron: '@weekly',
+	zone: 'UTC',
+	next: '2026-11-22T00:00:00.000Z',
+};
+
 /** Note what they are asked, and say yes, or throw. */
 class Stub {
 	readonly calls: unknown[][] = [];
@@ -66,6 +83,13 @@ class Stub {
 		change: async (name, body) => this.answer(schedule, 'change', name, body),
 		delete: async (name) => this.answer(undefined, 'delete', name),
 		run: async (name) => this.answer({ name: 'one', volumes: ['data'], deleted: [{ volume: 'data', name: 'zero' }] }, 'run', name),
+	};
+
+	readonly scrubs: ScrubOperations = {
+		view: (name) => this.answer(scrub, 'scrub', name),
+		begin: async (name, body) => this.answer(scrub, 'begin', name, body),
+		end: async (name) => this.answer(scrub, 'end', name),
+		setTimes: async (name, times) => this.answer(scrub, 'setTimes', name, times),
 	};
 
 	readonly snapshots: SnapshotOperations = {
@@ -88,7 +112,7 @@ async function serve(t: ExecutionContext) {
 		operations: {} as Operations,
 		log: silent,
 		version: '1',
-		more: [scheduleRoutes(stub.schedules), snapshotRoutes(stub.snapshots), eventRoutes(events)],
+		more: [scheduleRoutes(stub.schedules), scrubRoutes(stub.scrubs), snapshotRoutes(stub.snapshots), eventRoutes(events)],
 	});
 	t.teardown(() => server.close());
 	const port = await server.listenOnTcp('127.0.0.1', 0, { hosts: loopbackHosts, token: undefined });
@@ -143,6 +167,12 @@ const routes: [string, string, unknown, number, unknown[], unknown][] = [
 	['POST', `${one}/clone`, { name: 'new' }, 201, ['clone', 'data', 'One.1', 'new'], volume],
 	['PUT', `${one}/mount`, { subsystem: 'nqn', nsid: 3 }, 200, ['mount', 'data', 'One.1', { subsystem: 'nqn', nsid: 3 }], snapshot],
 	['DELETE', `${one}/mount`, undefined, 204, ['unmount', 'data', 'One.1'], undefined],
+	['GET', '/v1/volumes/data/scrub', undefined, 200, ['scrub', 'data'], scrub],
+	['POST', '/v1/volumes/data/scrub', undefined, 202, ['begin', 'data', {}], scrub],
+	['POST', '/v1/volumes/data/scrub', { bytesPerSecond: 65_536 }, 202, ['begin', 'data', { bytesPerSecond: 65_536 }], scrub],
+	['DELETE', '/v1/volumes/data/scrub', undefined, 200, ['end', 'data'], scrub],
+	['PUT', '/v1/volumes/data/scrub/times', { cron: '@weekly' }, 200, ['setTimes', 'data', { cron: '@weekly', zone: 'UTC' }], scrub],
+	['DELETE', '/v1/volumes/data/scrub/times', undefined, 200, ['setTimes', 'data', undefined], scrub],
 	['GET', `${one}/changes`, undefined, 200, ['changes', 'data', 'One.1', undefined, 10_000], changes],
 	['GET', `${one}/changes?to=two&limit=5`, undefined, 200, ['changes', 'data', 'One.1', 'two', 5], changes],
 ];

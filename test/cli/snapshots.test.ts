@@ -1,7 +1,12 @@
+import { open } from 'node:fs/promises';
+import { join } from 'node:path';
 import test from 'ava';
 import type { EventView } from '../../src/admin/event-schemas.ts';
 import type { ScheduleDetailView, ScheduleRunView } from '../../src/admin/schedule-schemas.ts';
+import type { StatusView, VolumeView } from '../../src/admin/schemas.ts';
 import type { SnapshotView } from '../../src/admin/snapshot-schemas.ts';
+import { InitiatorDisk } from '../initiator/disk.ts';
+import { Session } from '../initiator/session.ts';
 import { temporaryDirectory } from '../temporary.ts';
 import { serve } from './process.ts';
 
@@ -74,6 +79,50 @@ test('the commands of the manual: schedules on a running appliance', async (t) =
 	t.is((await run('schedule', 'delete', 'nightly')).stdout, 'schedule nightly deleted; its snapshots stay\n');
 	t.is((await run('schedule', 'run', 'nightly')).code, 1);
 	t.is((await run('volume', 'delete', 'data', '-y')).code, 0);
+});
+
+test('volume scrub: a sound volume, one with a damaged page, and by the clock', async (t) => {
+	const { run, json, dataDirectory } = await serve(t, await temporaryDirectory(t), '--demo', '--demo-size', '64M', '--log-level', 'silent');
+	const { iscsi } = await json<StatusView>('status');
+	const session = await Session.open({ port: iscsi?.port ?? 0, targetName: target });
+	const disk = new InitiatorDisk(session, 0);
+	// The unit attention of a new nexus.
+	await disk.execute((cdb) => void cdb.fill(0));
+	const written = await disk.execute((cdb) => cdb.set([0x2a, 0, 0, 0, 0, 0, 0, 0, 80, 0]), { dataOut: Buffer.alloc(80 * 512, 7) });
+	t.is(written.status, 0);
+	session.destroy();
+	// Its layer is complete as soon as somebody reads it: the page stands in a file then.
+	await run('snapshot', 'create', 'demo', 'one');
+	await run('snapshot', 'mount', 'demo@one', '--target', target);
+	const sound = await run('volume', 'scrub', 'demo', '--wait', '--rate', '1G');
+	t.is(sound.code, 0, sound.stderr);
+	t.regex(sound.stdout, /^last +\S+: 10 pages, 0 not sound, 0 repaired$/m);
+	t.is(sound.stderr, '', 'no bar where there is no terminal');
+
+	const { uuid } = await json<VolumeView>('volume', 'show', 'demo');
+	const file = await open(join(dataDirectory, 'volumes', uuid, 'layers', '1.data'), 'r+');
+	await file.write(Buffer.from('damage'), 0, 6, 3 * 4096 + 100);
+	await file.close();
+	const bad = await run('volume', 'scrub', 'demo', '--wait');
+	t.is(bad.code, 1);
+	t.regex(bad.stderr, /^blockport: Volume demo is not sound: one page\.$/m);
+	t.regex(bad.stdout, /^found +layer 1 of a snapshot, page 3, LBA 24: data$/m);
+	t.regex(
+		(await run('event', 'list')).stdout,
+		/error +Volume demo, layer 1 \(of a snapshot\), page 3, LBA 24 does not match its checksum\.$/m,
+	);
+
+	t.regex(
+		(await run('volume', 'scrub', 'demo', '--cron', '@weekly', '--zone', 'Europe/Berlin')).stdout,
+		/^by the clock +@weekly \(Europe\/Berlin\), next 20/m,
+	);
+	t.regex((await run('volume', 'scrub', 'demo', '--status')).stdout, /^state +idle$/m);
+	t.notRegex((await run('volume', 'scrub', 'demo', '--no-cron')).stdout, /by the clock/);
+	t.is((await run('volume', 'scrub', 'demo', '--stop')).code, 1);
+	t.is((await run('volume', 'scrub', 'demo', '--stop', '--wait')).code, 2);
+	t.is((await run('volume', 'scrub', 'demo', '--zone', 'UTC')).code, 2);
+	t.is((await run('volume', 'scrub', 'demo', '--rate', '1K')).code, 2);
+	t.is((await run('volume', 'scrub', 'none')).code, 1);
 });
 
 test('snapshots and schedules: what is asked wrongly is 2, what cannot be done is 1, each in one sentence', async (t) => {
