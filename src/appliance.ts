@@ -70,6 +70,10 @@ export function realParts(): ApplianceParts {
 			disk,
 			create: (directory, geometry) => Volume.create(disk, directory, geometry),
 			open: (directory, options) => Volume.open(disk, directory, options),
+			clone: (source, snapshot, directory, uuid) => {
+				if (!(source instanceof Volume)) throw new RangeError('a volume that this engine did not open');
+				return Volume.clone(disk, source, snapshot, directory, uuid);
+			},
 			scrub: (volume, directory, options) => scrubVolume(disk, directory, volume, options),
 		},
 		portal: (options) => new IscsiListener(options),

@@ -12,6 +12,9 @@ export interface SnapshotOperations {
 	remove(volume: string, name: string): Promise<void>;
 	restore(volume: string, name: string, wish: schemas.RestoreWish): Promise<VolumeView>;
 	clone(volume: string, name: string, newVolume: string): Promise<VolumeView>;
+	/** Has a clone stand on its own. */
+	flatten(volume: string): Promise<schemas.MergeView>;
+	merge(volume: string): Promise<schemas.MergeView>;
 	mount(volume: string, name: string, wish: schemas.MountWish): Promise<schemas.SnapshotView>;
 	unmount(volume: string, name: string): Promise<void>;
 	changes(volume: string, from: string, to: string | undefined, limit: number): Promise<schemas.ChangesView>;
@@ -61,6 +64,22 @@ export function snapshotRoutes(operations: SnapshotOperations): FastifyPluginCal
 			`${one}/clone`,
 			{ schema: { summary: 'Make a volume of a snapshot', params, body: schemas.newClone, response: { 201: volumeSchema, ...failed } } },
 			async ({ params, body }, reply) => reply.code(201).send(await operations.clone(params.volume, params.snapshot, body.name)),
+		);
+		app.post(
+			'/v1/volumes/:volume/flatten',
+			{ schema: { summary: 'Have a clone stand on its own', params: volumeParameters, response: { 202: schemas.merge, ...failed } } },
+			async ({ params }, reply) => reply.code(202).send(await operations.flatten(params.volume)),
+		);
+		app.get(
+			'/v1/volumes/:volume/merge',
+			{
+				schema: {
+					summary: 'How far layers are merged that nobody needs',
+					params: volumeParameters,
+					response: { 200: schemas.merge, ...failed },
+				},
+			},
+			({ params }) => operations.merge(params.volume),
 		);
 		app.put(
 			`${one}/mount`,

@@ -51,6 +51,11 @@ export const changesQuery = z.strictObject({
 	limit: z.coerce.number<string>().int().min(0).max(100_000).default(10_000),
 });
 
+export const merge = z.object({
+	isMerging: z.boolean().describe('What deleted snapshots or a flattened clone leave is being put in its place.'),
+	done: z.number().optional().describe('0 to 1, of the layer that is under way; there may be more.'),
+});
+
 export const snapshotParameters = z.object({ volume: name, snapshot: name });
 
 export type SnapshotView = z.infer<typeof snapshot>;
@@ -58,4 +63,5 @@ export type MountPlaceView = z.infer<typeof mountPlace>;
 export type MountWish = z.infer<typeof mount>;
 export type NewSnapshot = z.infer<typeof newSnapshot>;
 export type RestoreWish = NonNullable<z.infer<typeof restore>>;
+export type MergeView = z.infer<typeof merge>;
 export type ChangesView = z.infer<typeof changes>;

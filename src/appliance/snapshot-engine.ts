@@ -30,12 +30,18 @@ export interface SnapshotVolume {
 	/** The volume becomes what it was; what is in it now is kept as a snapshot if a name is given, else lost. */
 	restoreSnapshot(name: string, options: { keepLiveAs?: string }): Promise<void>;
 	deleteSnapshot(name: string): Promise<void>;
+	/** Has a clone stand on its own: what it shares is copied in the background. */
+	flatten(): Promise<void>;
+	/** How far the layer is that goes now, 0 to 1; undefined when none does. */
+	readonly merge: { readonly done: number } | undefined;
+	/** Resolves when no layer is on its way into another. */
+	merged(): Promise<void>;
 	/** What differs between a snapshot and a later one, or the volume as it is: neighbouring ranges, ascending. */
 	changedRanges(from: string, to: string | undefined): AsyncIterable<{ readonly offsetBytes: number; readonly lengthBytes: number }>;
 }
 
 /** The volume, which can do what is asked for; UsageError if it cannot. */
-export function snapshotCalls<Name extends keyof SnapshotVolume>(
+export function snapshotCalls<Name extends Exclude<keyof SnapshotVolume, 'merge'>>(
 	volume: Partial<SnapshotVolume>,
 	...names: Name[]
 ): Pick<SnapshotVolume, Name> {

@@ -1,6 +1,6 @@
 import type { VolumeView } from '../admin/schemas.ts';
 import type { SnapshotOperations } from '../admin/snapshot-routes.ts';
-import type { ChangesView, MountWish, NewSnapshot, RestoreWish, SnapshotView } from '../admin/snapshot-schemas.ts';
+import type { ChangesView, MergeView, MountWish, NewSnapshot, RestoreWish, SnapshotView } from '../admin/snapshot-schemas.ts';
 import type { Configuration } from '../config/configuration.ts';
 import type { WantedPlace } from '../config/snapshot-mounts.ts';
 import { UsageError } from '../config/usage-error.ts';
@@ -143,6 +143,30 @@ export class ApplianceSnapshots implements SnapshotOperations, SnapshotKeeper {
 			events.add({ severity: 'info', kind: 'volume-cloned', volume: newVolume, snapshot: name, message });
 			return made;
 		});
+	}
+
+	flatten(volume: string): Promise<MergeView> {
+		return this.#parts.inTurn(async () => {
+			const open = this.#parts.volumes.openVolume(volume);
+			try {
+				await snapshotCalls(open, 'flatten').flatten();
+			} catch (error) {
+				throw asUsage(error, `Volume ${volume} was not flattened`);
+			}
+			return await this.merge(volume);
+		});
+	}
+
+	async merge(volume: string): Promise<MergeView> {
+		const open = this.#parts.volumes.openVolume(volume);
+		let isMerging = true;
+		void snapshotCalls(open, 'merged')
+			.merged()
+			.then(() => (isMerging = false));
+		// It resolves in this turn of the loop if there is nothing to wait for.
+		await new Promise<void>((resolve) => setImmediate(resolve));
+		const done = open.merge?.done;
+		return { isMerging, ...(isMerging && done !== undefined ? { done } : {}) };
 	}
 
 	mount(volume: string, name: string, wish: MountWish): Promise<SnapshotView> {

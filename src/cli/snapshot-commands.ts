@@ -5,6 +5,7 @@ import { UsageError } from '../config/usage-error.ts';
 import { ApiClient, ApiError } from './api-client.ts';
 import { type CommonFlags, argument, names, remoteCommand, whole } from './flags.ts';
 import { printSize } from './size.ts';
+import { merged } from './merge-wait.ts';
 import { confirm, lines, show, table } from './terminal.ts';
 
 /** A snapshot as people write it: `data@before-upgrade`. */
@@ -95,9 +96,12 @@ export function snapshotCommand(): Command {
 		remoteCommand('delete', 'delete a snapshot; volume and other snapshots stay as they are')
 			.argument('<volume@name>', '', reference)
 			.option('-y, --yes', 'do not ask')
-			.action(async (which: Reference, flags: CommonFlags & { yes?: boolean }) => {
+			.option('--wait', 'show how far its space is given back, and wait for the end')
+			.action(async (which: Reference, flags: CommonFlags & { yes?: boolean; wait?: boolean }) => {
 				if (!(await confirm(`Deleting snapshot ${full(which)}`, flags.yes))) throw new ApiError('Nothing was deleted.', 0);
-				await new ApiClient(flags).delete(path(which));
+				const client = new ApiClient(flags);
+				await client.delete(path(which));
+				if (flags.wait === true) await merged(client, which.volume);
 				await show(flags.json, { deleted: full(which) }, () => `snapshot ${full(which)} deleted`);
 			}),
 	);

@@ -5,6 +5,7 @@ import { describeReservations } from './reservations.ts';
 import { UsageError } from '../config/usage-error.ts';
 import { type CommonFlags, argument, remoteCommand, size } from './flags.ts';
 import { scrubCommand } from './scrub-command.ts';
+import { merged } from './merge-wait.ts';
 import { printSize } from './size.ts';
 import { confirm, lines, show, table } from './terminal.ts';
 
@@ -77,6 +78,18 @@ export function volumeCommand(checkVolume: CheckVolume): Command {
 	);
 
 	volume.addCommand(scrubCommand());
+
+	volume.addCommand(
+		remoteCommand('flatten', 'have a clone stand on its own; what it shares is copied in the background')
+			.argument('<name>')
+			.option('--wait', 'show how far it is, and wait for the end')
+			.action(async (name: string, flags: CommonFlags & { wait?: boolean }) => {
+				const client = new ApiClient(flags);
+				await client.post(`${path(name)}/flatten`, {});
+				if (flags.wait === true) await merged(client, name);
+				await show(flags.json, { flattened: name }, () => `volume ${name} ${flags.wait === true ? 'stands' : 'will stand'} on its own`);
+			}),
+	);
 
 	volume.addCommand(
 		new Command('check')

@@ -99,6 +99,8 @@ class Stub {
 		remove: async (...which) => this.answer(undefined, 'remove', ...which),
 		restore: async (...which) => this.answer(volume, 'restore', ...which),
 		clone: async (...which) => this.answer(volume, 'clone', ...which),
+		flatten: async (name) => this.answer({ isMerging: true, done: 0.5 }, 'flatten', name),
+		merge: async (name) => this.answer({ isMerging: false }, 'merge', name),
 		mount: async (...which) => this.answer(snapshot, 'mount', ...which),
 		unmount: async (...which) => this.answer(undefined, 'unmount', ...which),
 		changes: async (...which) => this.answer(changes, 'changes', ...which),
@@ -165,6 +167,8 @@ const routes: [string, string, unknown, number, unknown[], unknown][] = [
 	['POST', `${one}/restore`, undefined, 200, ['restore', 'data', 'One.1', {}], volume],
 	['POST', `${one}/restore`, { keepLiveAs: 'live' }, 200, ['restore', 'data', 'One.1', { keepLiveAs: 'live' }], volume],
 	['POST', `${one}/clone`, { name: 'new' }, 201, ['clone', 'data', 'One.1', 'new'], volume],
+	['POST', '/v1/volumes/data/flatten', {}, 202, ['flatten', 'data'], { isMerging: true, done: 0.5 }],
+	['GET', '/v1/volumes/data/merge', undefined, 200, ['merge', 'data'], { isMerging: false }],
 	['PUT', `${one}/mount`, { subsystem: 'nqn', nsid: 3 }, 200, ['mount', 'data', 'One.1', { subsystem: 'nqn', nsid: 3 }], snapshot],
 	['DELETE', `${one}/mount`, undefined, 204, ['unmount', 'data', 'One.1'], undefined],
 	['GET', '/v1/volumes/data/scrub', undefined, 200, ['scrub', 'data'], scrub],
@@ -224,7 +228,7 @@ test('the OpenAPI document names every route with its bodies', async (t) => {
 			.replace('/hourly', '/{schedule}');
 		const described = paths[template]?.[method.toLowerCase()];
 		t.truthy(described?.summary, `${method} ${template}`);
-		if (sent !== undefined && !path.endsWith('/run')) t.truthy(described?.requestBody, `${method} ${template}`);
+		if (sent !== undefined && !/run$|flatten$/.test(path)) t.truthy(described?.requestBody, `${method} ${template}`);
 	}
 	t.truthy(paths['/v1/events']?.['get']);
 });

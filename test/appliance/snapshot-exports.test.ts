@@ -175,6 +175,38 @@ test('a restore while a session and a host use the volume: both are told, and se
 	t.true((await attentions(live!)).includes(0x2a09), 'also when the size is what it was');
 });
 
+test('a clone on the real engine: it holds what the snapshot does, goes its own way, and outlives snapshot, flatten and restart', async (t) => {
+	const path = await temporaryDirectory(t);
+	const first = await exported(t, path);
+	const { operations, snapshots } = first;
+	const [live] = await first.disks(0);
+	t.is((await write(live!, 0, 1)).status, 0);
+	await snapshots.make({ volumes: ['data'], name: 'one' });
+	t.is((await write(live!, 0, 2)).status, 0);
+	const made = await snapshots.clone('data', 'one', 'copy');
+	t.like(made, { name: 'copy', sizeBytes: 2 ** 26, state: 'online' });
+	t.not(made.uuid, (await operations.volume('data')).uuid);
+	await operations.map(target, { volume: 'copy', lun: 5 });
+	const copy = new InitiatorDisk(live!.session, 5);
+	await attentions(copy);
+	t.true((await read(copy, 0)).equals(Buffer.alloc(8 * blockBytes, 1)));
+	t.is((await write(copy, 0, 3)).status, 0);
+	await attentions(live!);
+	t.true((await read(live!, 0)).equals(Buffer.alloc(8 * blockBytes, 2)), 'neither sees the other');
+	await snapshots.remove('data', 'one');
+	await snapshots.flatten('copy');
+	await first.one.stop();
+	const again = await start(t, path);
+	const [volume, clone] = await again.disks(0, 5);
+	t.true((await read(volume!, 0)).equals(Buffer.alloc(8 * blockBytes, 2)));
+	t.true((await read(clone!, 0)).equals(Buffer.alloc(8 * blockBytes, 3)));
+	await again.operations.unmap(target, 0);
+	await again.operations.unmapNamespace(subsystem, 1);
+	await again.operations.deleteVolume('data');
+	await attentions(clone!);
+	t.true((await read(clone!, 0)).equals(Buffer.alloc(8 * blockBytes, 3)));
+});
+
 test('a schedule on a real volume: one that no rule keeps is gone, the others read as they did', async (t) => {
 	const { one, snapshots, disks } = await exported(t, await temporaryDirectory(t));
 	const [live] = await disks(0);

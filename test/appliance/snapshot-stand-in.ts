@@ -58,6 +58,18 @@ export class SnappedVolume extends StandInVolume implements SnapshotVolume {
 		if (this.restoredBytes !== undefined) this.sizeBytes = this.restoredBytes;
 	}
 
+	async flatten(): Promise<void> {
+		this.before('flatten');
+		this.calls.push('flatten');
+	}
+
+	/** What a test says of a merge. */
+	merge: { done: number } | undefined = undefined;
+
+	merged(): Promise<void> {
+		return this.merge === undefined ? Promise.resolve() : new Promise(() => undefined);
+	}
+
 	async deleteSnapshot(name: string): Promise<void> {
 		this.before(`delete ${name}`);
 		const at = this.#remembered.infos.findIndex((one) => one.name === name);

@@ -186,6 +186,21 @@ test('clone: a volume like any other, which a failure leaves no trace of', async
 	);
 });
 
+test('flatten, and how far a merge is', async (t) => {
+	const { snapshots, volume } = await fresh(t);
+	t.deepEqual(await snapshots.flatten('data'), { isMerging: false });
+	const data = await volume('data');
+	t.deepEqual(data.calls, ['flatten']);
+	data.merge = { done: 0.25 };
+	t.deepEqual(await snapshots.merge('data'), { isMerging: true, done: 0.25 });
+	data.before = () => {
+		throw new VolumeFault('the disk fails.');
+	};
+	await refuses(t, 'unavailable', () => snapshots.flatten('data'));
+	await refuses(t, 'notFound', () => snapshots.flatten('none'));
+	await refuses(t, 'notFound', () => snapshots.merge('none'));
+});
+
 test('changes: ranges up to the limit, all bytes counted', async (t) => {
 	const { snapshots, volume } = await fresh(t);
 	await snapshots.make({ volumes: ['data'], name: 'one' });

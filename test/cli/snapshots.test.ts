@@ -39,7 +39,10 @@ test('the commands of the manual: snapshots on a running appliance, which outliv
 		(await again.run('snapshot', 'restore', 'demo@one', '--keep-live-as', 'three', '-y')).stdout,
 		'volume demo is what snapshot one holds\n',
 	);
-	t.is((await again.run('snapshot', 'delete', 'demo@two', '-y')).stdout, 'snapshot demo@two deleted\n');
+	t.is((await again.run('snapshot', 'delete', 'demo@two', '-y', '--wait')).stdout, 'snapshot demo@two deleted\n');
+	t.regex((await again.run('snapshot', 'clone', 'demo@one', 'copy')).stdout, /^volume copy made of demo@one: 64 MiB, uuid /);
+	t.is((await again.run('snapshot', 'clone', 'demo@one', 'copy')).code, 1);
+	t.is((await again.run('volume', 'flatten', 'copy', '--wait')).stdout, 'volume copy stands on its own\n');
 	const left = await again.json<{ snapshots: SnapshotView[] }>('snapshot', 'list', 'demo');
 	t.deepEqual(
 		left.snapshots.map(({ name }) => name),
