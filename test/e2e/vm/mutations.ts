@@ -64,6 +64,22 @@ export const mutations: readonly Mutation[] = [
 		scenarios: ['commands'],
 	},
 	{
+		name: 'chap-anybody',
+		title: 'any response to a CHAP challenge is right',
+		file: 'src/iscsi/chap-exchange.ts',
+		search: '		const right = given.length === expected.length && timingSafeEqual(given, expected);\n',
+		replace: '		const right = given.length === expected.length || timingSafeEqual(given, expected);\n',
+		scenarios: ['chap'],
+	},
+	{
+		name: 'lun-silent',
+		title: 'a LUN that is mapped is announced to nobody',
+		file: 'src/iscsi/control.ts',
+		search: '		this.#asynchronous(pdu.asyncEvent.scsiEvent, { lun: target.luns()[0] ?? 0 }, data);\n',
+		replace: '',
+		scenarios: ['lun-event'],
+	},
+	{
 		name: 'nvme-ranges',
 		title: 'Dataset Management wants a buffer of exactly the ranges that it counts',
 		file: 'src/nvmeof/io-dataset-management.ts',
