@@ -61,12 +61,14 @@ export class LoginExchange {
 
 	#joined(result: Session | number, reply: LoginReply): void {
 		const connection = this.#connection;
-		if (connection.closed) {
-			if (typeof result !== 'number') this.#environment.sessions.connectionGone(result, connection);
+		if (typeof result === 'number') {
+			if (!connection.closed) this.#refuse(result);
 			return;
 		}
-		if (typeof result === 'number') {
-			this.#refuse(result);
+		const refused = this.#login.refusal();
+		if (connection.closed || refused !== undefined) {
+			this.#environment.sessions.connectionGone(result, connection);
+			if (!connection.closed && refused !== undefined) this.#refuse(refused.status, refused.text);
 			return;
 		}
 		connection.writer.window = result.window;

@@ -102,6 +102,16 @@ export class Login {
 		return this.#chap.mutual ? 'mutual' : 'chap';
 	}
 
+	/** Asked when everything is settled: what let the initiator in may have changed since it named itself. The answer if it would not be let in now. */
+	refusal(): LoginReply | undefined {
+		const { target } = this;
+		const refused = target === undefined ? undefined : this.#unwelcome(target);
+		if (refused !== undefined) return refused;
+		const { registry } = this.#environment;
+		const demanded = target === undefined ? registry.discoveryChap() : registry.chapOf(this.initiatorName, target);
+		return demanded !== undefined && this.authentication === 'none' ? this.#refuse(loginStatus.authenticationFailure) : undefined;
+	}
+
 	/** False while the initiator has to prove itself and has not. */
 	get #mayLeave(): boolean {
 		return this.#chap?.proved !== false;
@@ -216,10 +226,8 @@ export class Login {
 			if (name === undefined || name === '') return this.#refuse(loginStatus.missingParameter);
 			const target = registry.find(name);
 			if (target === undefined || !this.#environment.leadsTo(target)) return this.#refuse(loginStatus.notFound);
-			const visitor = { initiatorName: this.initiatorName, address: this.#environment.address };
-			if (!registry.admits(visitor, target)) return this.#refuse(loginStatus.authorizationFailure);
-			const redirection = registry.redirection(target);
-			if (redirection !== undefined) return this.#redirect(redirection);
+			const refused = this.#unwelcome(target);
+			if (refused !== undefined) return refused;
 			this.target = target;
 			this.#demand(registry.chapOf(this.initiatorName, target));
 			// §13.9: in the first response of a normal session.
@@ -238,6 +246,15 @@ export class Login {
 		const authMethod = this.#chap === undefined ? 'None' : 'CHAP';
 		this.#negotiation.kind({ discovery: this.discovery, leading: this.tsih === 0, authMethod });
 		return undefined;
+	}
+
+	/** The target is gone, does not admit the initiator, or is elsewhere. */
+	#unwelcome(target: ScsiTarget): LoginReply | undefined {
+		const { registry, address } = this.#environment;
+		if (registry.find(target.name) !== target) return this.#refuse(loginStatus.notFound);
+		if (!registry.admits({ initiatorName: this.initiatorName, address }, target)) return this.#refuse(loginStatus.authorizationFailure);
+		const redirection = registry.redirection(target);
+		return redirection === undefined ? undefined : this.#redirect(redirection);
 	}
 
 	#demand(access: ChapAccess | undefined): void {

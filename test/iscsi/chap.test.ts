@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { chapResponse, parseBinary, printBinary } from '../../src/iscsi/chap.ts';
 import { ProtocolError } from '../../src/iscsi/protocol-error.ts';
 import * as pdu from '../../src/iscsi/pdu.ts';
-import { type Answer, initiatorName, type Keys, keysOf, loginRequest, type Peer, targetName, text, World } from './peer.ts';
+import { type Answer, initiatorName, type Keys, keysOf, loginRequest, type Peer, targetName, text, World, write10 } from './peer.ts';
 
 const access = { initiator: { user: 'abc', secret: 'a secret of 18 b..' }, target: { user: 'disk', secret: 'another secret!' } };
 const names = { InitiatorName: initiatorName, TargetName: targetName, SessionType: 'Normal' };
@@ -151,6 +151,39 @@ test('a session that began without a proof has one when its connection is taken 
 	world.chap = access;
 	await proved(world.connect(), { tsih: session.tsih });
 	t.is(session.authentication, 'chap');
+});
+
+test('what changes during a login counts at its end: access, a secret that is asked for, a redirection, the target itself', async (t) => {
+	const cases: [string, (world: World) => void][] = [
+		['0202', (world) => world.strangers.add(initiatorName)],
+		['0201', (world) => (world.chap = access)],
+		['0101', (world) => (world.redirection = { address: '192.0.2.9:3260', permanent: false })],
+		['0203', (world) => Object.assign(world.environment.registry, { find: () => undefined })],
+	];
+	for (const [status, change] of cases) {
+		// In the middle of the dialogue, and while the device has something of the session that makes way.
+		for (const waiting of [false, true]) {
+			// oxlint-disable no-await-in-loop -- one after the other
+			const world = new World();
+			const old = waiting ? await world.connect().open() : undefined;
+			world.device.held = true;
+			old?.send(old.command({ cdb: write10(0, 1), tag: 1, write: 512, data: Buffer.alloc(512, 1) }));
+			const peer = world.connect();
+			await say(peer, { ...names, AuthMethod: 'None' });
+			const last = loginRequest({ currentStage: 0, nextStage: 3 });
+			if (!waiting) change(world);
+			peer.send(peer.pdu(last));
+			if (waiting) {
+				t.deepEqual(await peer.answers(), []);
+				change(world);
+				world.device.releaseAll();
+			}
+			t.is(statusOf(await peer.answer()), status);
+			t.true(peer.ended);
+			t.is(world.environment.sessions.size, 0);
+			// oxlint-enable no-await-in-loop
+		}
+	}
 });
 
 test('what is logged of a login has no secret in it, and no response', async (t) => {
