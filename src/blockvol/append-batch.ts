@@ -1,6 +1,5 @@
 import { zeroPage } from './zero-page.ts';
 import { pageBytes, unitBytes } from './limits.ts';
-import { recordType } from './wal-record.ts';
 import type { WalSegment } from './wal-segment.ts';
 
 /** Longest record whose pages are in the staging buffer: 1 MiB of data that is not aligned to pages, twice over. */
@@ -124,7 +123,7 @@ export class AppendBatch {
 	touches(first: number, end: number): boolean {
 		for (let index = 0; index < this.#count; index++) {
 			const record = this.record(index);
-			if (record.type !== recordType.mark && record.firstPage < end && record.firstPage + record.pages > first) return true;
+			if (record.firstPage < end && record.firstPage + record.pages > first) return true;
 		}
 		return false;
 	}

@@ -17,8 +17,8 @@ export interface OverwriterOwner {
 	writeFailed(reason: string, cause: unknown): void;
 	/** A span is over: whoever waits for it goes on. */
 	serve(): void;
-	/** Size of the volume in bytes. */
-	sizeBytes(): number;
+	/** Makes durable which regions are marked. Rejects with the kernel's error. */
+	writeMarks(marks: number[]): Promise<void>;
 }
 
 /** What stands in the way of a write in place. `log`: it has to go through the log. */
@@ -139,31 +139,23 @@ export class Overwriter {
 		overwrite.partDone();
 	}
 
-	/** Marks what is due, one stretch at a time. It is never waited for: meanwhile the log takes the data. */
+	/**
+	 * Marks what is due, one stretch at a time. It is never waited for: meanwhile the log takes the data. The superblock says it and not the log, whose sync would have to wait for
+	 * all that was written straight to the layer.
+	 */
 	#mark(): void {
 		if (this.#isMarking) return;
-		const due = this.#marks.takeDue(this.#owner.sizeBytes());
-		if (due === undefined) return;
+		const regions = this.#marks.takeDue();
+		if (regions === undefined) return;
 		this.#isMarking = true;
-		const marking: RecordOwner = {
-			recordInstalled: () => this.#wal.sync({ synced: () => this.#marked(due.regions), syncFailed: () => undefined }),
-			// The volume has failed.
-			recordFailed: () => undefined,
-		};
-		const record = this.#wal.begin(recordType.mark, due.firstPage, due.pages, false, this.#keepUnits, marking);
-		if (record === undefined) {
-			// Another write will ask again.
-			this.#marks.forget(due.regions);
-			this.#isMarking = false;
-			return;
-		}
-		this.#wal.commit(record, undefined);
-	}
-
-	#marked(regions: readonly number[]): void {
-		this.#marks.durable(regions);
-		this.#isMarking = false;
-		if (this.#marks.hasDue) this.#mark();
+		this.#owner.writeMarks(this.#marks.regions()).then(
+			() => {
+				this.#marks.durable(regions);
+				this.#isMarking = false;
+				if (this.#marks.hasDue) this.#mark();
+			},
+			(error: unknown) => this.#owner.writeFailed('the superblock could not be written', error),
+		);
 	}
 }
 

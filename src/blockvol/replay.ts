@@ -4,7 +4,7 @@ import { Generation, placeLayer, placeWal, recordStart } from './generation.ts';
 import type { Layer } from './layer.ts';
 import { pageBytes, unitBytes } from './limits.ts';
 import { LogReader, type LogRecord } from './log-reader.ts';
-import { addRegions, settle } from './settle.ts';
+import { settle } from './settle.ts';
 import type { Superblock } from './superblock.ts';
 import { decodeCut, type SnapshotCut } from './snapshot-record.ts';
 import { VolumeFault } from './volume-fault.ts';
@@ -28,8 +28,6 @@ export interface Replayed {
 	/** The highest epoch in the log or the superblock. */
 	epoch: number;
 	records: number;
-	/** Marked regions (marks.ts): what they hold is in `generation` where it was not what map and log say. */
-	marks: number[];
 }
 
 /** The layers that replay looks at. */
@@ -91,8 +89,7 @@ export async function replay(
 			pass = await readPass(reader, superblock, layers, compared, cut);
 		}
 		// Regions are marked in the live layer of the superblock only (marks.ts).
-		const settled = { generation: pass.cuts[0]?.generation ?? pass.generation, marks: pass.marks };
-		await settle(settled, layers.base, superblock, durableLSN, mode);
+		await settle(pass.cuts[0]?.generation ?? pass.generation, layers.base, superblock, durableLSN, mode);
 		if (mode === 'existing') {
 			await rewriteLog(reader, durableLSN, pass.tailLSN, geometry.segmentBytes);
 			await rewriteDirect(pass, durableLSN);
@@ -122,16 +119,11 @@ async function readPass(
 	let durableLSN = lsn;
 	let lowestEpoch = 0;
 	let records = 0;
-	const marks = new Set(superblock.marks);
 	while (lsn < endLSN) {
 		const record = await reader.record(lsn);
 		if (record === undefined || record.epoch < lowestEpoch) break;
 		// What an earlier opening cut off stays cut off, though it may look whole again.
 		if (lsn >= superblock.tailLSN && record.epoch < superblock.epoch) break;
-		if (record.type === recordType.mark) {
-			if (cuts.length > 0) throw new VolumeFault(`the write-ahead log marks a region of a layer that is not complete (LSN ${lsn})`);
-			addRegions(marks, record);
-		}
 		if (record.firstPage + record.pages > endPage) {
 			throw new VolumeFault(`the write-ahead log has a record for page ${record.firstPage + record.pages - 1} of ${endPage} (LSN ${lsn})`);
 		}
@@ -154,7 +146,7 @@ async function readPass(
 		compared.set(direct.lsn, known);
 		directs.push(known);
 	}
-	return { cuts, generation, tailLSN: lsn, epoch, records, durableLSN, directs, marks: [...marks] };
+	return { cuts, generation, tailLSN: lsn, epoch, records, durableLSN, directs };
 }
 
 /**
@@ -192,14 +184,7 @@ function apply(record: LogRecord, generation: Generation): DirectCandidate | und
 	return undefined;
 }
 
-const known: readonly number[] = [
-	recordType.write,
-	recordType.zero,
-	recordType.overwrite,
-	recordType.pad,
-	recordType.mark,
-	recordType.snapshot,
-];
+const known: readonly number[] = [recordType.write, recordType.zero, recordType.overwrite, recordType.pad, recordType.snapshot];
 
 /** Pages of a direct record that its layer does not hold as the record says. */
 async function compare({ firstPage, pages, checksums }: DirectCandidate, layer: Layer | undefined): Promise<number[]> {

@@ -7,19 +7,14 @@ import { isChecksum } from './page-map.ts';
 import type { Superblock } from './superblock.ts';
 import { pageChecksum } from './wal-record.ts';
 
-/** The regions that a mark record names. */
-export function addRegions(marks: Set<number>, { firstPage, pages }: { firstPage: number; pages: number }): void {
-	for (let region = Math.floor(firstPage / regionPages); region * regionPages < firstPage + pages; region++) marks.add(region);
-}
-
 /**
  * Compares the pages of marked regions that are in the layer with their checksums. What does not match was being overwritten when the process or the machine ended: it
  * enters the generation with the checksum that it has. What a failed fdatasync may have left in memory only is written again.
  */
 export async function settle(
-	{ generation, marks }: { generation: Generation; marks: readonly number[] },
+	generation: Generation,
 	layer: Layer,
-	{ geometry, checkpointLSN }: Superblock,
+	{ geometry, checkpointLSN, marks }: Superblock,
 	durableLSN: number,
 	mode: 'existing' | 'readOnly',
 ): Promise<void> {

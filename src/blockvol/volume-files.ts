@@ -73,7 +73,7 @@ export async function createSuperblock(
 }
 
 export function nothingToReplay(superblock: Superblock): Replayed {
-	return { cuts: [], generation: new Generation(), tailLSN: superblock.checkpointLSN, epoch: superblock.epoch, records: 0, marks: [] };
+	return { cuts: [], generation: new Generation(), tailLSN: superblock.checkpointLSN, epoch: superblock.epoch, records: 0 };
 }
 
 /** The set hash of everything that a layer's map holds. */

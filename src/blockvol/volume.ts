@@ -134,14 +134,14 @@ export class Volume implements BlockDevice {
 				),
 		});
 		const spans = new Spans();
-		this.#marks = new Marks(replayed.marks, geometry.sizeBytes, tuning.markAfterWrites);
+		this.#marks = new Marks(superblock.current.marks, geometry.sizeBytes, tuning.markAfterWrites);
 		this.#reader = new Reader(this.#index, this.#wal, spans, layers.pool);
 		const sizes = { recordBytes, segmentBytes: geometry.segmentBytes };
 		this.#writer = new Writer(this.#index, this.#wal, this.#reader, this.#marks, spans, tuning, sizes, {
 			layerWritten: () => {
 				this.#directUnsynced = true;
 			},
-			sizeBytes: () => this.#sizeBytes,
+			writeMarks: (marks) => superblock.update({ marks }),
 			commandEnded: (command) => this.#commands.commandEnded(command),
 			needsFlush: () => this.#flusher.kick(),
 			writeFailed: (reason, cause) => this.#health.fail(reason, cause),

@@ -9,7 +9,7 @@ import { snapshotBodyBytes } from './snapshot-record.ts';
  * The header's checksum covers header and table; the table covers the pages. A record's LSN is its own address: a record read from the wrong place
  * does not look right.
  */
-export const recordType = { write: 1, zero: 2, direct: 3, snapshot: 4, overwrite: 5, barrier: 6, pad: 7, mark: 8 } as const;
+export const recordType = { write: 1, zero: 2, direct: 3, snapshot: 4, overwrite: 5, barrier: 6, pad: 7 } as const;
 
 export const headerBytes = 64;
 const magic = 0x52575642; // 'BVWR'

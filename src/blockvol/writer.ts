@@ -20,8 +20,8 @@ export interface WriterOwner {
 	needsFlush(): void;
 	/** Bytes of the layer were changed that are not synced. */
 	layerWritten(): void;
-	/** Size of the volume in bytes. */
-	sizeBytes(): number;
+	/** Makes durable which regions are marked. Rejects with the kernel's error. */
+	writeMarks(marks: number[]): Promise<void>;
 	/** A write to the layer failed. */
 	writeFailed(reason: string, cause: unknown): void;
 	/** The file system is full. */
@@ -90,7 +90,7 @@ export class Writer {
 			layerWritten: () => owner.layerWritten(),
 			writeFailed: (reason, cause) => owner.writeFailed(reason, cause),
 			serve: () => this.serve(),
-			sizeBytes: () => owner.sizeBytes(),
+			writeMarks: (marks) => owner.writeMarks(marks),
 		});
 	}
 

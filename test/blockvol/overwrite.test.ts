@@ -141,7 +141,7 @@ test('no byte is written in place before the mark is durable', async (t) => {
 	const { disk, volume } = await serveInMemory({}, tuning);
 	await write(volume, 0, filled(mib, 1));
 	await volume.flushToLayers();
-	const sync = disk.gate(({ kind, path }) => kind === 'datasync' && path.endsWith('.wal'));
+	const sync = disk.gate(({ kind, path }) => kind === 'datasync' && path.endsWith('superblock'));
 	for (const at of [0, 64, 128, 192]) await write(volume, at * kib, filled(64 * kib, 2));
 	await sync.reached;
 	await write(volume, 256 * kib, filled(64 * kib, 2));

@@ -189,8 +189,8 @@ export const defects: readonly Defect[] = [
 	{
 		title: 'a region is overwritten in place before its mark is durable',
 		file: 'src/blockvol/overwriter.ts',
-		search: 'this.#wal.sync({ synced: () => this.#marked(due.regions), syncFailed: () => undefined })',
-		replace: 'this.#marked(due.regions)',
+		search: 'this.#owner.writeMarks(this.#marks.regions()).then(',
+		replace: 'void this.#owner.writeMarks(this.#marks.regions());\n\t\tPromise.resolve().then(',
 	},
 	{
 		title: 'the superblock of a checkpoint forgets the marks',
@@ -207,7 +207,7 @@ export const defects: readonly Defect[] = [
 	{
 		title: 'marked regions are not settled at the next opening',
 		file: 'src/blockvol/replay.ts',
-		search: '		await settle(settled, layers.base, superblock, durableLSN, mode);\n',
+		search: '		await settle(pass.cuts[0]?.generation ?? pass.generation, layers.base, superblock, durableLSN, mode);\n',
 		replace: '',
 	},
 	{
