@@ -43,6 +43,7 @@ function stalling(file: DiskFile): DiskFile {
 			return await file.read(target, positionBytes);
 		},
 		sizeBytes: () => file.sizeBytes(),
+		links: () => file.links(),
 		allocatedBytes: () => file.allocatedBytes(),
 		writeSync: (source, positionBytes) => file.writeSync(source, positionBytes),
 		write: (source, positionBytes) => file.write(source, positionBytes),

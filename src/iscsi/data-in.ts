@@ -62,6 +62,19 @@ export function sendData(task: IscsiTask): void {
 	endData(task);
 }
 
+/** Puts what the task is to read on the medium, and sends it then (SBC-4, FUA of READ). */
+export function flushThenSend(task: IscsiTask): void {
+	task.atDevice++;
+	task.device.flush(task);
+}
+
+/** The device has flushed. */
+export function dataInFlushed(task: IscsiTask, outcome: Outcome): void {
+	if (task.aborted !== 'no') task.connection!.flow.abortedIdle(task);
+	else if (outcome === 'good') sendData(task);
+	else failRead(task, outcome);
+}
+
 /** Memory for a read that has to wait. */
 export function dataInGranted(task: IscsiTask): void {
 	task.pooledBytes = task.readingBytes;

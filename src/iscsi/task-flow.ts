@@ -1,6 +1,6 @@
 import { status, type NextStep } from '../scsi/task.ts';
 import type { Connection } from './connection.ts';
-import { dropDataIn, sendData } from './data-in.ts';
+import { dropDataIn, flushThenSend, sendData } from './data-in.ts';
 import { dropDataOut, failDataOut } from './data-out.ts';
 import * as pdu from './pdu.ts';
 import { residual } from './residual.ts';
@@ -30,6 +30,7 @@ export class TaskFlow {
 				// A read that is flagged as a write expects no data: all of it is overflow.
 				task.sendBytes = task.read ? Math.min(task.scsi.lengthBytes, task.expectedDataTransferLength) : 0;
 				if (task.sendBytes === 0) this.finished(task);
+				else if (task.scsi.fua) flushThenSend(task);
 				else sendData(task);
 				return;
 			case 'write':

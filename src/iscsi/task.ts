@@ -4,7 +4,7 @@ import type { LogicalUnit } from '../scsi/logical-unit.ts';
 import { type NextStep, ScsiTask, type TaskOwner } from '../scsi/task.ts';
 import type { Connection } from './connection.ts';
 import type { Chunk } from './chunk.ts';
-import { dataInBytesRead, dataInGranted } from './data-in.ts';
+import { dataInBytesRead, dataInFlushed, dataInGranted } from './data-in.ts';
 import { chunkWritten, memoryGranted } from './data-out.ts';
 
 /** A range that one R2T asked for (RFC 7143 §11.8). They are fulfilled in order, so only the first of a task takes data. */
@@ -135,10 +135,11 @@ export class IscsiTask implements TaskOwner, Completion, GrantTaker {
 		this.connection!.flow.finished(this);
 	}
 
-	/** Completion of a read that had to wait. */
+	/** Completion of a flush before a read, or of a read that had to wait. */
 	complete(outcome: Outcome): void {
 		this.atDevice--;
-		dataInBytesRead(this, outcome);
+		if (this.readingBytes === 0) dataInFlushed(this, outcome);
+		else dataInBytesRead(this, outcome);
 	}
 
 	/** Completion of one chunk's write. */

@@ -74,6 +74,6 @@ function transfer6(name: string, opcode: number, access: 'read' | 'write'): Comm
 function begin(unit: LogicalUnit, task: ScsiTask, lba: number, blocks: number, access: 'read' | 'write', transferLength: Field): NextStep {
 	if (!placeRange(unit, task, lba, blocks)) return lbaOutOfRange(unit, task);
 	if (task.lengthBytes > limits.transferBytesMax) return unit.invalidField(task, transferLength);
-	if (!unit.mode.isWriteBack) task.fua = true;
+	if (!unit.mode.isWriteBack && access === 'write') task.fua = true;
 	return blocks === 0 ? 'finished' : access;
 }

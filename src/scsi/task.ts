@@ -15,7 +15,7 @@ export const status = {
 /**
  * What the transport does next with a task that LogicalUnit.start() or LogicalUnit.parameters() has looked at:
  * - finished: status, sense and dataIn are set; answer
- * - read: send lengthBytes of the medium from offsetBytes (device.tryRead and device.read, piece by piece); on a bad outcome call LogicalUnit.fail()
+ * - read: with `fua` flush the device first; then send lengthBytes of the medium from offsetBytes (device.tryRead and device.read, piece by piece); on a bad outcome call LogicalUnit.fail()
  * - write: take lengthBytes of data-out and hand them to device.write in pieces, at offsetBytes; on a bad outcome call LogicalUnit.fail()
  * - parameters: take lengthBytes of data-out whole (bounded by limits.parameterBytesMax), then call LogicalUnit.parameters(); the buffer is the unit's until
  *   the task is finished
@@ -40,7 +40,7 @@ export class ScsiTask implements CompareCompletion {
 	/** Set by LogicalUnit.start(). For read and write: the range on the medium. For parameters: how much data-out to collect. */
 	offsetBytes = 0;
 	lengthBytes = 0;
-	/** Force unit access of a write; of a read it needs no more than the usual. */
+	/** Force unit access: what is written, or read, is on the medium first. */
 	fua = false;
 	/** SAM status; meaningful once finished. */
 	status: number = status.good;

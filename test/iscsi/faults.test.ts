@@ -156,6 +156,37 @@ test('"FUA is ignored": it reaches the volume, in writes of one PDU and of many'
 	);
 });
 
+test('"FUA is ignored": a read with it shows nothing that is not on the medium; one that cannot be put there fails, and an abort ends the wait', async (t) => {
+	const world = new World();
+	const peer = await world.connect().open();
+	const fuaRead = '28080000000000000800';
+	let flushes = 0;
+	let outcome: 'good' | 'faulted' = 'good';
+	world.device.outcome = (operation) => {
+		if (operation !== 'flush') return 'good';
+		flushes++;
+		return outcome;
+	};
+	world.device.held = true;
+	peer.send(peer.command({ cdb: fuaRead, tag: 1, read: 4096 }));
+	t.deepEqual(await peer.answers(), []);
+	world.device.releaseAll();
+	t.deepEqual(opcodesOf(await peer.answers()), [pdu.opcode.dataIn]);
+	t.is(flushes, 1);
+	peer.send(peer.command({ cdb: fuaRead, tag: 2, read: 4096 }));
+	peer.send(peer.manage(pdu.taskManagementFunction.abortTask, 9, { referenced: 2 }));
+	t.deepEqual(await peer.answers(), []);
+	world.device.releaseAll();
+	t.deepEqual(opcodesOf(await peer.answers()), [pdu.opcode.taskManagementResponse]);
+	world.device.held = false;
+	outcome = 'faulted';
+	peer.send(peer.command({ cdb: fuaRead, tag: 3, read: 4096 }));
+	t.is(statusOf(await peer.answer()), '02 4/4400');
+	peer.send(peer.command({ cdb: read10(0, 8), tag: 3, read: 4096 }));
+	t.deepEqual(opcodesOf(await peer.answers()), [pdu.opcode.dataIn], 'one without FUA needs no flush');
+	t.is(world.budget.usedBytes, 0);
+});
+
 test('"an R2T asks for everything that is left": never more than MaxBurstLength, and never more of them than MaxOutstandingR2T', async (t) => {
 	const world = new World({ deviceBytes: 4 * MiB });
 	const keys = { ImmediateData: 'No', InitialR2T: 'Yes', MaxBurstLength: '65536', MaxOutstandingR2T: '3' };
