@@ -34,27 +34,22 @@ async function stall(): Promise<void> {
 	});
 }
 
+/** The file with its reads slowed down; whatever else a file can do goes to it as it is. */
 function stalling(file: DiskFile): DiskFile {
-	return {
-		path: file.path,
+	const slow: Pick<DiskFile, 'tryRead' | 'read'> = {
 		tryRead: () => wouldBlock,
 		read: async (target, positionBytes) => {
 			await stall();
 			return await file.read(target, positionBytes);
 		},
-		sizeBytes: () => file.sizeBytes(),
-		links: () => file.links(),
-		allocatedBytes: () => file.allocatedBytes(),
-		writeSync: (source, positionBytes) => file.writeSync(source, positionBytes),
-		write: (source, positionBytes) => file.write(source, positionBytes),
-		writev: (sources, positionBytes) => file.writev(sources, positionBytes),
-		...(file.writeEach === undefined ? {} : { writeEach: (sources, positionsBytes) => file.writeEach!(sources, positionsBytes) }),
-		datasync: () => file.datasync(),
-		punch: (positionBytes, lengthBytes) => file.punch(positionBytes, lengthBytes),
-		nextData: (positionBytes) => file.nextData(positionBytes),
-		truncate: (sizeBytes) => file.truncate(sizeBytes),
-		close: () => file.close(),
 	};
+	return new Proxy(file, {
+		get: (_file, name): unknown => {
+			if (name === 'tryRead' || name === 'read') return slow[name];
+			const member: unknown = Reflect.get(file, name, file);
+			return typeof member === 'function' ? member.bind(file) : member;
+		},
+	});
 }
 
 const disk = new StallingDisk(process.env.BLOCKPORT_STALLED_VOLUME ?? '');
