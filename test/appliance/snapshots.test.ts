@@ -1,6 +1,5 @@
 import test, { type ExecutionContext } from 'ava';
 import { Appliance } from '../../src/appliance.ts';
-import { limits } from '../../src/config/limits.ts';
 import { UsageError, type UsageErrorCode } from '../../src/config/usage-error.ts';
 import { VolumeFault, VolumeUsageError } from '../../src/blockvol/volume-fault.ts';
 import { silent } from '../../src/os/logger.ts';
@@ -281,17 +280,6 @@ test('mount: where it cannot be is refused, and nothing stays open', async (t) =
 	for (const [code, wish] of cases) await refuses(t, code, () => snapshots.mount('data', 'one', wish));
 	t.deepEqual(snapshots.view('data', 'one').mounts, [], 'all places or none');
 	t.true((await volume('data')).views.every(({ closed }) => closed));
-});
-
-test('so many snapshots may be mounted, and no more', async (t) => {
-	const { snapshots, operations } = await fresh(t);
-	await operations.createTarget({ name: `${target}2`, alias: '', tpgt: 1 });
-	for (let count = 0; count < limits.snapshotMounts; count++) {
-		await snapshots.make({ volumes: ['data'], name: `s${count}` });
-		await snapshots.mount('data', `s${count}`, { target });
-	}
-	await snapshots.make({ volumes: ['data'], name: 'more' });
-	await refuses(t, 'inUse', () => snapshots.mount('data', 'more', { target: `${target}2` }), /256 mounted/);
 });
 
 test('a restart: mounted snapshots have their places from the beginning, and those that are gone are faulted', async (t) => {
