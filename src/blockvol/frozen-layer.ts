@@ -159,7 +159,7 @@ function setBit(bits: Uint8Array, bit: number): void {
  * Reads a block of a page map; what looks damaged is read twice, and then its entries are lost. So is a block without entries, which is what a read of the wrong place may
  * look like: who asks has reason to think that there is something.
  */
-async function readMapBlock(file: DiskFile, layer: number, blockIndex: number, target: Buffer): Promise<boolean> {
+export async function readMapBlock(file: DiskFile, layer: number, blockIndex: number, target: Buffer): Promise<boolean> {
 	let damaged = 0;
 	for (let attempt = 0; attempt < 2; attempt++) {
 		await readFully(file, target, blockIndex * blockBytes);

@@ -1,7 +1,9 @@
 import type { Disk } from '../os/disk.ts';
 import { BelowIndex, blocksPerBit } from './below-index.ts';
-import type { Snapshot } from './layer-tree.ts';
+import type { LayerTree, Snapshot } from './layer-tree.ts';
 import type { Logger } from '../os/logger.ts';
+import { changedPages, layersBetween, mapSource, type MapSource, type PageRange } from './changed-pages.ts';
+import { countSpace, type SpaceReport } from './space.ts';
 import { createClone } from './clone.ts';
 import { geometryFault, type Geometry, type Tuning } from './limits.ts';
 import { Merger, type MergerOwner } from './merger.ts';
@@ -21,6 +23,7 @@ export class History {
 	readonly snapshots: Snapshots;
 	readonly merger: Merger;
 	readonly #parts: HistoryParts;
+	readonly #owner: HistoryOwner;
 	readonly #restorer: Restorer;
 	readonly #geometry: Geometry;
 	readonly #belowBlocks: number;
@@ -34,6 +37,7 @@ export class History {
 		this.#blocksPerBit = blocksPerBit(geometry.sizeBytes);
 		this.snapshots = new Snapshots(parts, { ...owner, blocksPerBit: this.#blocksPerBit });
 		const pace = { share: tuning.mergeShare, retryMs: tuning.noSpaceRetryMs };
+		this.#owner = owner;
 		this.#restorer = new Restorer(parts, {
 			mustGoOn: () => this.snapshots.mustGoOn(),
 			changed: () => this.snapshots.woken(),
@@ -41,6 +45,7 @@ export class History {
 			restored: (sizeBytes) => owner.restored(sizeBytes),
 		});
 		this.merger = new Merger({ ...parts, ...pace, blocksPerBit: this.#blocksPerBit }, owner);
+		parts.layers.tree.failed = (reason, cause) => owner.mergeFailed(reason, cause);
 		parts.layers.indexes.add(parts.index.below);
 		parts.layers.released = () => this.merger.kick();
 	}
@@ -143,6 +148,64 @@ export class History {
 			await createClone(disk, directory, { layers, layer: snapshot.layer, geometry });
 		} finally {
 			release();
+		}
+	}
+
+	/** Volume.diff. `during` runs each step; between two steps the volume may be closed, and then the next one throws. */
+	async *diff(from: string, to: string | undefined, during: <T>(work: () => Promise<T>) => Promise<T>): AsyncGenerator<PageRange> {
+		const { older, newer, tree } = await during(() => this.#compared(from, to));
+		const releases = [older.layer, newer?.layer ?? tree.live].map((id) => this.#parts.layers.hold(id));
+		try {
+			const sources = layersBetween(tree, older.layer, newer?.layer ?? tree.live).map((id) => this.#source(id));
+			const walk = changedPages(sources, Math.max(older.sizeBytes, newer?.sizeBytes ?? this.#owner.sizeBytes()));
+			for (;;) {
+				const { done, value } = await during(() => walk.next());
+				if (done === true) return;
+				yield value;
+			}
+		} finally {
+			for (const release of releases) release();
+		}
+	}
+
+	/** Two states, with everything in the layers that is acknowledged now. */
+	async #compared(from: string, to: string | undefined): Promise<{ older: Snapshot; newer: Snapshot | undefined; tree: LayerTree }> {
+		const { layers, flusher, superblock, wal } = this.#parts;
+		const older = await this.named(from);
+		const newer = to === undefined ? undefined : await this.named(to);
+		const { installedLSN } = wal;
+		if (newer === undefined) {
+			await flusher.flush();
+			if (superblock.current.checkpointLSN < installedLSN)
+				throw new VolumeUsageError('what is live cannot be compared: the volume could not be flushed');
+		}
+		return { older, newer, tree: layers.tree.current };
+	}
+
+	/** The map of a layer that is held, live or frozen, whatever becomes of it meanwhile. */
+	#source(id: number): MapSource {
+		const { layers, index } = this.#parts;
+		return mapSource(id, (work) => {
+			const live = index.openLayers.find((layer) => layer.id === id);
+			if (live !== undefined) return work(live.map.file);
+			const { mapFile } = layers.frozen(id);
+			return layers.pool.use(mapFile, work);
+		});
+	}
+
+	/** Volume.space. */
+	async space(): Promise<SpaceReport> {
+		const { layers, flusher } = this.#parts;
+		await flusher.flush();
+		const tree = layers.tree.current;
+		const ids = [...tree.layers.keys()];
+		const releases = ids.map((id) => layers.hold(id));
+		try {
+			const shared = new Set<number>();
+			for (const id of ids) if (id !== tree.live && (await layers.frozen(id).isShared())) shared.add(id);
+			return await countSpace(tree, new Map(ids.map((id) => [id, this.#source(id)])), shared);
+		} finally {
+			for (const release of releases) release();
 		}
 	}
 

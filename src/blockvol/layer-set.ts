@@ -122,6 +122,7 @@ export class LayerSet {
 	/** Removes what a crash left: trees and files of layers that neither the tree nor anybody here knows. */
 	async sweep(living: () => readonly number[]): Promise<void> {
 		await this.tree.sweep();
+		this.#hasRemoved = true;
 		for (const name of await this.disk.list(this.directory)) {
 			const id = layerOf(name);
 			// Not ours to judge.

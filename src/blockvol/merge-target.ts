@@ -26,8 +26,8 @@ export interface MergeTarget {
 	settle(): Promise<void>;
 	/** One of the above for each page of a block. */
 	look(blockIndex: number): Promise<Uint8Array>;
-	/** Writes a page that is wanted. */
-	write(page: number, bytes: Uint8Array): Promise<void>;
+	/** Writes consecutive pages of one slice that are wanted. */
+	write(firstPage: number, bytes: Uint8Array): Promise<void>;
 	/** Makes what was written durable, and then the entries of a block's pages; `entries` is absent where nothing changes. */
 	finish(blockIndex: number, entries: Uint32Array): Promise<void>;
 }
@@ -64,8 +64,8 @@ export class LiveTarget implements MergeTarget {
 		return states;
 	}
 
-	async write(page: number, bytes: Uint8Array): Promise<void> {
-		await this.#layer.write(page, [bytes], 1);
+	async write(firstPage: number, bytes: Uint8Array): Promise<void> {
+		await this.#layer.write(firstPage, [bytes], bytes.length / pageBytes);
 	}
 
 	async finish(blockIndex: number, entries: Uint32Array): Promise<void> {
@@ -130,9 +130,9 @@ export class FrozenTarget implements MergeTarget {
 		return states;
 	}
 
-	async write(page: number, bytes: Uint8Array): Promise<void> {
-		const handle = this.#layer.handleOf(page) ?? (await this.#makeSlice(page));
-		await this.#layer.pool.use(handle, (file) => writeFully(file, bytes, this.#layer.positionOf(page)));
+	async write(firstPage: number, bytes: Uint8Array): Promise<void> {
+		const handle = this.#layer.handleOf(firstPage) ?? (await this.#makeSlice(firstPage));
+		await this.#layer.pool.use(handle, (file) => writeFully(file, bytes, this.#layer.positionOf(firstPage)));
 		this.#written.add(handle);
 	}
 

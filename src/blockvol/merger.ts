@@ -11,6 +11,7 @@ import { FrozenTarget, LiveTarget, undecided, Unreadable, wanted, type MergeTarg
 import { blockBytes, entriesPerBlock, entryAbsent, entryLost, entryOffset, entryZero } from './page-map-block.ts';
 import type { PageIndex } from './page-index.ts';
 import type { Spans } from './spans.ts';
+import { VolumeFault } from './volume-fault.ts';
 import type { Wal } from './wal.ts';
 import { pageChecksum } from './wal-record.ts';
 
@@ -55,6 +56,8 @@ interface Job {
 	readonly clones: number;
 }
 
+/** Pages that are copied at once: 256 KiB. */
+const runPagesMax = 64;
 /** Passes over a layer before writers have to go through the log for the last one. */
 const openPassesMax = 3;
 /** How often it is looked whether another volume has let a layer go. */
@@ -81,6 +84,7 @@ export class Merger {
 	#running: Promise<void> | undefined;
 	#again = false;
 	#stopped = false;
+	#hasFailed = false;
 	#progress: MergeProgress | undefined;
 	#wake: (() => void) | undefined;
 	#timer: NodeJS.Timeout | undefined;
@@ -110,7 +114,11 @@ export class Merger {
 		this.#again = true;
 		this.#shared.clear();
 		if (this.#stopped) return;
-		this.#running ??= this.#run().finally(() => (this.#running = undefined));
+		this.#running ??= this.#run().finally(() => {
+			this.#running = undefined;
+			// Between its last look and this turn somebody may have kicked.
+			if (this.#again && !this.#hasFailed) this.kick();
+		});
 	}
 
 	/** Resolves when there is nothing left that could be merged now. */
@@ -138,7 +146,10 @@ export class Merger {
 				try {
 					await this.#do(job);
 				} catch (error) {
-					if (!(await this.#goesOn(job, error))) return;
+					if (!(await this.#goesOn(job, error))) {
+						this.#hasFailed = true;
+						return;
+					}
 				}
 				this.#progress = undefined;
 			}
@@ -163,6 +174,8 @@ export class Merger {
 			await this.#pause(this.#parts.retryMs * 2 ** Math.min(this.#failures++, doublingsMax));
 			return true;
 		}
+		// The volume was told already.
+		if (error instanceof VolumeFault) return false;
 		if (errorCode(error) === '') throw error;
 		this.#owner.mergeFailed('a layer could not be merged', error);
 		return false;
@@ -292,23 +305,35 @@ export class Merger {
 		isBottom: boolean,
 	): Promise<Uint32Array> {
 		const entries = new Uint32Array(entriesPerBlock);
-		const bytes = Buffer.allocUnsafe(pageBytes);
+		let run = 0;
 		for (let at = 0; at < entriesPerBlock; at++) {
 			const entry = block.readUInt32LE(entryOffset(at));
-			if (entry === entryAbsent || states[at] !== wanted) continue;
 			// Where nothing is below, absent reads as zeros, too.
-			if (entry === entryZero && isBottom) continue;
-			entries[at] = entry;
-			if (entry === entryZero || entry === entryLost) continue;
+			const isWanted = entry !== entryAbsent && states[at] === wanted && !(entry === entryZero && isBottom);
+			if (isWanted) entries[at] = entry;
+			const hasBytes = isWanted && entry !== entryZero && entry !== entryLost;
 			const page = blockIndex * entriesPerBlock + at;
-			await readable(layer.readPages(page, bytes));
-			// What is damaged stays where it is: a misread here would become permanent.
-			if (pageChecksum(bytes) !== entry) await readable(layer.readPages(page, bytes));
-			if (pageChecksum(bytes) !== entry) throw new Unreadable(`page ${page} does not match its checksum`);
-			await target.write(page, bytes);
-			this.pages++;
+			if (run > 0 && (!hasBytes || run === runPagesMax || layer.contiguous(page - run, run + 1) === run)) {
+				await this.#copyRun(layer, target, page - run, entries.subarray(at - run, at));
+				run = 0;
+			}
+			if (hasBytes) run++;
 		}
+		if (run > 0) await this.#copyRun(layer, target, (blockIndex + 1) * entriesPerBlock - run, entries.subarray(entriesPerBlock - run));
 		return entries;
+	}
+
+	/** Copies consecutive pages of one slice. */
+	async #copyRun(layer: FrozenLayer, target: MergeTarget, firstPage: number, checksums: Uint32Array): Promise<void> {
+		const bytes = Buffer.allocUnsafe(checksums.length * pageBytes);
+		// What is damaged stays where it is: a misread here would become permanent.
+		for (let attempt = 0, damaged = 0; damaged >= 0; attempt++) {
+			await readable(layer.readPages(firstPage, bytes));
+			damaged = checksums.findIndex((checksum, at) => pageChecksum(bytes.subarray(at * pageBytes, (at + 1) * pageBytes)) !== checksum);
+			if (damaged >= 0 && attempt > 0) throw new Unreadable(`page ${firstPage + damaged} does not match its checksum`);
+		}
+		await target.write(firstPage, bytes);
+		this.pages += checksums.length;
 	}
 
 	/** The tree without the layer, and then its files. */

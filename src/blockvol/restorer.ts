@@ -1,3 +1,4 @@
+import { errorCode } from '../os/disk.ts';
 import type { Exclusive } from './exclusive.ts';
 import type { LayerTree, Snapshot } from './layer-tree.ts';
 import { newSnapshotId, type SnapshotParts } from './snapshots.ts';
@@ -81,7 +82,6 @@ export class Restorer {
 		const { index, layers, marks, superblock, wal } = this.#parts;
 		const old = index.layer;
 		const layer = await layers.make();
-		await layer.syncData();
 		const lsn = wal.installedLSN;
 		const kept =
 			keptName === undefined
@@ -96,7 +96,7 @@ export class Restorer {
 			marks: [],
 			geometry: { ...superblock.current.geometry, sizeBytes },
 		};
-		await layers.tree.commit(change, changes, () => {
+		const applied = (): void => {
 			layers.adopted(layer.id);
 			layers.add(old.freeze(layers.pool));
 			index.restore(layer, layers.stack(snapshot.layer));
@@ -104,7 +104,15 @@ export class Restorer {
 			marks.clear();
 			marks.grown(sizeBytes);
 			this.#owner.restored(sizeBytes);
-		});
+		};
+		try {
+			await layer.syncData();
+			await layers.tree.commit(change, changes, applied);
+		} catch (error) {
+			// After anything else but a full file system the superblock may name it.
+			if (errorCode(error) === 'ENOSPC') await layers.discard(layer);
+			throw error;
+		}
 		wal.segments.setCheckpoint(lsn);
 	}
 }

@@ -325,6 +325,11 @@ class Attempt implements SnapshotAttempt, RecordOwner {
 	async cancel(): Promise<void> {
 		this.#parts.spans.suspensions--;
 		this.#parts.marks.resume();
-		await this.#parts.layers.discard(this.#layer);
+		try {
+			await this.#parts.layers.discard(this.#layer);
+		} catch (error) {
+			// A name without content; the next opening removes it.
+			if (errorCode(error) === '') throw error;
+		}
 	}
 }

@@ -82,6 +82,8 @@ export class TreeFile {
 	readonly #directory: string;
 	readonly #superblock: SuperblockFile;
 	readonly #line = new Exclusive();
+	/** Told when a change failed in a way that leaves open what is on the disk. */
+	failed: ((reason: string, cause: unknown) => void) | undefined;
 	#current: LayerTree;
 	/** A name was removed, and the directory not synced since. */
 	#hasRemoved = false;
@@ -100,7 +102,7 @@ export class TreeFile {
 
 	/**
 	 * Makes a change durable, with changes of the superblock that belong to it. `applied` is called in the turn in which it becomes the current one. What `change` throws
-	 * rejects the call, and nothing is changed.
+	 * rejects the call, and nothing is changed; so does ENOSPC. Any other failure is a VolumeFault.
 	 */
 	commit(
 		change: (tree: LayerTree) => LayerTree,
@@ -111,9 +113,16 @@ export class TreeFile {
 			const next = change(this.#current);
 			const { geometry, tree: old } = this.#superblock.current;
 			const sequence = (old?.sequence ?? 0) + 1;
-			const tree = await this.#write(next, geometry.uuid, sequence);
-			await this.#superblock.updateBoth({ ...changes, layers: [next.live], tree });
-			if (old !== undefined) await this.#remove(treeName(old.sequence));
+			try {
+				const tree = await this.#write(next, geometry.uuid, sequence);
+				await this.#superblock.updateBoth({ ...changes, layers: [next.live], tree });
+				if (old !== undefined) await this.#remove(treeName(old.sequence));
+			} catch (error) {
+				if (errorCode(error) === 'ENOSPC' || errorCode(error) === '') throw error;
+				// What is on the disk is unknown from now on.
+				this.failed?.('the tree of layers could not be written', error);
+				throw new VolumeFault('the tree of layers could not be written', { cause: error });
+			}
 			this.#current = next;
 			applied?.();
 		});
@@ -122,6 +131,8 @@ export class TreeFile {
 	/** Removes the trees that no superblock names any more. Both slots name the current one. */
 	async sweep(): Promise<void> {
 		await this.#line.run(async () => {
+			// The process before may have removed some as well.
+			this.#hasRemoved = true;
 			const sequence = this.#superblock.current.tree?.sequence ?? 0;
 			for (const name of await this.#disk.list(this.#directory)) {
 				if (isTreeName(name) && name !== treeName(sequence)) await this.#remove(name);

@@ -7,7 +7,9 @@ import type { LayerSet } from './layer-set.ts';
 import { History } from './history.ts';
 import type { MergeProgress } from './merger.ts';
 import type { SnapshotView } from './snapshot-view.ts';
-import type { Snapshots, SnapshotInfo } from './snapshots.ts';
+import type { PageRange } from './changed-pages.ts';
+import type { SpaceReport } from './space.ts';
+import type { SnapshotAttempt, Snapshots, SnapshotInfo } from './snapshots.ts';
 import { Commands } from './commands.ts';
 import { Flusher } from './flusher.ts';
 import { defaultTuning, pageBytes, recordDataBytes, unitBytes, type Tuning } from './limits.ts';
@@ -25,7 +27,6 @@ import { gather, type VolumeStatistics } from './volume-statistics.ts';
 import { VolumeUsageError } from './volume-fault.ts';
 import { Wal } from './wal.ts';
 import { recordType } from './wal-record.ts';
-import type { WriteCommand } from './write-command.ts';
 import { Writer } from './writer.ts';
 
 /**
@@ -147,7 +148,9 @@ export class Volume implements BlockDevice {
 			writeFailed: (reason, cause) => this.#health.fail(reason, cause),
 			outOfSpace: () => this.#health.noSpace(),
 			isFull: () => this.#health.isFull,
-			refusalOf: (command) => this.#health.refusalOf(command.isZero) ?? this.#beyondEnd(command),
+			// A restore may have made the volume smaller while a command waited.
+			refusalOf: ({ isZero, offsetBytes, lengthBytes }) =>
+				this.#health.refusalOf(isZero) ?? (offsetBytes + lengthBytes > this.#sizeBytes ? 'outOfRange' : undefined),
 		});
 		const exclusive = new Exclusive();
 		this.#flusher = new Flusher(this.#index, this.#wal, superblock, exclusive, this.#marks, tuning, geometry.segmentBytes, {
@@ -299,6 +302,24 @@ export class Volume implements BlockDevice {
 		return from.#during(() => from.#history.clone(disk, snapshotName, directory, uuid));
 	}
 
+	/**
+	 * Pages that differ between two snapshots, or between one and what is live now (`to` left out): ranges, ascending; perhaps with some that do not differ. While it is walked,
+	 * the layers that it reads stay. Rejects with VolumeUsageError for a name that is not there.
+	 */
+	diff(from: string, to?: string): AsyncGenerator<PageRange> {
+		return this.#history.diff(from, to, (work) => this.#during(work));
+	}
+
+	/** Counts the pages that the volume and each snapshot show and hold; reads all page maps. */
+	space(): Promise<SpaceReport> {
+		return this.#during(() => this.#history.space());
+	}
+
+	/** For createGroupSnapshot. */
+	attemptSnapshot<T>(name: string, work: (attempt: SnapshotAttempt) => Promise<T>): Promise<T> {
+		return this.#during(() => this.#snapshots.attempt(name, work));
+	}
+
 	/** Has a clone stand on its own: what it shares is copied in the background (merge). No change for a volume that shares nothing. */
 	flatten(): Promise<void> {
 		return this.#during(() => this.#history.flatten());
@@ -393,11 +414,6 @@ export class Volume implements BlockDevice {
 		} finally {
 			this.#commands.running.end();
 		}
-	}
-
-	/** A restore may have made the volume smaller while a command waited. */
-	#beyondEnd({ offsetBytes, lengthBytes }: WriteCommand): Outcome | undefined {
-		return offsetBytes + lengthBytes > this.#sizeBytes ? 'outOfRange' : undefined;
 	}
 
 	#restored(sizeBytes: number): void {

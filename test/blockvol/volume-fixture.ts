@@ -26,6 +26,7 @@ export const still: Partial<Tuning> = {
 };
 
 export interface Shape {
+	uuid?: string;
 	sizeBytes?: number;
 	blockSize?: 512 | 4096;
 	segmentBytes?: number;

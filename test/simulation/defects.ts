@@ -255,14 +255,14 @@ export const defects: readonly Defect[] = [
 	{
 		title: 'a merge drops a page',
 		file: 'src/blockvol/merger.ts',
-		search: 'if (entry === entryAbsent || states[at] !== wanted) continue;',
-		replace: 'if (entry === entryAbsent || states[at] !== wanted || at % 9 === 8) continue;',
+		search: 'const isWanted = entry !== entryAbsent && states[at] === wanted && ',
+		replace: 'const isWanted = entry !== entryAbsent && states[at] === wanted && at % 9 !== 8 && ',
 	},
 	{
 		title: 'a merge forgets the zeros of the lower layer',
 		file: 'src/blockvol/merger.ts',
-		search: 'if (entry === entryZero && isBottom) continue;',
-		replace: 'if (entry === entryZero) continue;',
+		search: '!(entry === entryZero && isBottom);',
+		replace: 'entry !== entryZero;',
 	},
 	{
 		title: 'a merge takes what an unflushed record put into the live layer for settled',
