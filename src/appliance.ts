@@ -271,6 +271,7 @@ export class Appliance {
 			log: this.#options.log,
 			version: this.#options.version,
 			more: await protection.routes(),
+			moreMetrics: () => protection.metrics(),
 		});
 		this.#opened.push(() => server.close());
 		this.#socket = this.#options.socket ?? directory.socket;

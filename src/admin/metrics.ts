@@ -10,8 +10,16 @@ export interface Metrics {
 	text(): Promise<string>;
 }
 
-/** prom-client is loaded by the first scrape: a process that nobody scrapes does not hold it. */
-export async function openMetrics(operations: Operations): Promise<Metrics> {
+/** A number of a part of the appliance that the operations do not know. A name that ends in _total only grows. */
+export interface Metric {
+	readonly name: string;
+	readonly help: string;
+	readonly value: number;
+	readonly labels?: Record<string, string>;
+}
+
+/** prom-client is loaded by the first scrape: a process that nobody scrapes does not hold it. `more` is asked at each scrape. */
+export async function openMetrics(operations: Operations, more: () => Iterable<Metric> = () => []): Promise<Metrics> {
 	const { Counter, Gauge, Registry } = await import('prom-client');
 	const registry: RegistryType = new Registry();
 	const metrics = new Map<string, CounterType | GaugeType>();
@@ -73,6 +81,7 @@ export async function openMetrics(operations: Operations): Promise<Metrics> {
 					);
 				}
 			}
+			for (const { name, help, value, labels } of more()) set(name, help, value, labels);
 			return await registry.metrics();
 		},
 	};

@@ -6,7 +6,7 @@ import type { Logger } from '../os/logger.ts';
 import { errorAnswer } from './errors.ts';
 import { type Guard, refuse } from './guard.ts';
 import { type TlsFiles, closeServer, httpServer, listenTcp, listenUnix } from './listen.ts';
-import { type Metrics, openMetrics } from './metrics.ts';
+import { type Metric, type Metrics, openMetrics } from './metrics.ts';
 import type { Operations } from './operations.ts';
 import { healthRoutes, targetRoutes, unknownRoute, volumeRoutes } from './routes.ts';
 import { subsystemRoutes } from './subsystem-routes.ts';
@@ -20,6 +20,8 @@ export interface AdminServerOptions {
 	readonly version: string;
 	/** Routes beside those of `operations`. */
 	readonly more?: readonly FastifyPluginCallback[];
+	/** Metrics beside those of `operations`. */
+	readonly moreMetrics?: () => Iterable<Metric>;
 }
 
 /** The admin HTTP API, on a Unix socket and on TCP. The listeners share one set of routes; only the TCP side is guarded, as the socket's file mode guards the other. */
@@ -62,7 +64,7 @@ export class AdminServer {
 		);
 		let metrics: Promise<Metrics> | undefined;
 		app.get('/metrics', { schema: { hide: true } }, async (_request, reply) => {
-			metrics ??= openMetrics(options.operations);
+			metrics ??= openMetrics(options.operations, options.moreMetrics);
 			const opened = await metrics;
 			return reply.type(opened.contentType).send(await opened.text());
 		});

@@ -15,6 +15,8 @@ export class EventLog {
 	readonly #events: EventView[] = [];
 	readonly #listeners = new Set<(event: EventView) => void>();
 	#sequence = 0;
+	/** Since the start, by severity. */
+	readonly counts = { info: 0, warning: 0, error: 0 };
 
 	constructor(log: Logger, now: () => number = Date.now) {
 		this.#log = log;
@@ -23,6 +25,7 @@ export class EventLog {
 
 	add(event: NewEvent): void {
 		const added: EventView = { sequence: ++this.#sequence, at: new Date(this.#now()).toISOString(), ...event };
+		this.counts[event.severity]++;
 		if (this.#events.push(added) > eventsMax) this.#events.shift();
 		const { severity, message, ...fields } = event;
 		this.#log[severity === 'warning' ? 'warn' : severity](fields, message);

@@ -1,4 +1,5 @@
 import type { FastifyPluginCallback } from 'fastify';
+import type { Metric } from '../admin/metrics.ts';
 import type { Configuration } from '../config/configuration.ts';
 import type { Logger } from '../os/logger.ts';
 import { EventLog } from './event-log.ts';
@@ -30,9 +31,11 @@ export class Protection {
 	readonly scrubs: ApplianceScrubs;
 	readonly #mounts: SnapshotMounts;
 	readonly #runner: ScheduleRunner;
+	readonly #configuration: Configuration;
 
 	/** Places of mounted snapshots are there when this returns, and answer later. */
 	constructor({ configuration, volumes, engine, targets, subsystems, log, inTurn, announceLuns }: ProtectionParts) {
+		this.#configuration = configuration;
 		const { schedules } = configuration;
 		this.events = new EventLog(log);
 		this.#mounts = new SnapshotMounts({ configuration, volumes, targets, subsystems, log });
@@ -64,6 +67,35 @@ export class Protection {
 	/** Before the volumes are closed. */
 	closeMounts(): Promise<void> {
 		return this.#mounts.closeAll();
+	}
+
+	*metrics(): Generator<Metric> {
+		for (const [severity, value] of Object.entries(this.events.counts)) {
+			yield { name: 'blockport_events_total', help: 'Events since the start, by severity.', value, labels: { severity } };
+		}
+		for (const { name, fault } of this.schedules.list()) {
+			const help = '1 when the schedule has a fault, or failed the last time.';
+			yield { name: 'blockport_schedule_failing', help, value: fault === undefined ? 0 : 1, labels: { schedule: name } };
+		}
+		const counts = new Map<string, number>();
+		for (const { volume } of this.snapshots.views()) counts.set(volume, (counts.get(volume) ?? 0) + 1);
+		for (const [volume, value] of counts) {
+			yield { name: 'blockport_volume_snapshots', help: 'Snapshots of the volume.', value, labels: { volume } };
+		}
+		for (const { volume, run, last } of this.#configuration.scrubs.all()) {
+			const labels = { volume };
+			yield {
+				name: 'blockport_scrub_unfinished',
+				help: '1 when a scrub runs, waits, or stopped in the middle.',
+				value: run === undefined ? 0 : 1,
+				labels,
+			};
+			if (last === undefined) continue;
+			const finished = Date.parse(last.finishedAt) / 1000;
+			yield { name: 'blockport_scrub_finished_seconds', help: 'End of the last whole scrub, seconds since 1970.', value: finished, labels };
+			const bad = last.findings - last.repaired;
+			yield { name: 'blockport_scrub_findings', help: 'Pages that were not sound in the last whole scrub.', value: bad, labels };
+		}
 	}
 
 	/** Not at the top: the listeners answer while these are loaded. */

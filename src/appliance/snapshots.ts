@@ -85,13 +85,20 @@ export class ApplianceSnapshots implements SnapshotOperations, SnapshotKeeper {
 	}
 
 	views(volume?: string): SnapshotView[] {
-		const { configuration, volumes } = this.#parts;
+		const { configuration } = this.#parts;
 		if (volume !== undefined) {
 			configuration.volume(volume);
 			return this.#views(volume);
 		}
 		// One that is faulted or not open yet has none to show, and keeps the others from nothing.
-		return configuration.volumes().flatMap(({ name }) => (volumes.slot(name).state === 'online' ? this.#views(name) : []));
+		return configuration.volumes().flatMap(({ name }) => {
+			try {
+				return this.#views(name);
+			} catch (error) {
+				if (!(error instanceof UsageError)) throw error;
+				return [];
+			}
+		});
 	}
 
 	view(volume: string, name: string): SnapshotView {

@@ -1,5 +1,6 @@
 import { Command, Option } from 'commander';
 import type { VolumeView } from '../admin/schemas.ts';
+import type { SnapshotView } from '../admin/snapshot-schemas.ts';
 import { ApiClient, ApiError } from './api-client.ts';
 import { describeReservations } from './reservations.ts';
 import { UsageError } from '../config/usage-error.ts';
@@ -71,8 +72,10 @@ export function volumeCommand(checkVolume: CheckVolume): Command {
 			.argument('<name>')
 			.option('-y, --yes', 'do not ask')
 			.action(async (name: string, flags: CommonFlags & { yes?: boolean }) => {
-				if (!(await confirm(`Deleting volume ${name} and all its data`, flags.yes))) throw new ApiError('Nothing was deleted.', 0);
-				await new ApiClient(flags).delete(path(name));
+				const client = new ApiClient(flags);
+				const lost = flags.yes === true ? '' : await snapshotsOf(client, name);
+				if (!(await confirm(`Deleting volume ${name}${lost} and all its data`, flags.yes))) throw new ApiError('Nothing was deleted.', 0);
+				await client.delete(path(name));
 				await show(flags.json, { deleted: name }, () => `volume ${name} deleted`);
 			}),
 	);
@@ -107,6 +110,18 @@ export function volumeCommand(checkVolume: CheckVolume): Command {
 			}),
 	);
 	return volume;
+}
+
+/** `, its 3 snapshots`: who is asked should know. */
+async function snapshotsOf(client: ApiClient, name: string): Promise<string> {
+	try {
+		const { snapshots } = await client.get<{ snapshots: SnapshotView[] }>(`${path(name)}/snapshots`);
+		return snapshots.length === 0 ? '' : `, its ${snapshots.length === 1 ? 'snapshot' : `${snapshots.length} snapshots`}`;
+	} catch (error) {
+		// A volume that is faulted may be deleted all the same.
+		if (error instanceof ApiError && error.status === 503) return '';
+		throw error;
+	}
 }
 
 function path(name: string): string {

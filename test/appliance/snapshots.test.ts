@@ -1,3 +1,4 @@
+import { request } from 'node:http';
 import test, { type ExecutionContext } from 'ava';
 import { Appliance } from '../../src/appliance.ts';
 import { UsageError, type UsageErrorCode } from '../../src/config/usage-error.ts';
@@ -280,6 +281,28 @@ test('mount: where it cannot be is refused, and nothing stays open', async (t) =
 	for (const [code, wish] of cases) await refuses(t, code, () => snapshots.mount('data', 'one', wish));
 	t.deepEqual(snapshots.view('data', 'one').mounts, [], 'all places or none');
 	t.true((await volume('data')).views.every(({ closed }) => closed));
+});
+
+test('metrics: schedules that fail, snapshots, events and scrubs', async (t) => {
+	const { one, snapshots, schedules } = await fresh(t);
+	await snapshots.make({ volumes: ['data'], name: 'one' });
+	await snapshots.make({ volumes: ['data'], name: 'two' });
+	await schedules.create({ name: 'daily', volumes: ['log'], cron: '@daily', zone: 'UTC', keep: { last: 1 } });
+	await one.protection.scrubs.setTimes('log', { cron: '@weekly', zone: 'UTC' });
+	const text = await new Promise<string>((resolve, reject) => {
+		request({ socketPath: one.socket, path: '/metrics', agent: false }, (response) => {
+			let body = '';
+			response.setEncoding('utf8').on('data', (chunk: string) => (body += chunk));
+			response.on('end', () => resolve(body));
+		})
+			.on('error', reject)
+			.end();
+	});
+	t.regex(text, /^# TYPE blockport_events_total counter$/m);
+	t.regex(text, /^blockport_events_total\{severity="info"\} 2$/m);
+	t.regex(text, /^blockport_schedule_failing\{schedule="daily"\} 0$/m);
+	t.regex(text, /^blockport_volume_snapshots\{volume="data"\} 2$/m);
+	t.regex(text, /^blockport_scrub_unfinished\{volume="log"\} 0$/m);
 });
 
 test('a restart: mounted snapshots have their places from the beginning, and those that are gone are faulted', async (t) => {

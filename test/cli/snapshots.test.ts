@@ -138,6 +138,7 @@ test('snapshots and schedules: what is asked wrongly is 2, what cannot be done i
 		[2, ['snapshot', 'show', 'data'], /VOLUME@NAME/],
 		[2, ['snapshot', 'show', 'data@one@two'], /VOLUME@NAME/],
 		[2, ['snapshot', 'delete', 'data@one'], /--yes/],
+		[2, ['volume', 'delete', 'data'], /Deleting volume data, its snapshot and all its data needs --yes/],
 		[2, ['snapshot', 'restore', 'data@one'], /losing what was written since.*--yes/],
 		[2, ['snapshot', 'mount', 'data@one'], /Name the target/],
 		[2, ['schedule', 'create', 's', '--volume', 'data', '--cron', '* * * *', '--keep-last', '1'], /five fields/],
