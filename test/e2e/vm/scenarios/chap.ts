@@ -46,6 +46,10 @@ export const chap: Scenario = {
 	async run(stage) {
 		await allow(stage, '--chap-user', 'guest', '--chap-secret', secrets.initiator);
 		await stage.run(`iscsiadm -m discovery -t sendtargets -p ${portal} && ${update(oneWay)}`);
+		await refused(stage, { [auth('password')]: 'what-it-is-not-1' });
+		await refused(stage, { [auth('password')]: secrets.initiator, [auth('username')]: 'somebody' });
+		await refused(stage, { [auth('username')]: 'guest', [auth('authmethod')]: 'None' });
+		await stage.run(update(oneWay));
 		for (const chapAlgs of algorithms) {
 			// oxlint-disable no-await-in-loop -- one after the other
 			await stage.run(`${update({ [auth('chap_algs')]: chapAlgs })} && iscsiadm ${node} --login`);
@@ -53,9 +57,6 @@ export const chap: Scenario = {
 			await logout(stage, target);
 			// oxlint-enable no-await-in-loop
 		}
-		await refused(stage, { [auth('password')]: 'what-it-is-not-1' });
-		await refused(stage, { [auth('password')]: secrets.initiator, [auth('username')]: 'somebody' });
-		await refused(stage, { [auth('authmethod')]: 'None' });
 		// The target cannot prove itself yet.
 		await refused(stage, bothWays);
 
