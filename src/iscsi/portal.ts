@@ -15,12 +15,16 @@ export function leadsTo(portalGroupTag: number | undefined, target: ScsiTarget):
 
 /**
  * Every TargetAddress of a target (RFC 7143 §13.8): all portals of its group, as SendTargets lists them. A portal on all addresses is named by the one that the
- * initiator has reached us by; others may lead nowhere from where it is.
+ * initiator has reached us by, if it listens there: others may lead nowhere from where it is.
  */
 export function targetAddresses(target: ScsiTarget, portals: readonly Portal[], reached: { readonly host: string }): string[] {
 	const places = portals
 		.filter(({ portalGroupTag }) => leadsTo(portalGroupTag, target))
-		.map(({ host, port }) => hostPort(host === '0.0.0.0' || host === '::' ? reached.host : host, port));
+		.flatMap(({ host, port }) => {
+			if (host !== '0.0.0.0' && host !== '::') return [hostPort(host, port)];
+			// `::` takes IPv4 as well.
+			return host === '0.0.0.0' && isIPv6(reached.host) ? [] : [hostPort(reached.host, port)];
+		});
 	return [...new Set(places)].map((place) => `${place},${target.targetPortalGroupTag}`);
 }
 

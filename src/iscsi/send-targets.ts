@@ -20,12 +20,12 @@ export function answerSendTargets(connection: Connection, question: string): Key
 	return describe(connection, question === '' || question === own.name ? [own] : []);
 }
 
+/** A target that no portal leads to from where the initiator is has no place here: without an address it would be looked for where it was asked for. */
 function describe(connection: Connection, targets: readonly ScsiTarget[]): KeyValue[] {
-	return targets.flatMap((target): KeyValue[] => [
-		['TargetName', target.name],
-		...targetAddresses(target, connection.portals, { host: connection.host.localAddress }).map((place): KeyValue => [
-			'TargetAddress',
-			place,
-		]),
-	]);
+	const reached = { host: connection.host.localAddress };
+	return targets.flatMap((target): KeyValue[] => {
+		const places = targetAddresses(target, connection.portals, reached);
+		if (places.length === 0) return [];
+		return [['TargetName', target.name], ...places.map((place): KeyValue => ['TargetAddress', place])];
+	});
 }

@@ -9,7 +9,8 @@ import { loginRequest, type Peer, World } from './peer.ts';
  * Each file of dialogues/ is a conversation. `>` is a request, `<` what the target must answer, word for word; indented lines are the text of a PDU; `#` is a
  * comment. A request `> Login` takes csg, nsg, t, c, tsih, isid, cid, cmdsn, tag, min; `> Text` f, c, ttt, tag. `= closed` and `= open` ask for the connection's
  * state, `= stranger NAME` bars an initiator, `= chap USER SECRET [USER SECRET]` asks for CHAP and `= discovery-chap …` in discovery (`none`: no longer), `= redirect ADDRESS
- * [permanent]` or `none`, `= portals HOST:PORT[,TAG] …`, `= group TAG` puts the connections that follow into a portal group, `= another` begins a second connection in the same world.
+ * [permanent]` or `none`, `= portals HOST:PORT[,TAG] …`, `= group TAG` puts the connections that follow into a portal group, `= reached
+ * ADDRESS` has them come by that address, `= another` begins a second connection in the same world.
  */
 const folder = new URL('dialogues/', import.meta.url);
 
@@ -18,6 +19,7 @@ for (const name of readdirSync(folder)) {
 		const world = new World();
 		let peer = world.connect();
 		let group: number | undefined;
+		let reached: string | undefined;
 		let answers: string[] = [];
 		for (const [index, step] of steps(readFileSync(new URL(name, folder), 'utf8')).entries()) {
 			const where = `step ${index + 1}: ${step.head}`;
@@ -38,9 +40,11 @@ for (const name of readdirSync(folder)) {
 			else if (words[0] === 'portals')
 				world.environment.portals = words.slice(1).map((text) => parsePortal(text, { host: '', port: 0 }, 'portals'));
 			else if (words[0] === 'group') group = Number(words[1]);
+			else if (words[0] === 'reached') reached = words[1]!;
 			else if (words[0] === 'another') {
 				peer = world.connect();
 				peer.portalGroupTag = group;
+				if (reached !== undefined) peer.localAddress = reached;
 			} else t.fail(`${where}: not understood`);
 		}
 		t.deepEqual(answers, [], 'an answer at the end was not expected');

@@ -83,7 +83,7 @@ export class Peer implements ConnectionHost {
 	readonly world: World;
 	readonly transmitter: Transmitter;
 	readonly connection: Connection;
-	readonly localAddress = '192.0.2.1';
+	localAddress = '192.0.2.1';
 	portalGroupTag: number | undefined;
 	readonly remote = '192.0.2.2:40000';
 	remoteAddress = '192.0.2.2';
