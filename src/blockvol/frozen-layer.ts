@@ -2,8 +2,9 @@ import { errorCode, type DiskFile } from '../os/disk.ts';
 import { readFully } from '../os/transfer.ts';
 import type { FilePool, LayerFile } from './layer-file.ts';
 import { pageBytes } from './limits.ts';
+import { readSoundBlock } from './map-block-read.ts';
 import type { PageHome } from './page-home.ts';
-import { blockBytes, damagedSectors, markLost } from './page-map-block.ts';
+import { blockBytes, markLost } from './page-map-block.ts';
 
 /** Stretches of a page map that a summary tells apart: a bit each. */
 export const summaryBits = 8192;
@@ -156,18 +157,10 @@ function setBit(bits: Uint8Array, bit: number): void {
 }
 
 /**
- * Reads a block of a page map; what looks damaged is read twice, and then its entries are lost. So is a block without entries, which is what a read of the wrong place may
- * look like: who asks has reason to think that there is something.
+ * Reads a block of a page map of which somebody has reason to think that there is something. Entries of damaged sectors are lost.
  */
 export async function readMapBlock(file: DiskFile, layer: number, blockIndex: number, target: Buffer): Promise<boolean> {
-	let damaged = 0;
-	for (let attempt = 0; attempt < 2; attempt++) {
-		await readFully(file, target, blockIndex * blockBytes);
-		damaged = damagedSectors(target, layer, blockIndex);
-		if (damaged === 0 && !target.equals(emptyBlock)) return true;
-	}
+	const damaged = await readSoundBlock(file, layer, blockIndex, target, true);
 	markLost(target, damaged);
 	return damaged === 0;
 }
-
-const emptyBlock = Buffer.alloc(blockBytes);

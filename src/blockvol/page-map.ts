@@ -1,5 +1,6 @@
 import { errorCode, type DiskFile } from '../os/disk.ts';
 import { readFully, writeEachFully, writeFully } from '../os/transfer.ts';
+import { readSoundBlock } from './map-block-read.ts';
 import { MapCache } from './map-cache.ts';
 import type { RunningDigest } from './map-digest.ts';
 import {
@@ -163,7 +164,8 @@ export class PageMap {
 			for (let at = 0; at < length; at += blockBytes) {
 				const block = chunk.subarray(at, at + blockBytes);
 				const blockIndex = (position + at) / blockBytes;
-				markLost(block, damagedSectors(block, this.#layer, blockIndex));
+				if (damagedSectors(block, this.#layer, blockIndex) !== 0)
+					markLost(block, await readSoundBlock(this.#file, this.#layer, blockIndex, block, false));
 				for (let page = blockIndex * entriesPerBlock; page < (blockIndex + 1) * entriesPerBlock; page++) {
 					const entry = block.readUInt32LE(entryOffset(page));
 					if (entry === entryAbsent) continue;
@@ -262,13 +264,7 @@ export class PageMap {
 		const fresh = Buffer.allocUnsafeSlow(blockBytes);
 		for (;;) {
 			const version = this.#cache.version;
-			await readFully(this.#file, fresh, blockIndex * blockBytes);
-			let damaged = damagedSectors(fresh, this.#layer, blockIndex);
-			if (damaged !== 0 || (blockIndex < this.#endBlock && fresh.equals(emptyBlock))) {
-				// Once more: one misread must not make 126 pages unreadable, or absent.
-				await readFully(this.#file, fresh, blockIndex * blockBytes);
-				damaged = damagedSectors(fresh, this.#layer, blockIndex);
-			}
+			const damaged = await readSoundBlock(this.#file, this.#layer, blockIndex, fresh, blockIndex < this.#endBlock);
 			let slot = this.#cache.find(blockIndex);
 			// Blocks were changed or zeroed meanwhile: what was read may be from before.
 			if (slot < 0 && version !== this.#cache.version) continue;
