@@ -111,11 +111,16 @@ class Check {
 		return Layer.open(this.#disk, this.#paths.layers, id, { sliceBytes: geometry.sliceBytes, mapCacheBlocks, mode: 'readOnly' });
 	}
 
-	/** A frozen layer. Of one that is on its way into the layer above, only what is not there yet counts: the rest may have given its space back. */
+	/**
+	 * A frozen layer. Of one that is on its way into the layer above, only what is not there yet counts: the rest may have given its space back; and so may all of one that nobody names
+	 * and nothing stands on any more.
+	 */
 	async #checkFrozen(superblock: Superblock, tree: LayerTree, { id, mapDigest }: TreeLayer): Promise<void> {
 		const layer = await this.#open(superblock, id);
 		const [heir, ...others] = tree.children(id);
-		const isMerged = tree.snapshotOf(id) === undefined && tree.origin !== id && others.length === 0 && heir !== undefined;
+		const isNamed = tree.snapshotOf(id) !== undefined || tree.origin === id;
+		const isMerged = !isNamed && others.length === 0 && heir !== undefined;
+		const isLeft = !isNamed && heir === undefined;
 		const above = isMerged ? await this.#open(superblock, heir) : undefined;
 		try {
 			const digest = RunningDigest.empty();
@@ -127,7 +132,7 @@ class Check {
 					const page = pages[at] as number;
 					const entry = entries[at] as number;
 					digest.toggle(page, entry);
-					if (entry === entryZero) continue;
+					if (entry === entryZero || isLeft) continue;
 					if (above !== undefined) {
 						await above.map.load(page);
 						if (above.map.entry(page) !== entryAbsent) continue;
