@@ -8,6 +8,7 @@ import { Appliance, realParts } from '../src/appliance.ts';
 import { Volume } from '../src/blockvol/volume.ts';
 import { main } from '../src/cli/main.ts';
 import { wouldBlock, type DiskFile } from '../src/os/disk.ts';
+import { FairDisk } from '../src/os/fair-disk.ts';
 import { FileDisk } from '../src/os/file-disk.ts';
 
 const stallUs = 100_000;
@@ -58,7 +59,7 @@ const parts = realParts();
 const engine = {
 	...parts.engine,
 	disk,
-	open: (directory: string, options: Parameters<typeof parts.engine.open>[1]) => Volume.open(disk, directory, options),
+	open: (directory: string, options: Parameters<typeof parts.engine.open>[1]) => Volume.open(new FairDisk(disk), directory, options),
 };
 const code = await main(process.argv.slice(2), {
 	version,

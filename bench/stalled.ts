@@ -69,7 +69,7 @@ export async function besideStalled({ seconds, volumeBytes, cpus }: StalledOptio
 async function stallingLauncher(folder: string, uuid: string): Promise<string> {
 	const path = join(folder, 'stalled');
 	const server = join(import.meta.dirname, 'stalled-server.ts');
-	await writeFile(path, `#!/bin/sh\nBLOCKPORT_STALLED_VOLUME=${uuid} exec '${process.execPath}' '${server}' "$@"\n`);
+	await writeFile(path, `#!/bin/sh\nUV_THREADPOOL_SIZE=8 BLOCKPORT_STALLED_VOLUME=${uuid} exec '${process.execPath}' '${server}' "$@"\n`);
 	await chmod(path, 0o755);
 	return path;
 }

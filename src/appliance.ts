@@ -19,6 +19,7 @@ import { IscsiListener } from './iscsi/listener.ts';
 import { NvmeFabric } from './nvmeof/fabric.ts';
 import { NvmeListener } from './nvmeof/listener.ts';
 import { errorCode } from './os/disk.ts';
+import { FairDisk } from './os/fair-disk.ts';
 import { FileDisk } from './os/file-disk.ts';
 import { busyPoll } from './wire/busy-poll.ts';
 import type { Logger } from './os/logger.ts';
@@ -69,7 +70,7 @@ export function realParts(): ApplianceParts {
 		engine: {
 			disk,
 			create: (directory, geometry) => Volume.create(disk, directory, geometry),
-			open: (directory, options) => Volume.open(disk, directory, options),
+			open: (directory, options) => Volume.open(new FairDisk(disk), directory, options),
 			clone: (source, snapshot, directory, uuid) => {
 				if (!(source instanceof Volume)) throw new RangeError('a volume that this engine did not open');
 				return Volume.clone(disk, source, snapshot, directory, uuid);
