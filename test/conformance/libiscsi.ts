@@ -37,6 +37,8 @@ const { values } = parseArgs({
 const initiators = ['iqn.2026-11.dev.blockport.test:suite-1', 'iqn.2026-11.dev.blockport.test:suite-2'] as const;
 const family = 'ALL';
 const suiteSecondsMax = 60;
+/** Fewer than that are not the suite. */
+const testsMin = values.suite === undefined ? 200 : 1;
 const mebibyte = 1024 * 1024;
 /** Gets a write-protected unit. */
 const readOnlySuite = 'ReadOnly';
@@ -110,6 +112,7 @@ async function judge(blockSize: 512 | 4096, results: readonly CunitResult[]): Pr
 	for (const [reason, names] of reasons) console.log(`# skipped: ${names.join(', ')}: ${reason}`);
 	await check(title, async () => {
 		expect(wrong.length === 0, wrong.join('\n'));
+		expect(results.length >= testsMin, `only ${results.length} tests`);
 		return `${counts(results)}${contradictions > 0 ? `, of them ${contradictions} that contradict their standard` : ''}`;
 	});
 }
