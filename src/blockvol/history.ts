@@ -5,7 +5,7 @@ import type { Logger } from '../os/logger.ts';
 import { changedPages, layersBetween, mapSource, type MapSource, type PageRange } from './changed-pages.ts';
 import { countSpace, type SpaceReport } from './space.ts';
 import { createClone } from './clone.ts';
-import { geometryFault, type Geometry, type Tuning } from './limits.ts';
+import { geometryFault, limits, type Geometry, type Tuning } from './limits.ts';
 import { Merger, type MergerOwner } from './merger.ts';
 import { SnapshotView } from './snapshot-view.ts';
 import { VolumeUsageError } from './volume-fault.ts';
@@ -71,6 +71,8 @@ export class History {
 		const { layers, wal } = this.#parts;
 		const { uuid, blockSize } = this.#geometry;
 		const snapshot = await this.named(name);
+		if (this.#views.size >= limits.viewsMax)
+			throw new VolumeUsageError(`${limits.viewsMax} snapshots of the volume are open, no more are possible: close one first`);
 		const release = layers.hold(snapshot.layer);
 		const below = new BelowIndex(this.#belowBlocks, this.#blocksPerBit);
 		below.reset(layers.stack(snapshot.layer));
@@ -111,7 +113,8 @@ export class History {
 	async restore(name: string, keepLiveAs: string | undefined): Promise<void> {
 		await this.snapshots.alone(async () => {
 			this.snapshots.mustGoOn();
-			if (keepLiveAs !== undefined) this.snapshots.mustFit(keepLiveAs);
+			if (keepLiveAs === undefined) this.snapshots.mustHaveLayers();
+			else this.snapshots.mustFit(keepLiveAs);
 			const snapshot = await this.named(name);
 			const release = this.#parts.layers.hold(snapshot.layer);
 			try {

@@ -12,6 +12,8 @@ export const limits = {
 	layersMax: 1200,
 	snapshotsMax: 1000,
 	snapshotNameBytes: 64,
+	/** Open views of a volume's snapshots: each remembers as much of the layers below as the volume does. */
+	viewsMax: 64,
 	/** Snapshots whose layers the flusher has not written yet: another one waits, writers do not. */
 	snapshotsPendingMax: 8,
 	/** Named holds on WAL segments. */

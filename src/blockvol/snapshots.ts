@@ -233,11 +233,16 @@ export class Snapshots {
 	/** Throws VolumeUsageError unless there may be one more snapshot, of that name. */
 	mustFit(name: string): void {
 		mustBeName(name);
-		const { index, layers } = this.#parts;
 		const list = this.list();
 		if (list.some((snapshot) => snapshot.name === name)) throw new VolumeUsageError(`the volume has a snapshot ${name} already`);
 		if (list.length >= limits.snapshotsMax)
 			throw new VolumeUsageError(`the volume has ${limits.snapshotsMax} snapshots, no more are possible: delete one first`);
+		this.mustHaveLayers();
+	}
+
+	/** Throws VolumeUsageError unless there may be one more layer. */
+	mustHaveLayers(): void {
+		const { index, layers } = this.#parts;
 		if (layers.tree.current.layers.size + index.pendingSnapshots >= limits.layersMax - limits.snapshotsPendingMax)
 			throw new VolumeUsageError('the volume has too many layers that wait to be merged: try again later');
 	}

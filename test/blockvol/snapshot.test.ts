@@ -1,6 +1,7 @@
 import test from 'ava';
 import type { BlockDevice } from '../../src/blockvol/block-device.ts';
 import { checkVolume } from '../../src/blockvol/check.ts';
+import { limits } from '../../src/blockvol/limits.ts';
 import { Volume } from '../../src/blockvol/volume.ts';
 import {
 	filled,
@@ -12,6 +13,7 @@ import {
 	read,
 	serveInMemory,
 	serveVolume,
+	settlesSoon,
 	write,
 	zero,
 	type Served,
@@ -196,6 +198,74 @@ test('a write that waits while the volume is restored to a smaller snapshot is o
 	t.deepEqual(await checkVolume(disk, served.directory), []);
 });
 
+test('a snapshot waits for a write that goes straight to the layer, in or out of place; large writes go through the log meanwhile and wait for nothing', async (t) => {
+	for (const isHeld of [false, true]) {
+		const served = await serveInMemory(
+			{ sizeBytes: 4 * mib, segmentBytes: mib },
+			{ directBytesMin: 64 * kib, overwriteBytesMin: 68 * kib, markAfterWrites: 1 },
+		);
+		const { volume, disk } = served;
+		if (isHeld) {
+			await write(volume, 0, filled(256 * kib, 1));
+			await volume.flushToLayers();
+			// The region is marked by the first one.
+			await write(volume, 0, filled(128 * kib, 1));
+			await volume.flushToLayers();
+		}
+		const gate = disk.gate((call) => call.kind.startsWith('write') && call.path.endsWith('.data'));
+		const straight = write(volume, 0, filled(128 * kib, 2));
+		await gate.reached;
+		const { directWrites, overwrites } = volume.statistics();
+		t.true(directWrites + overwrites > 0);
+		let isMade = false;
+		const made = volume.createSnapshot('a').then(() => (isMade = true));
+		t.false(await settlesSoon(made, 100), String(isMade));
+		t.is(await write(volume, mib, filled(128 * kib, 3)), 'good');
+		t.like(volume.statistics(), { directWrites, overwrites });
+		gate.release();
+		t.is(await straight, 'good');
+		await made;
+		t.is(await write(volume, 0, filled(128 * kib, 4)), 'good');
+		const view = await volume.openSnapshot('a');
+		t.true((await readView(view, 0, 128 * kib)).equals(filled(128 * kib, 2)));
+		t.true((await readView(view, mib, 128 * kib)).equals(filled(128 * kib, 3)));
+		t.true((await read(volume, 0, 128 * kib)).equals(filled(128 * kib, 4)));
+		await volume.close();
+		t.deepEqual(await checkVolume(disk, served.directory), []);
+	}
+});
+
+test('at most so many views at once; one that is closed makes room', async (t) => {
+	const { volume } = await serveInMemory({}, { belowBlocks: 1 });
+	await volume.createSnapshot('a');
+	const views = await Promise.all(Array.from({ length: limits.viewsMax }, () => volume.openSnapshot('a')));
+	await t.throwsAsync(volume.openSnapshot('a'), { name: 'VolumeUsageError' });
+	await views[0]?.close();
+	await volume.openSnapshot('a');
+	await volume.close();
+	t.is(await outcome((completion) => (views[1] as BlockDevice).read(0, Buffer.alloc(page), completion)), 'closed');
+});
+
+test('a view takes no writes and says so; outside its size is out of range; its identity is its own and stays', async (t) => {
+	const served = await serveInMemory({ sizeBytes: mib });
+	await write(served.volume, 0, filled(page, 1));
+	await served.volume.createSnapshot('a');
+	const view: BlockDevice = await served.volume.openSnapshot('a');
+	const data = Buffer.alloc(page);
+	t.is(await outcome((completion) => view.write(0, data, false, completion)), 'faulted');
+	t.is(await outcome((completion) => view.zero(0, page, false, completion)), 'faulted');
+	t.is(await outcome((completion) => view.compareAndWrite(0, data, data, false, { ...completion, miscompareOffset: 0 })), 'faulted');
+	t.is(await outcome((completion) => view.flush(completion)), 'good');
+	t.is(await outcome((completion) => view.read(mib - 512, data, completion)), 'outOfRange');
+	t.deepEqual((await view.allocation(0, 4)).extents[0], { lengthBytes: page, isMapped: true });
+	t.is((await readView(view, 0, page)).readUInt8(0), 1);
+	t.not(view.uuid, served.volume.uuid);
+	const { uuid } = view;
+	await served.reopen('closed');
+	t.is((await served.volume.openSnapshot('a')).uuid, uuid);
+	await served.volume.close();
+});
+
 test('names: empty, too long and taken ones are refused; 64 bytes are a name', async (t) => {
 	const served = await serveInMemory();
 	const { volume } = served;
@@ -307,3 +377,37 @@ function messagesOf(findings: readonly { message: string }[]): string {
 function firstBytes(pages: Buffer): number[] {
 	return Array.from(pages.filter((_, at) => at % page === 0));
 }
+
+test('a merge carries zeros upwards: what they hide below stays hidden', async (t) => {
+	const served = await serveInMemory({ sizeBytes: mib }, { mergeShare: 1 });
+	const { volume } = served;
+	await write(volume, 0, filled(8 * page, 1));
+	await volume.createSnapshot('a');
+	await zero(volume, 2 * page, 2 * page);
+	await volume.createSnapshot('b');
+	await write(volume, 6 * page, filled(page, 3));
+	await volume.createSnapshot('c');
+	await volume.deleteSnapshot('b');
+	await volume.merged();
+	const expected = Buffer.concat([filled(2 * page, 1), filled(2 * page, 0), filled(2 * page, 1), filled(page, 3), filled(page, 1)]);
+	const view = await volume.openSnapshot('c');
+	t.true((await readView(view, 0, 8 * page)).equals(expected));
+	t.true((await read(await served.reopen('closed'), 0, 8 * page)).equals(expected));
+	await served.volume.close();
+	t.deepEqual(await checkVolume(served.disk, served.directory), []);
+});
+
+test('a merge into the live layer flushes first where a record that a power loss could take stands for a page', async (t) => {
+	const { volume } = await serveInMemory({ sizeBytes: mib }, { mergeShare: 1, directBytesMin: 64 * kib });
+	await write(volume, 0, filled(128 * kib, 1));
+	await volume.createSnapshot('a');
+	await volume.flushToLayers();
+	await write(volume, 0, filled(64 * kib, 2));
+	t.true(volume.statistics().directWrites > 0);
+	t.true(volume.statistics().dirtyPages > 0);
+	await volume.deleteSnapshot('a');
+	await volume.merged();
+	t.is(volume.statistics().dirtyPages, 0);
+	t.true((await read(volume, 0, 128 * kib)).equals(Buffer.concat([filled(64 * kib, 2), filled(64 * kib, 1)])));
+	await volume.close();
+});
