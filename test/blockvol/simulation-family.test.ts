@@ -1,7 +1,7 @@
 import test from 'ava';
 import { exploreFamily } from '../simulation/family.ts';
 
-const states = Number(process.env.BLOCKPORT_SIMULATION_STATES ?? 240);
+const states = Number(process.env.BLOCKPORT_SIMULATION_STATES ?? 160);
 const firstSeed = Number(process.env.BLOCKPORT_SIMULATION_SEED ?? 1);
 const crashesPerSeed = 20;
 
