@@ -9,7 +9,9 @@ import { listenAt } from './appliance/ports.ts';
 import { Protection } from './appliance/protection.ts';
 import { ExportedSubsystems } from './appliance/subsystems.ts';
 import { Targets } from './appliance/targets.ts';
+import type { OpenVolume } from './appliance/volume-slot.ts';
 import { type VolumeEngine, Volumes } from './appliance/volumes.ts';
+import { createGroupSnapshot } from './blockvol/group-snapshot.ts';
 import { scrubVolume } from './blockvol/scrub.ts';
 import { Volume } from './blockvol/volume.ts';
 import { Configuration } from './config/configuration.ts';
@@ -71,10 +73,8 @@ export function realParts(): ApplianceParts {
 			disk,
 			create: (directory, geometry) => Volume.create(disk, directory, geometry),
 			open: (directory, options) => Volume.open(new FairDisk(disk), directory, options),
-			clone: (source, snapshot, directory, uuid) => {
-				if (!(source instanceof Volume)) throw new RangeError('a volume that this engine did not open');
-				return Volume.clone(disk, source, snapshot, directory, uuid);
-			},
+			snapshotTogether: (volumes, name) => createGroupSnapshot(volumes.map(own), name),
+			clone: (source, snapshot, directory, uuid) => Volume.clone(disk, own(source), snapshot, directory, uuid),
 			scrub: (volume, directory, options) => scrubVolume(disk, directory, volume, options),
 		},
 		portal: (options) => new IscsiListener(options),
@@ -87,6 +87,12 @@ export function realParts(): ApplianceParts {
 			};
 		},
 	};
+}
+
+/** A volume that the engine above has opened. */
+function own(volume: OpenVolume): Volume {
+	if (!(volume instanceof Volume)) throw new RangeError('a volume of another engine');
+	return volume;
 }
 
 /**

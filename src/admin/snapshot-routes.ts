@@ -17,6 +17,8 @@ export interface SnapshotOperations {
 	merge(volume: string): Promise<schemas.MergeView>;
 	mount(volume: string, name: string, wish: schemas.MountWish): Promise<schemas.SnapshotView>;
 	unmount(volume: string, name: string): Promise<void>;
+	/** What the volume and each snapshot hold: all page maps are read. */
+	space(volume: string): Promise<schemas.SpaceView>;
 	changes(volume: string, from: string, to: string | undefined, limit: number): Promise<schemas.ChangesView>;
 }
 
@@ -80,6 +82,13 @@ export function snapshotRoutes(operations: SnapshotOperations): FastifyPluginCal
 				},
 			},
 			({ params }) => operations.merge(params.volume),
+		);
+		app.get(
+			'/v1/volumes/:volume/space',
+			{
+				schema: { summary: 'What a volume and its snapshots hold', params: volumeParameters, response: { 200: schemas.space, ...failed } },
+			},
+			({ params }) => operations.space(params.volume),
 		);
 		app.put(
 			`${one}/mount`,

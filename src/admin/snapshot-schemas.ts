@@ -56,6 +56,14 @@ export const merge = z.object({
 	done: z.number().optional().describe('0 to 1, of the layer that is under way; there may be more.'),
 });
 
+export const space = z.object({
+	volume: name,
+	referencedBytes: bytes.describe('Of the pages that the volume shows.'),
+	exclusiveBytes: bytes.describe('Of those that no snapshot holds: what a restore to the newest snapshot would give back.'),
+	totalBytes: bytes.describe('Of all pages of the volume and its snapshots; maps and log come on top.'),
+	snapshots: z.array(z.object({ name, referencedBytes: bytes, exclusiveBytes: bytes.describe('What its deletion gives back.') })),
+});
+
 export const snapshotParameters = z.object({ volume: name, snapshot: name });
 
 export type SnapshotView = z.infer<typeof snapshot>;
@@ -63,5 +71,6 @@ export type MountPlaceView = z.infer<typeof mountPlace>;
 export type MountWish = z.infer<typeof mount>;
 export type NewSnapshot = z.infer<typeof newSnapshot>;
 export type RestoreWish = NonNullable<z.infer<typeof restore>>;
+export type SpaceView = z.infer<typeof space>;
 export type MergeView = z.infer<typeof merge>;
 export type ChangesView = z.infer<typeof changes>;

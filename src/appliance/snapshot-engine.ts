@@ -1,4 +1,5 @@
 import type { BlockDevice } from '../blockvol/block-device.ts';
+import type { SpaceReport } from '../blockvol/space.ts';
 import { UsageError } from '../config/usage-error.ts';
 
 /** A snapshot as the engine tells of it. */
@@ -36,8 +37,10 @@ export interface SnapshotVolume {
 	readonly merge: { readonly done: number } | undefined;
 	/** Resolves when no layer is on its way into another. */
 	merged(): Promise<void>;
-	/** What differs between a snapshot and a later one, or the volume as it is: neighbouring ranges, ascending. */
-	changedRanges(from: string, to: string | undefined): AsyncIterable<{ readonly offsetBytes: number; readonly lengthBytes: number }>;
+	/** Pages that differ between a snapshot and a later one, or the volume as it is: ranges, ascending, perhaps with some that do not. */
+	diff(from: string, to?: string): AsyncIterable<{ readonly firstPage: number; readonly pages: number }>;
+	/** What the volume and each snapshot hold. */
+	space(): Promise<SpaceReport>;
 }
 
 /** The volume, which can do what is asked for; UsageError if it cannot. */

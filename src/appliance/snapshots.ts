@@ -1,6 +1,7 @@
 import type { VolumeView } from '../admin/schemas.ts';
 import type { SnapshotOperations } from '../admin/snapshot-routes.ts';
-import type { ChangesView, MergeView, MountWish, NewSnapshot, RestoreWish, SnapshotView } from '../admin/snapshot-schemas.ts';
+import type { ChangesView, MergeView, MountWish, NewSnapshot, RestoreWish, SnapshotView, SpaceView } from '../admin/snapshot-schemas.ts';
+import { pageBytes } from '../blockvol/limits.ts';
 import type { Configuration } from '../config/configuration.ts';
 import type { WantedPlace } from '../config/snapshot-mounts.ts';
 import { UsageError } from '../config/usage-error.ts';
@@ -232,14 +233,30 @@ export class ApplianceSnapshots implements SnapshotOperations, SnapshotKeeper {
 		let changedBytes = 0;
 		let count = 0;
 		try {
-			for await (const { offsetBytes, lengthBytes } of snapshotCalls(open, 'changedRanges').changedRanges(from, to)) {
-				changedBytes += lengthBytes;
-				if (count++ < limit) ranges.push({ offsetBytes, lengthBytes });
+			for await (const { firstPage, pages } of snapshotCalls(open, 'diff').diff(from, to)) {
+				changedBytes += pages * pageBytes;
+				if (count++ < limit) ranges.push({ offsetBytes: firstPage * pageBytes, lengthBytes: pages * pageBytes });
 			}
 		} catch (error) {
 			throw asUsage(error, `The changes of volume ${volume} cannot be told`);
 		}
 		return { from, ...(to === undefined ? {} : { to }), changedBytes, truncated: count > limit, ranges };
+	}
+
+	async space(volume: string): Promise<SpaceView> {
+		const open = this.#parts.volumes.openVolume(volume);
+		try {
+			const { snapshots, ...report } = await snapshotCalls(open, 'space').space();
+			const known = new Set(this.list(volume).map(({ id }) => id));
+			const shown = snapshots.filter(({ id }) => known.has(id));
+			return {
+				volume,
+				...report,
+				snapshots: shown.map(({ name, referencedBytes, exclusiveBytes }) => ({ name, referencedBytes, exclusiveBytes })),
+			};
+		} catch (error) {
+			throw asUsage(error, `The space of volume ${volume} cannot be counted`);
+		}
 	}
 
 	async #open(volume: string, name: string) {

@@ -1,6 +1,6 @@
 import { Command, Option } from 'commander';
 import type { VolumeView } from '../admin/schemas.ts';
-import type { SnapshotView } from '../admin/snapshot-schemas.ts';
+import type { SnapshotView, SpaceView } from '../admin/snapshot-schemas.ts';
 import { ApiClient, ApiError } from './api-client.ts';
 import { describeReservations } from './reservations.ts';
 import { UsageError } from '../config/usage-error.ts';
@@ -77,6 +77,25 @@ export function volumeCommand(checkVolume: CheckVolume): Command {
 				if (!(await confirm(`Deleting volume ${name}${lost} and all its data`, flags.yes))) throw new ApiError('Nothing was deleted.', 0);
 				await client.delete(path(name));
 				await show(flags.json, { deleted: name }, () => `volume ${name} deleted`);
+			}),
+	);
+
+	volume.addCommand(
+		remoteCommand('space', 'show what a volume and each of its snapshots hold')
+			.argument('<name>')
+			.action(async (name: string, flags: CommonFlags) => {
+				const found = await new ApiClient(flags).get<SpaceView>(`${path(name)}/space`);
+				await show(flags.json, found, (space) =>
+					table(
+						['NAME', 'SHOWS', 'HOLDS ALONE'],
+						[
+							[space.volume, printSize(space.referencedBytes), printSize(space.exclusiveBytes)],
+							...space.snapshots.map((one) => [`${name}@${one.name}`, printSize(one.referencedBytes), printSize(one.exclusiveBytes)]),
+							['all', printSize(space.totalBytes), ''],
+						],
+						'',
+					),
+				);
 			}),
 	);
 

@@ -50,6 +50,13 @@ const volume: VolumeView = {
 };
 const changes = { from: 'one', changedBytes: 4096, truncated: false, ranges: [{ offsetBytes: 0, lengthBytes: 4096 }] };
 
+const space = {
+	volume: 'data',
+	referencedBytes: 3,
+	exclusiveBytes: 2,
+	totalBytes: 5,
+	snapshots: [{ name: 'one', referencedBytes: 1, exclusiveBytes: 0 }],
+};
 const scrub: ScrubView = {
 	volume: 'data',
 	state: 'running',
@@ -100,6 +107,7 @@ class Stub {
 		restore: async (...which) => this.answer(volume, 'restore', ...which),
 		clone: async (...which) => this.answer(volume, 'clone', ...which),
 		flatten: async (name) => this.answer({ isMerging: true, done: 0.5 }, 'flatten', name),
+		space: async (name) => this.answer(space, 'space', name),
 		merge: async (name) => this.answer({ isMerging: false }, 'merge', name),
 		mount: async (...which) => this.answer(snapshot, 'mount', ...which),
 		unmount: async (...which) => this.answer(undefined, 'unmount', ...which),
@@ -168,6 +176,7 @@ const routes: [string, string, unknown, number, unknown[], unknown][] = [
 	['POST', `${one}/restore`, { keepLiveAs: 'live' }, 200, ['restore', 'data', 'One.1', { keepLiveAs: 'live' }], volume],
 	['POST', `${one}/clone`, { name: 'new' }, 201, ['clone', 'data', 'One.1', 'new'], volume],
 	['POST', '/v1/volumes/data/flatten', {}, 202, ['flatten', 'data'], { isMerging: true, done: 0.5 }],
+	['GET', '/v1/volumes/data/space', undefined, 200, ['space', 'data'], space],
 	['GET', '/v1/volumes/data/merge', undefined, 200, ['merge', 'data'], { isMerging: false }],
 	['PUT', `${one}/mount`, { subsystem: 'nqn', nsid: 3 }, 200, ['mount', 'data', 'One.1', { subsystem: 'nqn', nsid: 3 }], snapshot],
 	['DELETE', `${one}/mount`, undefined, 204, ['unmount', 'data', 'One.1'], undefined],

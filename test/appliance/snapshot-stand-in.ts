@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { SnapshotDevice, SnapshotInfo, SnapshotVolume } from '../../src/appliance/snapshot-engine.ts';
 import type { OpenVolume, VolumeIdentity } from '../../src/appliance/volume-slot.ts';
+import type { SpaceReport } from '../../src/blockvol/space.ts';
 import { VolumeFault, VolumeUsageError } from '../../src/blockvol/volume-fault.ts';
 import { StandInEngine, StandInVolume } from './stand-in.ts';
 
@@ -18,7 +19,7 @@ export class SnappedVolume extends StandInVolume implements SnapshotVolume {
 	readonly views: StandInView[] = [];
 	/** Called before each step; may throw. */
 	before: (step: string) => void = () => undefined;
-	readonly ranges: { offsetBytes: number; lengthBytes: number }[] = [];
+	readonly ranges: { firstPage: number; pages: number }[] = [];
 	/** What restoreSnapshot makes of the size. */
 	restoredBytes: number | undefined;
 
@@ -77,7 +78,13 @@ export class SnappedVolume extends StandInVolume implements SnapshotVolume {
 		this.#remembered.infos.splice(at, 1);
 	}
 
-	async *changedRanges(from: string, to: string | undefined): AsyncIterable<{ offsetBytes: number; lengthBytes: number }> {
+	async space(): Promise<SpaceReport> {
+		this.before('space');
+		const snapshots = this.snapshots().map(({ id, name }) => ({ id, name, referencedBytes: 8192, exclusiveBytes: 4096 }));
+		return { referencedBytes: 12_288, exclusiveBytes: 4096, totalBytes: 16_384, snapshots };
+	}
+
+	async *diff(from: string, to?: string): AsyncIterable<{ firstPage: number; pages: number }> {
 		this.before(`changes ${from} ${to}`);
 		yield* this.ranges;
 	}

@@ -186,6 +186,23 @@ test('clone: a volume like any other, which a failure leaves no trace of', async
 	);
 });
 
+test('space: of the volume, of each snapshot, of all', async (t) => {
+	const { snapshots, volume } = await fresh(t);
+	await snapshots.make({ volumes: ['data'], name: 'one' });
+	t.deepEqual(await snapshots.space('data'), {
+		volume: 'data',
+		referencedBytes: 12_288,
+		exclusiveBytes: 4096,
+		totalBytes: 16_384,
+		snapshots: [{ name: 'one', referencedBytes: 8192, exclusiveBytes: 4096 }],
+	});
+	(await volume('data')).before = () => {
+		throw new VolumeFault('the disk fails.');
+	};
+	await refuses(t, 'unavailable', () => snapshots.space('data'));
+	await refuses(t, 'notFound', () => snapshots.space('none'));
+});
+
 test('flatten, and how far a merge is', async (t) => {
 	const { snapshots, volume } = await fresh(t);
 	t.deepEqual(await snapshots.flatten('data'), { isMerging: false });
@@ -204,7 +221,7 @@ test('flatten, and how far a merge is', async (t) => {
 test('changes: ranges up to the limit, all bytes counted', async (t) => {
 	const { snapshots, volume } = await fresh(t);
 	await snapshots.make({ volumes: ['data'], name: 'one' });
-	(await volume('data')).ranges.push({ offsetBytes: 0, lengthBytes: 4096 }, { offsetBytes: 8192, lengthBytes: 8192 });
+	(await volume('data')).ranges.push({ firstPage: 0, pages: 1 }, { firstPage: 2, pages: 2 });
 	t.deepEqual(await snapshots.changes('data', 'one', undefined, 2), {
 		from: 'one',
 		changedBytes: 12_288,

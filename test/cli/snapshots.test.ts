@@ -28,6 +28,11 @@ test('the commands of the manual: snapshots on a running appliance, which outliv
 		`snapshot demo@one is LUN 1 of ${target} and namespace 9 of ${subsystem}, read-only\n`,
 	);
 	t.is((await run('snapshot', 'delete', 'demo@one', '--yes')).code, 1);
+	t.is((await run('snapshot', 'diff', 'demo@one')).stdout, 'Nothing was written.\n');
+	t.regex((await run('volume', 'space', 'demo')).stdout, /^NAME +SHOWS +HOLDS ALONE\ndemo +0 B +0 B\ndemo@one +0 B +0 B\n/);
+	t.is((await run('volume', 'create', 'other', '--size', '64M')).code, 0);
+	t.is((await run('snapshot', 'create', 'demo,other', 'both')).stdout, 'snapshot demo@both made\nsnapshot other@both made\n');
+	t.is((await run('snapshot', 'delete', 'demo@both', '-y')).code, 0);
 	first.child.kill('SIGKILL');
 	await first.ended;
 
