@@ -53,11 +53,23 @@ export function printable(text: string): string {
 /** Asks before something is lost. Without a terminal there is nobody to ask, so --yes must say it. */
 export async function confirm(question: string, yes: boolean | undefined): Promise<boolean> {
 	if (yes === true) return true;
-	if (!process.stdin.isTTY) throw new UsageError(`${question.replace(/\?$/, '')} needs --yes when there is no terminal to ask at.`);
+	if (!process.stdin.isTTY) throw new UsageError(`${question} needs --yes when there is no terminal to ask at.`);
 	const terminal = createInterface({ input: process.stdin, output: process.stderr });
 	try {
-		return /^y(?:es)?$/i.test((await terminal.question(`${question} [y/N] `)).trim());
+		return await agreed(terminal.question(`${question}? [y/N] `));
 	} finally {
 		terminal.close();
+	}
+}
+
+/** Whether the answer is a yes. Whoever leaves with Ctrl+C or Ctrl+D says no. */
+export async function agreed(answer: Promise<string>): Promise<boolean> {
+	try {
+		return /^y(?:es)?$/i.test((await answer).trim());
+	} catch (error) {
+		if (!(error instanceof Error && error.name === 'AbortError')) throw error;
+		// The cursor stands behind the question.
+		process.stderr.write('\n');
+		return false;
 	}
 }

@@ -1,6 +1,8 @@
+import { PassThrough } from 'node:stream';
+import { createInterface } from 'node:readline/promises';
 import test from 'ava';
 import { demoCommands } from '../../src/cli/demo-commands.ts';
-import { lines, printable, table } from '../../src/cli/terminal.ts';
+import { agreed, lines, printable, table } from '../../src/cli/terminal.ts';
 
 test('a table has a head, aligned columns and no trailing blanks', async (t) => {
 	const text = await table(
@@ -69,4 +71,27 @@ test('the demo’s commands for nvme-cli: discovery where it is served, I/O wher
 	t.notRegex(text, /iscsi/);
 	t.regex(demoCommands({ ...nowhere, nvme }, demo).join('\n'), /discover -t tcp -a 127\.0\.0\.1 -s 4421/);
 	t.deepEqual(demoCommands({ ...nowhere, nvme }, { iscsi: demo.iscsi, nvme: undefined }), []);
+});
+
+for (const [typed, isYes] of [
+	['y\r', true],
+	['YES\r', true],
+	['n\r', false],
+	['\r', false],
+	['yesterday\r', false],
+	['\u0003', false],
+	['\u0004', false],
+] as const) {
+	test(`a question that is answered with ${JSON.stringify(typed)}: ${isYes ? 'yes' : 'no'}`, async (t) => {
+		const input = new PassThrough();
+		const terminal = createInterface({ input, output: new PassThrough(), terminal: true });
+		t.teardown(() => terminal.close());
+		const answer = agreed(terminal.question('Really? '));
+		input.write(typed);
+		t.is(await answer, isYes);
+	});
+}
+
+test('a fault of the terminal is no answer', async (t) => {
+	await t.throwsAsync(agreed(Promise.reject(new Error('EIO'))), { message: 'EIO' });
 });
