@@ -74,13 +74,14 @@ async function makeDirectory(disk: Disk, path: string): Promise<void> {
 		await disk.syncDirectory(dirname(path));
 	} catch (error) {
 		if (kernelCode(error) === 'ENOENT') {
-			throw new UsageError(`The directory ${dirname(path)} does not exist: make it, or choose another with --data-dir.`, 'invalid', {
-				cause: error,
-			});
+			const parent = dirname(path);
+			// Some file systems of the kernel's own, such as /proc, answer so for every new name.
+			const fault = (await isDirectory(parent)) ? 'takes no new directory: choose' : 'does not exist: make it, or choose';
+			throw new UsageError(`The directory ${parent} ${fault} another with --data-dir.`, 'unavailable', { cause: error });
 		}
 		if (kernelCode(error) !== 'EEXIST') throw unusable(path, error);
 		if (!(await isDirectory(path)))
-			throw new UsageError(`${path} is no directory: choose another with --data-dir.`, 'invalid', { cause: error });
+			throw new UsageError(`${path} is no directory: choose another with --data-dir.`, 'unavailable', { cause: error });
 	}
 }
 
@@ -98,11 +99,11 @@ function unusable(path: string, error: unknown): UsageError {
 	const cause = { cause: error };
 	switch (code) {
 		case 'ENOENT':
-			return new UsageError(`There is no data directory ${path}: choose another with --data-dir.`, 'invalid', cause);
+			return new UsageError(`There is no data directory ${path}: choose another with --data-dir.`, 'notFound', cause);
 		case 'EACCES':
 		case 'EPERM':
 		case 'EROFS':
-			return new UsageError(`The data directory ${path} cannot be written (${code}): check its owner and its mount.`, 'invalid', cause);
+			return new UsageError(`The data directory ${path} cannot be written (${code}): check its owner and its mount.`, 'unavailable', cause);
 		case 'ENOSPC':
 		case 'EDQUOT':
 			return new UsageError(`The file system of ${path} is full: make room, then start again.`, 'noSpace', cause);

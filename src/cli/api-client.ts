@@ -4,6 +4,7 @@ import { request as tlsRequest } from 'node:https';
 import { join, resolve } from 'node:path';
 import { UsageError } from '../config/usage-error.ts';
 import { errorCode } from '../os/disk.ts';
+import { pastedCommand } from './pasted-command.ts';
 
 /** Which appliance a command speaks to: the flags of every command but serve. */
 export interface Whereabouts {
@@ -31,6 +32,8 @@ const timeoutMs = 120_000;
 
 export class ApiClient {
 	readonly #place: string;
+	/** The command that starts an appliance there. */
+	readonly #start: string;
 	readonly #options: RequestOptions;
 	readonly #headers: Record<string, string>;
 	readonly #request: typeof plainRequest;
@@ -38,6 +41,9 @@ export class ApiClient {
 	/** Throws UsageError for a host that is no URL and a token file that cannot be read. */
 	constructor(where: Whereabouts) {
 		this.#request = plainRequest;
+		// Who names an address may mean another machine, where nothing is known of directories.
+		const { dataDir, socket } = where;
+		this.#start = pastedCommand(['serve'], { dataDir, ...(socket === undefined ? {} : { socket }) });
 		if (where.host === undefined || where.socket !== undefined) {
 			const socketPath = resolve(where.socket ?? join(where.dataDir, 'blockport.sock'));
 			this.#place = socketPath;
@@ -112,7 +118,7 @@ export class ApiClient {
 		if (code === 'EACCES') return new ApiError(`${this.#place} may not be used by this user.`, 0, { cause: error });
 		if (code === 'ENOENT' || code === 'ECONNREFUSED') {
 			return new ApiError(
-				`No blockport answers at ${this.#place}: start it with "blockport serve", or name another with --data-dir, --socket or --host.`,
+				`No blockport answers at ${this.#place}: start it with "${this.#start}", or name another with --data-dir, --socket or --host.`,
 				0,
 				{
 					cause: error,

@@ -1,6 +1,7 @@
 import { Command, InvalidArgumentError } from 'commander';
 import { UsageError } from '../config/usage-error.ts';
 import type { Whereabouts } from './api-client.ts';
+import { usualDataDirectory } from './pasted-command.ts';
 import { parseSize } from './size.ts';
 
 export interface CommonFlags extends Whereabouts {
@@ -11,7 +12,7 @@ export interface CommonFlags extends Whereabouts {
 export function remoteCommand(name: string, description: string): Command {
 	return new Command(name)
 		.description(description)
-		.option('--data-dir <dir>', 'data directory of the appliance', './blockport-data')
+		.option('--data-dir <dir>', 'data directory of the appliance', usualDataDirectory)
 		.option('--socket <path>', 'admin socket, instead of the one in the data directory')
 		.option('--host <url>', 'admin address, for example http://127.0.0.1:9260')
 		.option('--token-file <path>', 'token for --host (or the environment variable BLOCKPORT_TOKEN)')

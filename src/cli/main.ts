@@ -18,6 +18,7 @@ export interface Surroundings {
 	readonly checkVolume: CheckVolume;
 }
 
+/** Usage: the words are wrong, and would be tomorrow. Failed: what is there does not allow it, or it went wrong. */
 export const exitCode = { done: 0, failed: 1, usage: 2 } as const;
 
 /** Runs one command line (without node and script). Resolves to the exit code; rejects only for a fault of ours. */
@@ -29,7 +30,8 @@ export async function main(words: readonly string[], surroundings: Surroundings)
 		if (error instanceof CommanderError) return error.exitCode === 0 ? exitCode.done : exitCode.usage;
 		if (!(error instanceof UsageError || error instanceof ApiError)) throw error;
 		process.stderr.write(`blockport: ${error.message}\n`);
-		return error instanceof UsageError || error.status === 400 ? exitCode.usage : exitCode.failed;
+		const isWrong = error instanceof UsageError ? error.code === 'invalid' : error.status === 400;
+		return isWrong ? exitCode.usage : exitCode.failed;
 	}
 }
 

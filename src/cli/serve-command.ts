@@ -7,6 +7,7 @@ import { UsageError } from '../config/usage-error.ts';
 import { checkVolumeSize } from '../config/names.ts';
 import { type DemoExports, demoCommands } from './demo-commands.ts';
 import { repeated, size } from './flags.ts';
+import { usualDataDirectory } from './pasted-command.ts';
 import { collectStartGarbage } from './start-garbage.ts';
 
 export interface ServeSettings {
@@ -74,7 +75,7 @@ const logBufferBytesMax = 1024 * 1024;
 export function serveCommand(makeServer: MakeServer): Command {
 	return new Command('serve')
 		.description('run the appliance until SIGTERM or SIGINT; a second signal does not wait')
-		.option('--data-dir <dir>', 'where everything is kept; made if it is not there', './blockport-data')
+		.option('--data-dir <dir>', 'where everything is kept; made if it is not there', usualDataDirectory)
 		.option('--demo', 'without configuration, make a volume open to all on loopback over iSCSI and NVMe, and print how to use it')
 		.option('--demo-size <size>', 'size of the demo volume (default: 10G)', size)
 		.option(

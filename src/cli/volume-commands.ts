@@ -1,10 +1,11 @@
 import { Command, Option } from 'commander';
 import type { VolumeView } from '../admin/schemas.ts';
-import type { SnapshotView, SpaceView } from '../admin/snapshot-schemas.ts';
+import type { MergeView, SnapshotView, SpaceView } from '../admin/snapshot-schemas.ts';
 import { ApiClient, ApiError } from './api-client.ts';
 import { describeReservations } from './reservations.ts';
 import { UsageError } from '../config/usage-error.ts';
 import { type CommonFlags, argument, remoteCommand, size } from './flags.ts';
+import { pastedCommand, usualDataDirectory } from './pasted-command.ts';
 import { scrubCommand } from './scrub-command.ts';
 import { merged } from './merge-wait.ts';
 import { printSize } from './size.ts';
@@ -31,7 +32,7 @@ export function volumeCommand(checkVolume: CheckVolume): Command {
 				};
 				const made = await new ApiClient(flags).post<VolumeView>('/v1/volumes', body);
 				await show(flags.json, made, () =>
-					[`volume ${made.name} made: ${printSize(made.sizeBytes)}, uuid ${made.uuid}`, ...exported(made)].join('\n'),
+					[`volume ${made.name} made: ${printSize(made.sizeBytes)}, uuid ${made.uuid}`, ...exported(made, flags)].join('\n'),
 				);
 			}),
 	);
@@ -107,9 +108,11 @@ export function volumeCommand(checkVolume: CheckVolume): Command {
 			.option('--wait', 'show how far it is, and wait for the end')
 			.action(async (name: string, flags: CommonFlags & { wait?: boolean }) => {
 				const client = new ApiClient(flags);
-				await client.post(`${path(name)}/flatten`, {});
+				const { isMerging } = await client.post<MergeView>(`${path(name)}/flatten`, {});
 				if (flags.wait === true) await merged(client, name);
-				await show(flags.json, { flattened: name }, () => `volume ${name} ${flags.wait === true ? 'stands' : 'will stand'} on its own`);
+				await show(flags.json, { flattened: name }, () =>
+					isMerging && flags.wait !== true ? `volume ${name} will stand on its own` : `volume ${name} stands on its own`,
+				);
 			}),
 	);
 
@@ -117,7 +120,7 @@ export function volumeCommand(checkVolume: CheckVolume): Command {
 		new Command('check')
 			.description('verify everything on disk of a volume; the appliance must not run')
 			.argument('<name>')
-			.option('--data-dir <dir>', 'data directory', './blockport-data')
+			.option('--data-dir <dir>', 'data directory', usualDataDirectory)
 			.option('--json', 'print JSON')
 			.action(async (name: string, flags: { dataDir: string; json?: boolean }) => {
 				const findings = await checkVolume(flags.dataDir, name);
@@ -162,11 +165,14 @@ function mappings(volume: VolumeView): string {
 }
 
 /** What is left to do, since nothing is open to anybody by itself. */
-function exported(volume: VolumeView): string[] {
+function exported(volume: VolumeView, where: CommonFlags): string[] {
 	return [
-		...volume.mappings.map(({ target, lun }) => `it is LUN ${lun} of ${target}: blockport target allow ${target} INITIATOR`),
+		...volume.mappings.map(
+			({ target, lun }) => `it is LUN ${lun} of ${target}: ${pastedCommand(['target', 'allow', target, 'INITIATOR'], where)}`,
+		),
 		...volume.namespaces.map(
-			({ subsystem, nsid }) => `it is namespace ${nsid} of ${subsystem}: blockport subsystem allow ${subsystem} HOSTNQN`,
+			({ subsystem, nsid }) =>
+				`it is namespace ${nsid} of ${subsystem}: ${pastedCommand(['subsystem', 'allow', subsystem, 'HOSTNQN'], where)}`,
 		),
 	];
 }

@@ -172,24 +172,21 @@ export class Configuration {
 	removeVolume(name: string): VolumeRow {
 		return this.#change(() => {
 			const row = this.volume(name);
-			const mapped = this.mappingsOf(name)[0];
-			if (mapped !== undefined) {
-				throw new UsageError(`Volume ${name} is LUN ${mapped.lun} of ${mapped.target}: unmap it there first.`, 'inUse');
-			}
-			const namespace = this.subsystems.mappingsOf(name)[0];
-			if (namespace !== undefined) {
-				throw new UsageError(`Volume ${name} is namespace ${namespace.nsid} of ${namespace.subsystem}: unmap it there first.`, 'inUse');
-			}
-			const mount = this.mounts.of(name)[0];
-			if (mount !== undefined) {
-				throw new UsageError(`Snapshot ${name}@${mount.snapshot} is ${placeText(mount.place)}: unmount it first.`, 'inUse');
-			}
-			const schedule = this.schedules.of(name)[0];
-			if (schedule !== undefined) throw new UsageError(`Volume ${name} is in schedule ${schedule}: delete that first.`, 'inUse');
+			const users = this.#usersOf(name);
+			if (users.length > 0) throw new UsageError(`Volume ${name} is in use: ${listed(users)} first.`, 'inUse');
 			this.#database.prepare('DELETE FROM volumes WHERE name = ?').run(name);
 			this.doomDirectory(row.uuid);
 			return row;
 		});
+	}
+
+	/** What has to be undone before the volume may go, each in words that begin with what to do. */
+	#usersOf(name: string): string[] {
+		return [
+			...[...this.mappingsOf(name), ...this.subsystems.mappingsOf(name)].map((place) => `unmap ${placeText(place)}`),
+			...new Set(this.mounts.of(name).map(({ snapshot }) => `unmount snapshot ${name}@${snapshot}`)),
+			...this.schedules.of(name).map((schedule) => `delete schedule ${schedule}`),
+		];
 	}
 
 	doomedDirectories(): string[] {
@@ -354,6 +351,16 @@ export class Configuration {
 const selectVolume = 'SELECT name, uuid, size_bytes AS sizeBytes, block_size AS blockSize, created_at AS createdAt FROM volumes';
 const selectTarget =
 	'SELECT name, alias, tpgt, open_to_all AS openToAll, created_at AS createdAt, redirect, redirect_permanent AS redirectPermanent FROM targets';
+
+/** How many are named at most in a sentence. */
+const listedMax = 16;
+
+/** `a`, `a and b`, `a, b and c`. */
+function listed(all: readonly string[]): string {
+	const shown = all.length > listedMax ? [...all.slice(0, listedMax), `${all.length - listedMax} more`] : all;
+	const last = shown.at(-1) ?? '';
+	return shown.length < 2 ? last : `${shown.slice(0, -1).join(', ')} and ${last}`;
+}
 
 /** Names are kept in their normal form; a look-up with another spelling finds the same row. */
 function normal(name: string): string {

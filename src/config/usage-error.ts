@@ -7,7 +7,7 @@
  */
 export type UsageErrorCode = 'invalid' | 'notFound' | 'alreadyExists' | 'inUse' | 'noSpace' | 'unavailable';
 
-/** The operator's mistake: one sentence that says the mend. Before serving it ends the process with exit code 2; in the admin API it is an HTTP 4xx or 5xx. */
+/** The operator's mistake: one sentence that says the mend. On the command line it ends the process with exit code 2 if the words are wrong (invalid), else with 1; in the admin API it is an HTTP 4xx or 5xx. */
 export class UsageError extends Error {
 	override readonly name = 'UsageError';
 	readonly code: UsageErrorCode;

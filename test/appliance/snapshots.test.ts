@@ -277,7 +277,7 @@ test('mount again: the same place is no error, another place is added, another n
 	await refuses(t, 'alreadyExists', () => snapshots.mount('data', 'one', { target, lun: 6 }), /LUN 5 .* already/);
 	t.is((await snapshots.mount('data', 'one', { subsystem })).mounts.length, 2);
 	t.is((await volume('data')).views.length, 1);
-	await refuses(t, 'inUse', () => operations.deleteVolume('data'), /unmount it first/);
+	await refuses(t, 'inUse', () => operations.deleteVolume('data'), /is in use: unmount snapshot data@one first\.$/);
 });
 
 test('mount: where it cannot be is refused, and nothing stays open', async (t) => {

@@ -46,7 +46,7 @@ test('the commands of the manual: volumes and targets from making to deleting, o
 
 	const refused = await run('volume', 'delete', 'data', '--yes');
 	t.is(refused.code, 1);
-	t.regex(refused.stderr, /LUN 3 of .*: unmap it there first/);
+	t.regex(refused.stderr, /is in use: unmap LUN 3 of \S+ first/);
 	t.is((await run('target', 'disallow', target, initiator)).code, 0);
 	t.is((await run('target', 'unmap', target, 'data')).stdout, `LUN 3 of ${target} unmapped\n`);
 	t.is((await run('target', 'delete', target, '-y')).code, 0);
@@ -186,8 +186,8 @@ test('volume create --export makes the target and the subsystem, and says what i
 	const { run } = await serve(t, await temporaryDirectory(t), '--log-level', 'error');
 	const { stdout, code } = await run('volume', 'create', 'data', '--size', '64M', '--export', 'iscsi,nvme');
 	t.is(code, 0);
-	t.regex(stdout, /^it is LUN 0 of (?<target>\S+): blockport target allow \k<target> INITIATOR$/m);
-	t.regex(stdout, /^it is namespace 1 of (?<name>\S+): blockport subsystem allow \k<name> HOSTNQN$/m);
+	t.regex(stdout, /^it is LUN 0 of (?<target>\S+): \S+bin\/blockport target allow \k<target> INITIATOR --data-dir \S+data$/m);
+	t.regex(stdout, /^it is namespace 1 of (?<name>\S+): \S+bin\/blockport subsystem allow \k<name> HOSTNQN --data-dir \S+data$/m);
 	t.regex((await run('volume', 'list')).stdout, /blockport:data LUN 0, nqn\.2026-11\.dev\.blockport:data namespace 1$/m);
 });
 
@@ -214,8 +214,8 @@ test('what is asked wrongly is 2, what cannot be done is 1, each in one sentence
 		[1, ['subsystem', 'disallow', subsystem, hostNQN]],
 		[1, ['subsystem', 'delete', subsystem, '--yes']],
 		[2, ['subsystem', 'delete', subsystem]],
+		[1, ['volume', 'delete', 'absent']],
 		// There is no terminal to ask at.
-		[2, ['volume', 'delete', 'absent']],
 		[2, ['target', 'delete', target]],
 	];
 	const results = await Promise.all(cases.map(([, words]) => run(...words)));
@@ -282,7 +282,7 @@ test('nobody serves: 1 and a sentence that says how to begin', async (t) => {
 	const { code, stderr } = await blockport(['status', '--data-dir', await temporaryDirectory(t)]);
 	t.is(code, 1);
 	t.regex(stderr, sentence);
-	t.regex(stderr, /start it with "blockport serve"/);
+	t.regex(stderr, /start it with "\S+bin\/blockport serve --data-dir \S+"/);
 });
 
 test('every way to find the appliance: data directory, socket, host', async (t) => {
@@ -333,7 +333,7 @@ test('the demo prints commands to paste, then the ready line, and serves what th
 	const { code, stdout: checked } = await blockport(['volume', 'check', 'demo', '--data-dir', daemon.dataDirectory]);
 	t.is(code, 0);
 	t.is(checked, 'volume demo is sound\n');
-	t.is((await blockport(['volume', 'check', 'absent', '--data-dir', daemon.dataDirectory])).code, 2);
+	t.is((await blockport(['volume', 'check', 'absent', '--data-dir', daemon.dataDirectory])).code, 1);
 });
 
 for (const signal of ['SIGTERM', 'SIGINT'] as const) {
@@ -397,20 +397,20 @@ test('a kill leaves a socket and a lock file behind, and the next start does not
 	t.like((await second.json<{ volumes: VolumeView[] }>('volume', 'list')).volumes[0], { name: 'data', state: 'online' });
 });
 
-test('a second daemon on the same directory: one sentence and 2, and the first goes on', async (t) => {
+test('a second daemon on the same directory: one sentence and 1, and the first goes on', async (t) => {
 	const folder = await temporaryDirectory(t);
 	const first = await serve(t, folder, '--log-level', 'silent');
 	const second = await blockport(['serve', '--data-dir', first.dataDirectory, '--iscsi', '127.0.0.1:0', '--admin', '127.0.0.1:0']);
-	t.is(second.code, 2);
+	t.is(second.code, 1);
 	t.regex(second.stderr, sentence);
 	t.regex(second.stderr, /Another blockport uses/);
 	t.is((await first.run('status')).code, 0);
 	const check = await blockport(['volume', 'check', 'any', '--data-dir', first.dataDirectory]);
-	t.is(check.code, 2);
+	t.is(check.code, 1);
 	t.regex(check.stderr, /Another blockport uses/);
 });
 
-test('a taken port, a missing parent, a file in the way, a damaged configuration: one sentence and 2', async (t) => {
+test('a taken port, a missing parent, a file in the way, a damaged configuration: one sentence and 1', async (t) => {
 	const folder = await temporaryDirectory(t);
 	const holder = createServer().listen(0, '127.0.0.1');
 	t.teardown(() => holder.close());
@@ -426,21 +426,33 @@ test('a taken port, a missing parent, a file in the way, a damaged configuration
 		[/is taken by another program.*--admin/, ['--data-dir', join(folder, 'a'), '--iscsi', '127.0.0.1:0', '--admin', taken]],
 		[/is no address of this machine/, ['--data-dir', join(folder, 'a'), '--iscsi', '192.0.2.1:3260', '--admin', '127.0.0.1:0']],
 		[/does not exist: make it/, ['--data-dir', join(folder, 'absent', 'b'), ...free]],
+		[/The directory \/proc takes no new directory/, ['--data-dir', '/proc/absent', ...free]],
 		[/is no directory/, ['--data-dir', join(folder, 'file'), ...free]],
 		[/is damaged/, ['--data-dir', join(folder, 'damaged'), ...free]],
 		[/is no socket/, ['--data-dir', join(folder, 'a'), '--socket', join(folder, 'file'), ...free]],
-		[/longer than 107 bytes/, ['--data-dir', join(folder, 'a'), '--socket', join(folder, 'x'.repeat(120)), ...free]],
 	];
 	for (const [pattern, words] of cases) {
 		const { code, stderr, stdout } = await blockport(['serve', '--log-level', 'silent', ...words]);
-		t.is(code, 2, words.join(' '));
+		t.is(code, 1, words.join(' '));
 		t.regex(stderr, sentence, words.join(' '));
 		t.regex(stderr, pattern);
 		t.is(stdout, '');
 	}
+	const long = await blockport([
+		'serve',
+		'--log-level',
+		'silent',
+		'--data-dir',
+		join(folder, 'a'),
+		'--socket',
+		join(folder, 'x'.repeat(120)),
+		...free,
+	]);
+	t.is(long.code, 2, 'wrong whatever the machine is like');
+	t.regex(long.stderr, /longer than 107 bytes/);
 });
 
-test('a directory that cannot be written: one sentence and 2', async (t) => {
+test('a directory that cannot be written: one sentence and 1', async (t) => {
 	const folder = await temporaryDirectory(t);
 	const path = process.getuid?.() === 0 ? '/proc' : join(folder, 'readonly');
 	if (path !== '/proc') {
@@ -448,7 +460,7 @@ test('a directory that cannot be written: one sentence and 2', async (t) => {
 		await chmod(path, 0o500);
 	}
 	const { code, stderr } = await blockport(['serve', '--data-dir', path, '--iscsi', '127.0.0.1:0', '--admin', '127.0.0.1:0']);
-	t.is(code, 2);
+	t.is(code, 1);
 	t.regex(stderr, sentence);
 });
 

@@ -83,7 +83,7 @@ test('the commands of the manual: schedules on a running appliance', async (t) =
 	t.regex((await run('snapshot', 'list')).stdout, /^data@nightly-.* nightly$/m);
 	t.is((await json<{ events: EventView[] }>('event', 'list')).events[0]?.kind, 'snapshot-made');
 	t.is((await json<{ events: EventView[] }>('event', 'list', '--after', '1')).events.length, 0);
-	t.regex((await run('volume', 'delete', 'data', '-y')).stderr, /in schedule nightly/);
+	t.regex((await run('volume', 'delete', 'data', '-y')).stderr, /delete schedule nightly/);
 	t.is((await run('schedule', 'delete', 'nightly')).stdout, 'schedule nightly deleted; its snapshots stay\n');
 	t.is((await run('schedule', 'run', 'nightly')).code, 1);
 	t.is((await run('volume', 'delete', 'data', '-y')).code, 0);

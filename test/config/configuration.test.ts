@@ -126,6 +126,34 @@ test('a mapping takes the lowest free LUN, refuses a taken one, and is the same 
 	);
 });
 
+test('a refusal to remove a volume names all that uses it, and counts what would be too long', async (t) => {
+	const { configuration } = await fresh(t);
+	const { subsystems, mounts, schedules } = configuration;
+	const subsystem = 'nqn.2026-11.com.example:data';
+	configuration.addTarget({ name: target });
+	subsystems.add({ name: subsystem });
+	configuration.addVolume(volume('a'));
+	const fault = (): string | undefined =>
+		t.throws(() => configuration.removeVolume('a'), { instanceOf: UsageError, code: 'inUse' })?.message;
+	configuration.map(target, 'a');
+	t.is(fault(), `Volume a is in use: unmap LUN 0 of ${target} first.`);
+	subsystems.map(subsystem, 'a');
+	t.is(fault(), `Volume a is in use: unmap LUN 0 of ${target} and unmap namespace 1 of ${subsystem} first.`);
+	mounts.add({ volume: 'a', snapshot: 's', snapshotId: 1, uuid: volume('s').uuid, sizeBytes: 4096 }, [{ target }, { subsystem }]);
+	const keep = { last: 1, hourly: 0, daily: 0, weekly: 0, monthly: 0, yearly: 0 };
+	schedules.add({ name: 'nightly', volumes: ['a'], cron: '@daily', zone: 'UTC', template: '{utc:YYYYMMDD}', keep });
+	t.is(
+		fault(),
+		`Volume a is in use: unmap LUN 0 of ${target}, unmap namespace 1 of ${subsystem}, unmount snapshot a@s and delete schedule nightly first.`,
+	);
+	for (let count = 1; count <= 20; count++) {
+		configuration.addTarget({ name: `${target}${count}` });
+		configuration.map(`${target}${count}`, 'a');
+	}
+	t.regex(fault() ?? '', /^Volume a is in use: (?:unmap LUN 0 of \S+, ){15}unmap LUN 0 of \S+ and 8 more first\.$/);
+	t.is(configuration.volumes().length, 1);
+});
+
 test('a mapped volume cannot be removed; an unmapped one goes and dooms its directory in the same step', async (t) => {
 	const { configuration } = await fresh(t);
 	configuration.addTarget({ name: target });
