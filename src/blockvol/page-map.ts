@@ -84,6 +84,7 @@ export class PageMap {
 		let index = 0;
 		while (index < count) {
 			const pinned: number[] = [];
+			let isWritten = false;
 			try {
 				while (index < count && pinned.length < updateBlocksMax) {
 					const blockIndex = Math.floor((pages[index] as number) / entriesPerBlock);
@@ -92,14 +93,20 @@ export class PageMap {
 					pinned.push(slot);
 					index = this.#change(slot, blockIndex, pages, entries, index, count, digest);
 				}
-				this.#updating = this.#write(pinned).finally(() => {
-					for (const slot of pinned.splice(0)) this.#cache.unpin(slot);
-				});
+				this.#updating = this.#write(pinned);
 				await this.#updating;
+				isWritten = true;
 			} finally {
 				for (const slot of pinned) this.#cache.unpin(slot);
+				if (!isWritten) this.#forget(pinned, digest);
 			}
 		}
+	}
+
+	/** What was changed in memory may not be in the file: whoever looks again must see what is there. */
+	#forget(slots: readonly number[], digest: RunningDigest): void {
+		for (const slot of slots) this.#cache.release(slot);
+		digest.known = false;
 	}
 
 	/** Makes all entries of a page range absent, and gives the space of whole blocks back. On what the layer stands on, nothing is hidden by that: see hide(). */
