@@ -22,6 +22,8 @@ export class FrozenLayer implements PageHome {
 	/** Which stretches of the map hold anything; undefined while nobody has looked. */
 	#summary: Uint8Array | undefined;
 	#summarizing: Promise<void> | undefined;
+	/** One that is being made: what a merge adds meanwhile may be behind the place that is being looked at. */
+	#unfinished: Uint8Array | undefined;
 	#allocatedBytes: number | undefined;
 
 	constructor(id: number, pool: FilePool, mapFile: LayerFile, slices: Map<number, LayerFile>, sliceBytes: number) {
@@ -61,7 +63,8 @@ export class FrozenLayer implements PageHome {
 
 	/** A merge has put something into a block. */
 	noteBlock(blockIndex: number, blocksPerBit: number): void {
-		if (this.#summary !== undefined) setBit(this.#summary, bitOf(blockIndex, blocksPerBit));
+		const summary = this.#summary ?? this.#unfinished;
+		if (summary !== undefined) setBit(summary, bitOf(blockIndex, blocksPerBit));
 		this.#allocatedBytes = undefined;
 	}
 
@@ -129,6 +132,7 @@ export class FrozenLayer implements PageHome {
 
 	async #summarize(blocksPerBit: number): Promise<void> {
 		const summary = new Uint8Array(summaryBits / 8);
+		this.#unfinished = summary;
 		await this.pool.use(this.mapFile, async (file) => {
 			for (let position = 0; ;) {
 				const range = await file.nextData(position);
@@ -140,6 +144,7 @@ export class FrozenLayer implements PageHome {
 			}
 		});
 		this.#summary = summary;
+		this.#unfinished = undefined;
 	}
 }
 
