@@ -102,7 +102,7 @@ export class TreeFile {
 
 	/**
 	 * Makes a change durable, with changes of the superblock that belong to it. `applied` is called in the turn in which it becomes the current one. What `change` throws
-	 * rejects the call, and nothing is changed; so does ENOSPC. Any other failure is a VolumeFault.
+	 * rejects the call, and nothing is changed; so does ENOSPC at the tree's file. Any other failure is a VolumeFault.
 	 */
 	commit(
 		change: (tree: LayerTree) => LayerTree,
@@ -113,18 +113,18 @@ export class TreeFile {
 			const next = change(this.#current);
 			const { geometry, tree: old } = this.#superblock.current;
 			const sequence = (old?.sequence ?? 0) + 1;
+			const tree = await this.#write(next, geometry.uuid, sequence).catch((error: unknown) => {
+				throw errorCode(error) === 'ENOSPC' ? error : this.#fault(error);
+			});
 			try {
-				const tree = await this.#write(next, geometry.uuid, sequence);
+				// A full file system is no better than another failure here: one slot may name the new tree.
 				await this.#superblock.updateBoth({ ...changes, layers: [next.live], tree });
+				this.#current = next;
+				applied?.();
 				if (old !== undefined) await this.#remove(treeName(old.sequence));
 			} catch (error) {
-				if (errorCode(error) === 'ENOSPC' || errorCode(error) === '') throw error;
-				// What is on the disk is unknown from now on.
-				this.failed?.('the tree of layers could not be written', error);
-				throw new VolumeFault('the tree of layers could not be written', { cause: error });
+				throw this.#fault(error);
 			}
-			this.#current = next;
-			applied?.();
 		});
 	}
 
@@ -158,6 +158,14 @@ export class TreeFile {
 			}
 			throw error;
 		}
+	}
+
+	/** What is on the disk is unknown from now on. */
+	#fault(error: unknown): unknown {
+		if (errorCode(error) === '') return error;
+		const reason = 'the tree of layers could not be written';
+		this.failed?.(reason, error);
+		return new VolumeFault(reason, { cause: error });
 	}
 
 	async #remove(name: string): Promise<void> {
