@@ -1,5 +1,5 @@
 import { randomInt } from 'node:crypto';
-import type { Disk } from '../os/disk.ts';
+import { errorCode, type Disk } from '../os/disk.ts';
 import type { BelowIndex } from './below-index.ts';
 import { FrozenLayer } from './frozen-layer.ts';
 import { Layer, layerOf, sliceOf } from './layer.ts';
@@ -139,8 +139,13 @@ export class LayerSet {
 		await this.disk.syncDirectory(this.directory);
 	}
 
+	/** The sweep of an opening and a merge may meet at a file: one of them finds it gone. */
 	async #unlink(path: string): Promise<void> {
-		await this.disk.remove(path);
+		try {
+			await this.disk.remove(path);
+		} catch (error) {
+			if (errorCode(error) !== 'ENOENT') throw error;
+		}
 		this.#hasRemoved = true;
 	}
 }

@@ -1,6 +1,8 @@
 import test, { type ExecutionContext } from 'ava';
 import { checkVolume } from '../../src/blockvol/check.ts';
-import { filled, mib, page, read, serveInMemory, serveVolume, write, type Served } from './volume-fixture.ts';
+import { VolumeUsageError } from '../../src/blockvol/volume-fault.ts';
+import { SimulatedDisk } from '../simulation/simulated-disk.ts';
+import { filled, makeVolume, mib, openVolume, page, read, serveInMemory, settlesSoon, write, type Served } from './volume-fixture.ts';
 
 /** The timers of the engine do not keep a process alive, and nothing else does over a disk in memory. */
 function stayAwake(t: ExecutionContext): void {
@@ -25,4 +27,128 @@ test('no space for the map of the live layer in a merge: the merge does not beli
 	t.true((await read(again, 0, 8 * page)).equals(filled(8 * page, 7)));
 	await again.close();
 	t.deepEqual(await checkVolume(disk, served.directory), []);
+});
+
+async function serveSnapshot(): Promise<Served> {
+	const served = await serveInMemory({ sizeBytes: 2 * mib }, { mergeShare: 1, noSpaceRetryMs: 1 });
+	await write(served.volume, 0, filled(8 * page, 7));
+	await served.volume.createSnapshot('s');
+	await write(served.volume, 0, filled(8 * page, 8));
+	await served.volume.flushToLayers();
+	return served;
+}
+
+for (const which of [1, 2]) {
+	for (const what of ['restore', 'delete'] as const) {
+		test(`datasync ${which} of the superblock of a ${what} fails: the volume is faulted, nothing is acknowledged on top of it`, async (t) => {
+			stayAwake(t);
+			const { volume, disk, reopen } = await serveSnapshot();
+			let seen = 0;
+			disk.fail((call) => call.kind === 'datasync' && call.path.endsWith('superblock') && ++seen === which, 'EIO', 1);
+			await t.throwsAsync(what === 'restore' ? volume.restoreSnapshot('s') : volume.deleteSnapshot('s'));
+			t.is(volume.fault, 'the tree of layers could not be written (EIO)');
+			t.is(await write(volume, 8 * page, filled(page, 9), true), 'faulted');
+			const again = await reopen('killed');
+			t.true([7, 8].includes((await read(again, 0, page))[0] as number));
+			await again.close();
+		});
+	}
+}
+
+test('no space for the second slot of the superblock in a restore: the volume is faulted, and its live layer is there at the next opening', async (t) => {
+	stayAwake(t);
+	const { volume, disk, reopen } = await serveSnapshot();
+	let seen = 0;
+	disk.fail((call) => call.kind.startsWith('write') && call.path.endsWith('superblock') && ++seen === 2, 'ENOSPC', 1);
+	await t.throwsAsync(volume.restoreSnapshot('s'));
+	t.is(volume.fault, 'the tree of layers could not be written (ENOSPC)');
+	const again = await reopen('killed');
+	t.is((await read(again, 0, page))[0], 7);
+	await again.close();
+});
+
+test('a restore that has no space for the tree leaves no file and no descriptor', async (t) => {
+	stayAwake(t);
+	const { volume, disk, directory } = await serveSnapshot();
+	disk.fail((call) => call.kind.startsWith('write') && call.path.includes('/tree-'), 'ENOSPC', 3);
+	for (let attempt = 0; attempt < 3; attempt++) t.like(await t.throwsAsync(volume.restoreSnapshot('s')), { code: 'ENOSPC' });
+	await volume.close();
+	t.deepEqual(
+		[...disk.openFiles].filter(([, count]) => count > 0),
+		[],
+	);
+	t.deepEqual(await checkVolume(disk, directory), []);
+});
+
+test('a name with half a surrogate pair is refused: on the disk two of them would be one', async (t) => {
+	const { volume } = await serveInMemory({ sizeBytes: 2 * mib });
+	for (const name of ['a\ud800', 'a\udc01']) await t.throwsAsync(volume.createSnapshot(name), { instanceOf: VolumeUsageError });
+	t.is((await volume.createSnapshot('a\u{1f4be}')).name, 'a\u{1f4be}');
+	await volume.close();
+});
+
+test('what a merge puts into a layer while its summary is being made is found', async (t) => {
+	const disk = new SimulatedDisk({ seed: 1, wouldBlockChance: 0, shortChance: 0 });
+	await disk.makeDirectory('/data');
+	await makeVolume(disk, '/data/volume', { sizeBytes: 64 * mib });
+	const first = await openVolume(disk, '/data/volume');
+	const far = 5 * 1008 * page;
+	await write(first, far, filled(page, 2));
+	await first.createSnapshot('lower');
+	await write(first, page, filled(page, 3));
+	await first.createSnapshot('upper');
+	await first.flushToLayers();
+	await first.close();
+	// The answer to the second look for data in the upper layer's map comes late.
+	const [reached, held] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+	const open = disk.open.bind(disk);
+	disk.open = async (path, mode) => {
+		const file = await open(path, mode);
+		if (!path.endsWith('.map') || path.endsWith('/1.map')) return file;
+		const nextData = file.nextData.bind(file);
+		file.nextData = async (position) => {
+			const answer = await nextData(position);
+			if (answer !== undefined || position === 0) return answer;
+			reached.resolve();
+			await held.promise;
+			return answer;
+		};
+		return file;
+	};
+	const volume = await openVolume(disk, '/data/volume', { mergeShare: 1 });
+	const reading = read(volume, 2 * page, page);
+	await reached.promise;
+	await volume.deleteSnapshot('lower');
+	await volume.merged();
+	held.resolve();
+	await reading;
+	t.is((await read(volume, far, page))[0], 2);
+	await volume.close();
+});
+
+test('a merge removes a file while the opening sweeps what a crash has left', async (t) => {
+	stayAwake(t);
+	const served = await serveInMemory({ sizeBytes: 2 * mib }, { mergeShare: 1 });
+	const left = await served.disk.open(`${served.directory}/layers/1000000.map`, 'create');
+	await left.close();
+	await write(served.volume, 0, filled(8 * page, 7));
+	await served.volume.createSnapshot('s');
+	await served.volume.restoreSnapshot('s', { keepLiveAs: 'kept' });
+	await served.volume.merged();
+	served.volume.abandon();
+	// The opening stands at the first name that nobody knows, and has the list of the others.
+	const sweep = served.disk.gate((call) => call.kind === 'remove' && call.path.endsWith('/1000000.map'));
+	const removal = served.disk.gate((call) => call.kind === 'remove' && call.path.includes('/layers/') && !call.path.endsWith('/1000000.map'));
+	const volume = await openVolume(served.disk, served.directory, { mergeShare: 1 });
+	await sweep.reached;
+	await volume.deleteSnapshot('kept');
+	await removal.reached;
+	sweep.release();
+	await settlesSoon(new Promise(() => undefined));
+	removal.release();
+	await volume.merged();
+	await settlesSoon(new Promise(() => undefined));
+	t.is(volume.fault, undefined);
+	await volume.close();
+	t.deepEqual(await checkVolume(served.disk, served.directory), []);
 });
