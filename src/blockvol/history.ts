@@ -190,7 +190,7 @@ export class History {
 		const { layers, index } = this.#parts;
 		return mapSource(id, (work) => {
 			const live = index.openLayers.find((layer) => layer.id === id);
-			if (live !== undefined) return work(live.map.file);
+			if (live !== undefined) return live.map.use(work);
 			const { mapFile } = layers.frozen(id);
 			return layers.pool.use(mapFile, work);
 		});

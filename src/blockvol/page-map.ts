@@ -72,7 +72,17 @@ export class PageMap {
 		}
 	}
 
-	/** Resolves when no load is under way. */
+	/** Calls `work` with the file, which is not closed before that has ended, even if the layer is frozen and let go meanwhile. */
+	async use<T>(work: (file: DiskFile) => Promise<T>): Promise<T> {
+		this.#loads.begin();
+		try {
+			return await work(this.#file);
+		} finally {
+			this.#loads.end();
+		}
+	}
+
+	/** Resolves when no load or use is under way. */
 	idle(): Promise<void> {
 		return this.#loads.idle();
 	}

@@ -2,7 +2,7 @@ import test, { type ExecutionContext } from 'ava';
 import { checkVolume } from '../../src/blockvol/check.ts';
 import { VolumeUsageError } from '../../src/blockvol/volume-fault.ts';
 import { SimulatedDisk } from '../simulation/simulated-disk.ts';
-import { filled, makeVolume, mib, openVolume, page, read, serveInMemory, settlesSoon, write, type Served } from './volume-fixture.ts';
+import { filled, makeVolume, mib, openVolume, outcome, page, read, serveInMemory, settlesSoon, write, type Served } from './volume-fixture.ts';
 
 /** The timers of the engine do not keep a process alive, and nothing else does over a disk in memory. */
 function stayAwake(t: ExecutionContext): void {
@@ -151,4 +151,32 @@ test('a merge removes a file while the opening sweeps what a crash has left', as
 	t.is(volume.fault, undefined);
 	await volume.close();
 	t.deepEqual(await checkVolume(served.disk, served.directory), []);
+});
+
+test('a diff of what is live while it is frozen by a restore', async (t) => {
+	stayAwake(t);
+	const served = await serveInMemory({ sizeBytes: 2 * mib }, { mergeShare: 1, layerFilesMax: 1 });
+	const { volume, disk } = served;
+	await write(volume, 0, filled(8 * page, 7));
+	await volume.createSnapshot('s');
+	await volume.flushToLayers();
+	await write(volume, 0, filled(8 * page, 8));
+	await volume.flushToLayers();
+	await served.reopen('closed');
+	const again = served.volume;
+	const gate = disk.gate((call) => call.kind === 'read' && call.path.endsWith('.map') && !call.path.endsWith('/1.map'));
+	const diff = again.diff('s');
+	const first = diff.next();
+	await gate.reached;
+	await again.restoreSnapshot('s', { keepLiveAs: 'k' });
+	// Other files take the place of what is not used.
+	for (const name of ['s', 'k']) {
+		const view = await again.openSnapshot(name);
+		await outcome((completion) => view.read(0, Buffer.alloc(page), completion));
+		await view.close();
+	}
+	await settlesSoon(new Promise(() => undefined));
+	gate.release();
+	t.deepEqual((await first).value, { firstPage: 0, pages: 8 });
+	t.deepEqual(disk.late, []);
 });
