@@ -252,7 +252,7 @@ export class Snapshots {
 export function mustBeName(name: string): void {
 	const bytes = Buffer.byteLength(name);
 	// In UTF-8 half a surrogate pair becomes a replacement character: two names would be one, and a tree with them is refused.
-	if (!name.isWellFormed()) throw new VolumeUsageError('a snapshot\'s name must be Unicode text, without halves of surrogate pairs');
+	if (!name.isWellFormed()) throw new VolumeUsageError("a snapshot's name must be Unicode text, without halves of surrogate pairs");
 	if (bytes === 0 || bytes > limits.snapshotNameBytes || name.includes('\0'))
 		throw new VolumeUsageError(`a snapshot's name has 1 to ${limits.snapshotNameBytes} bytes, not ${bytes}`);
 }

@@ -2,7 +2,19 @@ import test, { type ExecutionContext } from 'ava';
 import { checkVolume } from '../../src/blockvol/check.ts';
 import { VolumeUsageError } from '../../src/blockvol/volume-fault.ts';
 import { SimulatedDisk } from '../simulation/simulated-disk.ts';
-import { filled, makeVolume, mib, openVolume, outcome, page, read, serveInMemory, settlesSoon, write, type Served } from './volume-fixture.ts';
+import {
+	filled,
+	makeVolume,
+	mib,
+	openVolume,
+	outcome,
+	page,
+	read,
+	serveInMemory,
+	settlesSoon,
+	write,
+	type Served,
+} from './volume-fixture.ts';
 
 /** The timers of the engine do not keep a process alive, and nothing else does over a disk in memory. */
 function stayAwake(t: ExecutionContext): void {
@@ -138,7 +150,9 @@ test('a merge removes a file while the opening sweeps what a crash has left', as
 	served.volume.abandon();
 	// The opening stands at the first name that nobody knows, and has the list of the others.
 	const sweep = served.disk.gate((call) => call.kind === 'remove' && call.path.endsWith('/1000000.map'));
-	const removal = served.disk.gate((call) => call.kind === 'remove' && call.path.includes('/layers/') && !call.path.endsWith('/1000000.map'));
+	const removal = served.disk.gate(
+		(call) => call.kind === 'remove' && call.path.includes('/layers/') && !call.path.endsWith('/1000000.map'),
+	);
 	const volume = await openVolume(served.disk, served.directory, { mergeShare: 1 });
 	await sweep.reached;
 	await volume.deleteSnapshot('kept');
