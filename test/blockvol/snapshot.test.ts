@@ -411,3 +411,27 @@ test('a merge into the live layer flushes first where a record that a power loss
 	t.true((await read(volume, 0, 128 * kib)).equals(Buffer.concat([filled(64 * kib, 2), filled(64 * kib, 1)])));
 	await volume.close();
 });
+
+test('a clone that is made between two steps of a merge: the merge leaves alone what is shared now', async (t) => {
+	const { volume, disk } = await serveInMemory({ sizeBytes: 16 * mib }, { mergeShare: 0.1 });
+	for (let block = 0; block < 4; block++) await write(volume, block * 4 * mib, filled(2 * page, 1));
+	await volume.createSnapshot('a');
+	await write(volume, page, filled(page, 2));
+	await volume.createSnapshot('b');
+	await volume.flushToLayers();
+	disk.forget();
+	const gate = disk.gate((call) => call.kind === 'punch' && call.path.endsWith('.data'));
+	await volume.deleteSnapshot('a');
+	await gate.reached;
+	// The step counts as long, and so does the pause behind it.
+	await settlesSoon(new Promise(() => undefined), 100);
+	gate.release();
+	await settlesSoon(new Promise(() => undefined), 2);
+	// The merge's own timer keeps no process alive.
+	const alive = setInterval(() => undefined, 1000);
+	await Volume.clone(disk, volume, 'b', '/data/clone', cloneUuid);
+	await volume.merged();
+	clearInterval(alive);
+	t.is(disk.of('punch', '.data').length, 1);
+	await volume.close();
+});
