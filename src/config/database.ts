@@ -73,7 +73,7 @@ export function explained(error: InstanceType<typeof Database.SqliteError>, path
 				cause,
 			);
 		case 'SQLITE_FULL':
-			return new UsageError(`${path} cannot be written: the file system is full.`, 'noSpace', cause);
+			return new UsageError(`${path} cannot be written: the file system is full; make room on it first.`, 'noSpace', cause);
 		case 'SQLITE_CANTOPEN':
 		case 'SQLITE_READONLY':
 		case 'SQLITE_PERM':
