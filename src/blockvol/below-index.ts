@@ -138,6 +138,13 @@ export class BelowIndex {
 		return undefined;
 	}
 
+	/** The same, not by the summaries but by the files: for who finds nothing where a bit stands for many blocks. Infinity if there is none. */
+	async nextWritten(from: number): Promise<number> {
+		let next = Infinity;
+		for (const layer of this.#stack.slice()) next = Math.min(next, await layer.nextBlock(from));
+		return next;
+	}
+
 	/** Has the summaries of all layers in memory. */
 	async ready(): Promise<void> {
 		while (!this.#isReady) await this.#summarize();

@@ -86,6 +86,12 @@ export class FrozenLayer implements PageHome {
 		}
 	}
 
+	/** The first block of the map at or after one that has space in the file; Infinity if there is none. */
+	async nextBlock(from: number): Promise<number> {
+		const range = await this.pool.use(this.mapFile, (file) => file.nextData(from * blockBytes));
+		return range === undefined ? Infinity : Math.max(from, Math.floor(range.startBytes / blockBytes));
+	}
+
 	/** Gives the space of a page range back. */
 	async punch(start: number, end: number): Promise<void> {
 		for (const [slice, handle] of this.slices) {

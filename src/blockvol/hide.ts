@@ -2,6 +2,8 @@ import type { BelowIndex } from './below-index.ts';
 import type { Layer } from './layer.ts';
 import { entriesPerBlock, entryAbsent, entryZero } from './page-map-block.ts';
 
+/** After so many blocks in a row in which nothing is, the files are asked where something is: a bit of a summary may stand for thousands of blocks, holes for the most part. */
+const emptyMax = 4;
 /** Pages that one update takes at most: 16 blocks of the map. */
 const batchPages = 16 * entriesPerBlock;
 
@@ -15,17 +17,24 @@ export async function hideBelow(layer: Layer, below: BelowIndex, start: number, 
 	const pages = new Float64Array(batchPages);
 	const entries = new Uint32Array(batchPages).fill(entryZero);
 	let count = 0;
+	let empty = 0;
 	let block: number | undefined = Math.floor(start / entriesPerBlock);
 	for (;;) {
-		block = below.nextBlock(block);
+		if (empty === emptyMax) {
+			empty = 0;
+			block = await below.nextWritten(block);
+		}
+		block = block === Infinity ? undefined : below.nextBlock(block);
 		if (block === undefined || block * entriesPerBlock >= end) break;
 		const first = Math.max(start, block * entriesPerBlock);
 		const last = Math.min(end, (block + 1) * entriesPerBlock);
 		await below.load(first);
+		const before = count;
 		for (let page = first; page < last; page++) {
 			const entry = below.find(page);
 			if (entry !== entryAbsent && entry !== entryZero) pages[count++] = page;
 		}
+		empty = count > before ? 0 : empty + 1;
 		if (count > batchPages - entriesPerBlock) {
 			await layer.map.update(pages, entries, count, layer.digest);
 			count = 0;
