@@ -27,7 +27,7 @@ const disk = new FileDisk();
 
 try {
 	console.log('create, by MiB that are not flushed (ms):');
-	for (const unflushed of [0, 16, 64]) {
+	for (const unflushed of [0, 16, 64].filter((size) => size * mib <= sizeBytes)) {
 		const volume = await fresh({ flushIdleMs: 0, flushStartBytes: Infinity });
 		await fill(volume, unflushed * mib);
 		const startedAt = performance.now();

@@ -3,9 +3,12 @@ import type { BlockDevice } from '../../src/blockvol/block-device.ts';
 import { checkVolume } from '../../src/blockvol/check.ts';
 import { limits } from '../../src/blockvol/limits.ts';
 import { Volume } from '../../src/blockvol/volume.ts';
+import { SimulatedDisk } from '../simulation/simulated-disk.ts';
+import { WatchedDisk } from './watched-disk.ts';
 import {
 	filled,
 	kib,
+	makeVolume,
 	mib,
 	openVolume,
 	outcome,
@@ -434,4 +437,46 @@ test('a clone that is made between two steps of a merge: the merge leaves alone 
 	clearInterval(alive);
 	t.is(disk.of('punch', '.data').length, 1);
 	await volume.close();
+});
+
+test('kill -9 in a merge, another merge, power loss: what the first one left in the kernel only is not taken for merged', async (t) => {
+	const inner = new SimulatedDisk({ seed: 1, wouldBlockChance: 0, shortChance: 0 });
+	await inner.makeDirectory('/data');
+	await inner.syncDirectory('/');
+	const disk = new WatchedDisk(inner);
+	await makeVolume(disk, '/data/v', { sizeBytes: mib, segmentBytes: 64 * kib });
+	const volume = await openVolume(disk, '/data/v', { mergeShare: 1 });
+	await write(volume, 0, filled(8 * page, 1));
+	await volume.createSnapshot('a');
+	await write(volume, 0, filled(page, 2));
+	await volume.createSnapshot('b');
+	await volume.flushToLayers();
+	let isWritten = false;
+	const gate = disk.gate((call) => {
+		isWritten ||= call.kind === 'write' && call.path.endsWith('.map');
+		return isWritten && call.kind === 'datasync' && call.path.endsWith('.map');
+	});
+	await volume.deleteSnapshot('a');
+	await gate.reached;
+	const killed = inner.killed(1);
+	volume.abandon();
+	inner.freeze();
+	const left: SimulatedDisk[] = [];
+	let isPunched = false;
+	killed.onOperation = ({ kind }) => {
+		if (isPunched && left.length < 60) for (let seed = 0; seed < 6; seed++) left.push(killed.surviving(seed * 7 + left.length));
+		isPunched ||= kind === 'punch';
+	};
+	const again = await openVolume(killed, '/data/v', { mergeShare: 1 });
+	await outcome((completion) => again.flush(completion));
+	await again.merged();
+	again.abandon();
+	killed.freeze();
+	t.true(left.length > 0);
+	for (const survivor of left) {
+		const last = await openVolume(survivor, '/data/v', { mergeShare: 1 });
+		const view = await last.openSnapshot('b');
+		t.true((await readView(view, 0, 8 * page)).equals(Buffer.concat([filled(page, 2), filled(7 * page, 1)])));
+		last.abandon();
+	}
 });
