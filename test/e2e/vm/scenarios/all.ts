@@ -26,6 +26,7 @@ import { nvmePostgresql } from './nvme-postgresql.ts';
 import { nvmeReservations } from './nvme-reservations.ts';
 import { killPgbench, postgresql } from './postgresql.ts';
 import { powerLoss, powerLossDatabase } from './power-loss.ts';
+import { sgPersist } from './sg-persist.ts';
 import { twoSessions } from './two-sessions.ts';
 
 /** Every scenario, in the order in which they run. */
@@ -44,6 +45,7 @@ export const scenarios: readonly Scenario[] = [
 	fioR2T,
 	grow,
 	twoSessions,
+	sgPersist,
 	multipath,
 	postgresql,
 	killPgbench,
