@@ -27,6 +27,8 @@ import { nvmeReservations } from './nvme-reservations.ts';
 import { killPgbench, postgresql } from './postgresql.ts';
 import { powerLoss, powerLossDatabase } from './power-loss.ts';
 import { sgPersist } from './sg-persist.ts';
+import { snapshotsReadOnly } from './snapshots-read-only.ts';
+import { nvmeSnapshotsRestore, snapshotsRestore } from './snapshots-restore.ts';
 import { twoSessions } from './two-sessions.ts';
 
 /** Every scenario, in the order in which they run. */
@@ -66,6 +68,9 @@ export const scenarios: readonly Scenario[] = [
 	nvmeReservations,
 	bothData,
 	bothReservations,
+	snapshotsRestore,
+	nvmeSnapshotsRestore,
+	snapshotsReadOnly,
 	powerLoss,
 	powerLossDatabase,
 	negativeControl,
