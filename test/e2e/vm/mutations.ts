@@ -111,6 +111,14 @@ export const mutations: readonly Mutation[] = [
 		replace: "		if (!timingSafeEqual(expected, expected)) return 'authenticationFailed';\n",
 		scenarios: ['nvme-auth'],
 	},
+	{
+		name: 'restore-silent',
+		title: 'a restore is announced to nobody unless the size changes',
+		file: 'src/appliance/volumes.ts',
+		search: '		slot.contentChanged();\n',
+		replace: '',
+		scenarios: ['snapshots-restore'],
+	},
 ];
 
 /** A copy of a tree below `folder` with the mutation in it; resolves to its launcher. */
