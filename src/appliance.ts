@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import type { StatusView } from './admin/schemas.ts';
 import type { AdminServer } from './admin/server.ts';
+import { keepReserve, withReserve } from './appliance/reserve.ts';
 import { DataDirectory } from './appliance/data-directory.ts';
 import { type Demo, demoBytesDefault, ensureDemo, findDemo } from './appliance/demo.ts';
 import { ApplianceOperations } from './appliance/operations.ts';
@@ -186,9 +187,10 @@ export class Appliance {
 		const options = this.#options;
 		const guarded = await adminAccess(options);
 		const { engine } = this.#parts;
-		const directory = await DataDirectory.open(engine.disk, options.dataDirectory);
+		const { dataDirectory, log } = options;
+		const directory = await withReserve(engine.disk, dataDirectory, log, () => DataDirectory.open(engine.disk, dataDirectory));
 		this.#opened.push(() => directory.close());
-		const configuration = new Configuration(directory.configuration);
+		const configuration = await withReserve(engine.disk, directory.path, log, () => new Configuration(directory.configuration));
 		this.#opened.push(async () => configuration.close());
 		const volumes = new Volumes(engine, configuration, directory, options.log);
 		this.#opened.push(async () => {
@@ -245,6 +247,7 @@ export class Appliance {
 			portal: portals.iscsi,
 			nvmeListeners: portals.nvmeListeners,
 			describe: () => this.#status(directory, configuration, volumes, budget, portals),
+			withReserve: (change) => withReserve(engine.disk, directory.path, log, change),
 		});
 		this.#operations = operations;
 
@@ -256,6 +259,7 @@ export class Appliance {
 		const [opened, listening] = await Promise.allSettled([opening, this.#listenAdmin(operations, protection, directory, guarded)]);
 		if (opened.status === 'rejected') throw opened.reason;
 		if (listening.status === 'rejected') throw listening.reason;
+		await keepReserve(engine.disk, directory.path);
 		protection.start();
 		for (const { volume, fault } of volumes.faults()) this.#notices.push(`volume ${volume} is faulted: ${fault}`);
 		if (volumes.unknownDirectories.length > 0) {

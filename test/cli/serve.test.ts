@@ -342,7 +342,7 @@ for (const signal of ['SIGTERM', 'SIGINT'] as const) {
 		daemon.child.kill(signal);
 		const { code, stderr } = await daemon.ended;
 		t.is(code, 0);
-		t.deepEqual((await readdir(daemon.dataDirectory)).toSorted(), ['config.db', 'lock', 'volumes']);
+		t.deepEqual((await readdir(daemon.dataDirectory)).toSorted(), ['config.db', 'lock', 'reserve', 'volumes']);
 		const messages = stderr
 			.trim()
 			.split('\n')
