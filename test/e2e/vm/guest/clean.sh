@@ -3,7 +3,7 @@ pkill -x fio
 pkill -x pgbench
 pkill -QUIT -x postgres && sleep 0.5
 for attempt in 1 2 3; do
-	awk '$2 ~ "^/mnt" { print $2 }' /proc/mounts | sort -r | xargs -r -n 1 umount
+	gawk '$2 ~ "^/mnt" { print $2 }' /proc/mounts | sort -r | xargs -r -n 1 umount
 	grep -q ' /mnt' /proc/mounts || break
 	sleep 1
 done
