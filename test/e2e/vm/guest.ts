@@ -16,7 +16,8 @@ const consoleLinesKept = 200;
  * because an emulated nvmet of the guest's own runs into it.
  */
 const cpuModel = 'qemu64,+ssse3,+sse4.1,+sse4.2,+popcnt,+rdrand';
-const kernelParameters = 'console=ttyS0 quiet loglevel=4 panic=-1 mitigations=off hardened_usercopy=off net.ifnames=0 tsc=unstable no_timer_check';
+const kernelParameters =
+	'console=ttyS0 quiet loglevel=4 panic=-1 mitigations=off hardened_usercopy=off net.ifnames=0 tsc=unstable no_timer_check';
 
 export interface RunOptions {
 	/** After so long the command counts as hung, and so does the guest. */

@@ -29,6 +29,7 @@ import { powerLoss, powerLossDatabase } from './power-loss.ts';
 import { sgPersist } from './sg-persist.ts';
 import { snapshotsReadOnly } from './snapshots-read-only.ts';
 import { nvmeSnapshotsRestore, snapshotsRestore } from './snapshots-restore.ts';
+import { snapshotsPostgresql } from './snapshots-postgresql.ts';
 import { twoSessions } from './two-sessions.ts';
 
 /** Every scenario, in the order in which they run. */
@@ -68,6 +69,7 @@ export const scenarios: readonly Scenario[] = [
 	nvmeReservations,
 	bothData,
 	bothReservations,
+	snapshotsPostgresql,
 	snapshotsRestore,
 	nvmeSnapshotsRestore,
 	snapshotsReadOnly,
