@@ -49,8 +49,11 @@ export const limits = {
 	readBytesAside: 4 * 1024 * 1024,
 	/** Share of the memory budget that R2Ts may solicit, over all sessions: the rest is for data that comes unasked. */
 	solicitedShare: 1 / 4,
-	/** Share for unsolicited data that is not here with its command: who announces data and keeps it back cannot have the rest. */
-	unsolicitedShare: 1 / 4,
+	/**
+	 * Share for unsolicited data that is not here with its command: who announces data and keeps it back cannot have the rest. Without what is reserved it takes the first bursts of 64
+	 * writes of one initiator (8 sessions of 8).
+	 */
+	unsolicitedShare: 3 / 8,
 	/** Share for reads that wait for the medium, and for their data until it has left: an initiator that does not read it cannot have the rest. */
 	readShare: 1 / 4,
 	/** Of each share, what is kept for initiators that hold nothing of it. */

@@ -45,10 +45,12 @@ export const chap: Scenario = {
 	faults: 'connection',
 	async run(stage) {
 		await allow(stage, '--chap-user', 'guest', '--chap-secret', secrets.initiator);
-		await stage.run(`iscsiadm -m discovery -t sendtargets -p ${portal} && ${update(oneWay)}`);
+		// open-iscsi offers CHAP once it has a name and a secret, whatever its authmethod says: so without them first.
+		await stage.run(`iscsiadm -m discovery -t sendtargets -p ${portal}`);
+		await refused(stage, {});
+		await stage.run(update(oneWay));
 		await refused(stage, { [auth('password')]: 'what-it-is-not-1' });
 		await refused(stage, { [auth('password')]: secrets.initiator, [auth('username')]: 'somebody' });
-		await refused(stage, { [auth('username')]: 'guest', [auth('authmethod')]: 'None' });
 		await stage.run(update(oneWay));
 		for (const chapAlgs of algorithms) {
 			// oxlint-disable no-await-in-loop -- one after the other
