@@ -1,7 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import type { StatusView } from './admin/schemas.ts';
 import type { AdminServer } from './admin/server.ts';
-import { keepReserve, withReserve } from './appliance/reserve.ts';
 import { DataDirectory } from './appliance/data-directory.ts';
 import { type Demo, demoBytesDefault, ensureDemo, findDemo } from './appliance/demo.ts';
 import { ApplianceOperations } from './appliance/operations.ts';
@@ -17,6 +16,7 @@ import { scrubVolume } from './blockvol/scrub.ts';
 import { Volume } from './blockvol/volume.ts';
 import { Configuration } from './config/configuration.ts';
 import { type Endpoint, type PortalEndpoint, printEndpoint } from './config/endpoint.ts';
+import { Reserve } from './config/reserve.ts';
 import { UsageError } from './config/usage-error.ts';
 import { IscsiListener } from './iscsi/listener.ts';
 import { NvmeFabric } from './nvmeof/fabric.ts';
@@ -187,10 +187,12 @@ export class Appliance {
 		const options = this.#options;
 		const guarded = await adminAccess(options);
 		const { engine } = this.#parts;
-		const { dataDirectory, log } = options;
-		const directory = await withReserve(engine.disk, dataDirectory, log, () => DataDirectory.open(engine.disk, dataDirectory));
+		const directory = await DataDirectory.open(engine.disk, options.dataDirectory);
 		this.#opened.push(() => directory.close());
-		const configuration = await withReserve(engine.disk, directory.path, log, () => new Configuration(directory.configuration));
+		const reserve = new Reserve(directory.path, () =>
+			options.log.warn({}, 'the file system is full: the space that was kept for the configuration is given up'),
+		);
+		const configuration = new Configuration(directory.configuration, undefined, reserve);
 		this.#opened.push(async () => configuration.close());
 		const volumes = new Volumes(engine, configuration, directory, options.log);
 		this.#opened.push(async () => {
@@ -247,7 +249,6 @@ export class Appliance {
 			portal: portals.iscsi,
 			nvmeListeners: portals.nvmeListeners,
 			describe: () => this.#status(directory, configuration, volumes, budget, portals),
-			withReserve: (change) => withReserve(engine.disk, directory.path, log, change),
 		});
 		this.#operations = operations;
 
@@ -259,7 +260,6 @@ export class Appliance {
 		const [opened, listening] = await Promise.allSettled([opening, this.#listenAdmin(operations, protection, directory, guarded)]);
 		if (opened.status === 'rejected') throw opened.reason;
 		if (listening.status === 'rejected') throw listening.reason;
-		await keepReserve(engine.disk, directory.path);
 		protection.start();
 		for (const { volume, fault } of volumes.faults()) this.#notices.push(`volume ${volume} is faulted: ${fault}`);
 		if (volumes.unknownDirectories.length > 0) {

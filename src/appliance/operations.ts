@@ -59,7 +59,6 @@ export class ApplianceOperations implements Operations {
 	readonly #portal: Portal;
 	readonly #nvmeListeners: readonly Counted[];
 	readonly #describe: () => Promise<StatusView>;
-	readonly #withReserve: <T>(change: () => Promise<T>) => Promise<T>;
 	#last: Promise<unknown> = Promise.resolve();
 	#state: StatusView['state'] = 'starting';
 
@@ -71,8 +70,6 @@ export class ApplianceOperations implements Operations {
 		portal: Portal;
 		nvmeListeners: readonly Counted[];
 		describe: () => Promise<StatusView>;
-		/** Runs a change of the configuration, on a full file system with the space that is kept for that. */
-		withReserve: <T>(change: () => Promise<T>) => Promise<T>;
 	}) {
 		this.#configuration = parts.configuration;
 		this.#volumes = parts.volumes;
@@ -81,7 +78,6 @@ export class ApplianceOperations implements Operations {
 		this.#portal = parts.portal;
 		this.#nvmeListeners = parts.nvmeListeners;
 		this.#describe = parts.describe;
-		this.#withReserve = parts.withReserve;
 	}
 
 	get state(): StatusView['state'] {
@@ -345,7 +341,7 @@ export class ApplianceOperations implements Operations {
 
 	#inTurn<T>(change: () => Promise<T>): Promise<T> {
 		if (this.#state === 'stopping') return Promise.reject(new UsageError('The appliance is being stopped.', 'unavailable'));
-		const turn = this.#last.then(() => this.#withReserve(change));
+		const turn = this.#last.then(change);
 		// The next one does not care how this one ended: who asked for it is told.
 		this.#last = turn.catch(() => undefined);
 		return turn;

@@ -1,5 +1,6 @@
 import type { Logger } from '../os/logger.ts';
 import { type SqliteDatabase, openDatabase } from './database.ts';
+import type { Reserve } from './reserve.ts';
 import { DiscoveryAuthentication } from './discovery-authentication.ts';
 import { type InitiatorAccess, type InitiatorRow, Initiators } from './initiators.ts';
 import { limits } from './limits.ts';
@@ -86,11 +87,14 @@ export class Configuration {
 	readonly #transactions: Transactions;
 	readonly #database: SqliteDatabase;
 	readonly #now: () => Date;
+	readonly #reserve: Reserve | undefined;
 
-	constructor(path: string, now: () => Date = () => new Date()) {
+	constructor(path: string, now: () => Date = () => new Date(), reserve?: Reserve) {
 		this.path = path;
-		this.#database = openDatabase(path);
-		this.#transactions = new Transactions(path, this.#database);
+		this.#database = openDatabase(path, undefined, reserve);
+		this.#reserve = reserve;
+		this.#reserve?.keep();
+		this.#transactions = new Transactions(path, this.#database, reserve);
 		this.#now = now;
 		this.#initiators = new Initiators(this.#transactions);
 		this.discoveryAuthentication = new DiscoveryAuthentication(this.#transactions);
@@ -195,6 +199,8 @@ export class Configuration {
 
 	directoryRemoved(uuid: string): void {
 		this.#change(() => this.#database.prepare('DELETE FROM doomed_directories WHERE uuid = ?').run(uuid));
+		// There may be room again.
+		this.#reserve?.keep();
 	}
 
 	targets(): TargetRow[] {

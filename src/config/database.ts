@@ -1,6 +1,7 @@
 import { chmodSync, statSync } from 'node:fs';
 import Database from 'better-sqlite3';
 import { migrations } from './migrations.ts';
+import { type Reserve, withReserve } from './reserve.ts';
 import { UsageError } from './usage-error.ts';
 
 export type SqliteDatabase = Database.Database;
@@ -9,7 +10,11 @@ export type SqliteDatabase = Database.Database;
  * Opens config.db, making it if it is not there, and brings its schema to the newest version: all steps in one transaction, so that a crash leaves the old version or the new one.
  * Throws UsageError for a file that is no database, is damaged, is newer than this program, or cannot be written.
  */
-export function openDatabase(path: string, steps: readonly string[] = migrations): SqliteDatabase {
+export function openDatabase(path: string, steps: readonly string[] = migrations, reserve?: Reserve): SqliteDatabase {
+	return withReserve(reserve, () => open(path, steps));
+}
+
+function open(path: string, steps: readonly string[]): SqliteDatabase {
 	let database: SqliteDatabase | undefined;
 	try {
 		database = new Database(path, { timeout: 2000 });
