@@ -77,9 +77,7 @@ export class Protection {
 			const help = '1 when the schedule has a fault, or failed the last time.';
 			yield { name: 'blockport_schedule_failing', help, value: fault === undefined ? 0 : 1, labels: { schedule: name } };
 		}
-		const counts = new Map<string, number>();
-		for (const { volume } of this.snapshots.views()) counts.set(volume, (counts.get(volume) ?? 0) + 1);
-		for (const [volume, value] of counts) {
+		for (const [volume, value] of this.snapshots.counts()) {
 			yield { name: 'blockport_volume_snapshots', help: 'Snapshots of the volume.', value, labels: { volume } };
 		}
 		for (const { volume, run, last } of this.#configuration.scrubs.all()) {

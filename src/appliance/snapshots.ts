@@ -86,19 +86,22 @@ export class ApplianceSnapshots implements SnapshotOperations, SnapshotKeeper {
 	}
 
 	views(volume?: string): SnapshotView[] {
-		const { configuration } = this.#parts;
+		const { configuration, volumes } = this.#parts;
 		if (volume !== undefined) {
 			configuration.volume(volume);
 			return this.#views(volume);
 		}
-		// One that is faulted or not open yet has none to show, and keeps the others from nothing.
-		return configuration.volumes().flatMap(({ name }) => {
-			try {
-				return this.#views(name);
-			} catch (error) {
-				if (!(error instanceof UsageError)) throw error;
-				return [];
-			}
+		// One that is faulted has none to show (`volume list` says so); but while one is not open yet, nobody may take its snapshots for gone.
+		const sound = configuration.volumes().filter(({ name }) => volumes.slot(name).fault === undefined);
+		return sound.flatMap(({ name }) => this.#views(name));
+	}
+
+	/** How many each volume has, of those that are open and sound. */
+	counts(): [volume: string, snapshots: number][] {
+		const { configuration, volumes } = this.#parts;
+		return configuration.volumes().flatMap(({ name }): [string, number][] => {
+			const { volume, fault } = volumes.slot(name);
+			return fault === undefined && volume?.snapshots !== undefined ? [[name, volume.snapshots().length]] : [];
 		});
 	}
 

@@ -3,7 +3,7 @@ import type { NewVolume, VolumeView } from '../admin/schemas.ts';
 import type { Configuration, VolumeRow } from '../config/configuration.ts';
 import { UsageError } from '../config/usage-error.ts';
 import type { ScrubOptions, ScrubProgress } from '../blockvol/scrub.ts';
-import { VolumeFault, VolumeUsageError } from '../blockvol/volume-fault.ts';
+import { VolumeFault, VolumeFullError, VolumeUsageError } from '../blockvol/volume-fault.ts';
 import type { Disk } from '../os/disk.ts';
 import type { Logger } from '../os/logger.ts';
 import { ReservationTable } from '../reservation/reservation-table.ts';
@@ -268,6 +268,7 @@ export class Volumes {
 /** What the engine refuses or the kernel reports, as the sentence for who asked; anything else is ours and goes on. */
 export function asUsage(error: unknown, what: string): unknown {
 	const cause = { cause: error };
+	if (error instanceof VolumeFullError) return new UsageError(error.message, 'noSpace', cause);
 	if (error instanceof VolumeUsageError) return new UsageError(error.message, 'invalid', cause);
 	if (error instanceof VolumeFault) return new UsageError(`${what}: ${error.message}`, 'unavailable', cause);
 	const code = kernelCode(error);

@@ -1,8 +1,8 @@
-import { errorCode } from '../os/disk.ts';
 import type { Exclusive } from './exclusive.ts';
 import type { LayerTree, Snapshot } from './layer-tree.ts';
 import { newSnapshotId, type SnapshotParts } from './snapshots.ts';
 import type { SuperblockFile } from './superblock.ts';
+import { VolumeFault } from './volume-fault.ts';
 import type { Writer } from './writer.ts';
 
 export interface RestorerParts extends SnapshotParts {
@@ -106,11 +106,11 @@ export class Restorer {
 			this.#owner.restored(sizeBytes);
 		};
 		try {
-			await layer.syncData();
+			await layers.tree.durably(() => layer.syncData());
 			await layers.tree.commit(change, changes, applied);
 		} catch (error) {
-			// After anything else but a full file system the superblock may name it.
-			if (errorCode(error) === 'ENOSPC') await layers.discard(layer);
+			// After a fault the superblock may name it.
+			if (!(error instanceof VolumeFault)) await layers.discard(layer);
 			throw error;
 		}
 		wal.segments.setCheckpoint(lsn);

@@ -12,7 +12,7 @@ import type { Marks } from './marks.ts';
 import type { PageIndex, PendingGeneration } from './page-index.ts';
 import { encodeCut, type SnapshotCut } from './snapshot-record.ts';
 import type { Spans } from './spans.ts';
-import { VolumeFault, VolumeUsageError } from './volume-fault.ts';
+import { VolumeFault, VolumeFullError, VolumeUsageError } from './volume-fault.ts';
 import type { Wal } from './wal.ts';
 import { headBytesOf, recordType } from './wal-record.ts';
 
@@ -227,7 +227,8 @@ export class Snapshots {
 	mustGoOn(): void {
 		if (this.#refusal !== undefined) throw new VolumeFault(this.#refusal);
 		this.#owner.mustServe();
-		if (this.#owner.isFull()) throw new VolumeUsageError('the file system is full: no snapshot can be made until somebody frees space');
+		if (this.#owner.isFull())
+			throw new VolumeFullError('The file system is full: no snapshot can be made or restored until somebody frees space.');
 	}
 
 	/** Throws VolumeUsageError unless there may be one more snapshot, of that name. */

@@ -113,9 +113,7 @@ export class TreeFile {
 			const next = change(this.#current);
 			const { geometry, tree: old } = this.#superblock.current;
 			const sequence = (old?.sequence ?? 0) + 1;
-			const tree = await this.#write(next, geometry.uuid, sequence).catch((error: unknown) => {
-				throw errorCode(error) === 'ENOSPC' ? error : this.#fault(error);
-			});
+			const tree = await this.durably(() => this.#write(next, geometry.uuid, sequence));
 			try {
 				// A full file system is no better than another failure here: one slot may name the new tree.
 				await this.#superblock.updateBoth({ ...changes, layers: [next.live], tree });
@@ -126,6 +124,15 @@ export class TreeFile {
 				throw this.#fault(error);
 			}
 		});
+	}
+
+	/** Does what a change needs on stable storage before the superblock tells of it: no space changes nothing and may be tried again; any other failure is a VolumeFault. */
+	async durably<T>(work: () => Promise<T>): Promise<T> {
+		try {
+			return await work();
+		} catch (error) {
+			throw errorCode(error) === 'ENOSPC' ? error : this.#fault(error);
+		}
 	}
 
 	/** Removes the trees that no superblock names any more. Both slots name the current one. */

@@ -10,3 +10,6 @@ export class VolumeFault extends Error {
 export class VolumeUsageError extends Error {
 	override readonly name = 'VolumeUsageError';
 }
+
+/** The same, because the file system below is full: later it may go. */
+export class VolumeFullError extends VolumeUsageError {}

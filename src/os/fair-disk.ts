@@ -2,8 +2,9 @@ import type { Disk, DiskFile, DiskLock } from './disk.ts';
 import { writeEachFully } from './transfer.ts';
 import { Turns } from './turns.ts';
 
-/** Threads of libuv's pool. The launcher sets the variable; 4 is libuv's own number. */
-const poolThreads = Number(process.env.UV_THREADPOOL_SIZE ?? 4);
+/** Threads of libuv's pool, as libuv reads the variable, which the launcher sets: 4 without it, 1 for what is no number. */
+const poolThreads =
+	process.env.UV_THREADPOOL_SIZE === undefined ? 4 : Math.max(1, Number.parseInt(process.env.UV_THREADPOOL_SIZE, 10) || 1);
 const transfersMax = Math.max(1, Math.floor(poolThreads / 2));
 const syncsMax = Math.max(1, Math.floor(poolThreads / 4));
 

@@ -9,7 +9,7 @@ const probeEvery = 64;
 
 /**
  * Keeps the event loop turning for a while after each arrival instead of sleeping: a request that comes within that time finds the process awake. Sleeping and waking cost 50 to
- * 100 µs a request at depth 1 on a virtual machine, more than the turns (docs/decisions/009).
+ * 100 µs a request at depth 1 on a virtual machine, more than the turns (docs/decisions/012).
  *
  * `adaptive`: only while it pays. An arrival in time earns credit, one that does not come costs more; without credit the loop sleeps as ever, but for a try now and then.
  */
