@@ -1,10 +1,12 @@
 import type { Logger } from '../os/logger.ts';
+import { ArchiveJobs } from './archive-jobs.ts';
 import { type SqliteDatabase, openDatabase } from './database.ts';
 import type { Reserve } from './reserve.ts';
 import { DiscoveryAuthentication } from './discovery-authentication.ts';
 import { type InitiatorAccess, type InitiatorRow, Initiators } from './initiators.ts';
 import { limits } from './limits.ts';
 import { checkAlias, checkBlockSize, checkIscsiName, checkRedirection, checkTpgt, checkVolumeName, checkVolumeSize } from './names.ts';
+import { Repositories } from './repositories.ts';
 import { SqliteReservationStore } from './reservation-store.ts';
 import { Schedules } from './schedules.ts';
 import { Scrubs } from './scrubs.ts';
@@ -67,6 +69,7 @@ interface TargetRecord {
  * Volume directories and rows change in an order that a crash cannot make ambiguous:
  *
  *     create   doomDirectory(uuid) → the directory → addVolume(row), which takes the doom back in the same transaction
+ *     replace  doomDirectory(uuid) → the directory → replaceVolume(row, keepAs), which takes the doom back and gives the old volume its other name
  *     delete   removeVolume(name), which dooms the directory in the same transaction → the directory is removed → directoryRemoved(uuid)
  *
  * So a directory that a restart finds is a volume's (keep), doomed (nobody was promised anything of it, or its deletion was acknowledged: remove), or neither
@@ -82,6 +85,10 @@ export class Configuration {
 	readonly mounts: SnapshotMounts;
 	/** How far volumes are scrubbed, and when they are. */
 	readonly scrubs: Scrubs;
+	/** Where snapshots are archived. */
+	readonly repositories: Repositories;
+	/** What is to be done there. */
+	readonly archiveJobs: ArchiveJobs;
 	readonly discoveryAuthentication: DiscoveryAuthentication;
 	readonly #initiators: Initiators;
 	readonly #transactions: Transactions;
@@ -97,11 +104,18 @@ export class Configuration {
 		this.#transactions = new Transactions(path, this.#database, reserve);
 		this.#now = now;
 		this.#initiators = new Initiators(this.#transactions);
+		this.repositories = new Repositories(this.#transactions, now);
+		this.archiveJobs = new ArchiveJobs(this.#transactions, now);
 		this.discoveryAuthentication = new DiscoveryAuthentication(this.#transactions);
 		this.mounts = new SnapshotMounts(this.#transactions);
 		this.subsystems = new Subsystems(this.#transactions, now, (volume) => void this.volume(volume), this.mounts);
 		this.scrubs = new Scrubs(this.#transactions, now, (volume) => void this.volume(volume));
-		this.schedules = new Schedules(this.#transactions, now, (volume) => void this.volume(volume));
+		this.schedules = new Schedules(
+			this.#transactions,
+			now,
+			(volume) => void this.volume(volume),
+			(repository) => void this.repositories.get(repository),
+		);
 	}
 
 	get isEmpty(): boolean {
@@ -143,6 +157,37 @@ export class Configuration {
 			this.#database
 				.prepare('INSERT INTO volumes (name, uuid, size_bytes, block_size, created_at) VALUES (?, ?, ?, ?, ?)')
 				.run(row.name, row.uuid, row.sizeBytes, row.blockSize, row.createdAt);
+			this.directoryRemoved(row.uuid);
+			return row;
+		});
+	}
+
+	/** Refuses what replaceVolume would refuse, before a directory is made for it. */
+	checkReplacement(name: string, keepAs: string, { sizeBytes, blockSize }: { sizeBytes: number; blockSize: number }): VolumeRow {
+		const row = this.volume(name);
+		this.checkNewVolume({ name: keepAs, sizeBytes, blockSize });
+		const users = this.#usersOf(name);
+		if (this.scrubs.get(name).run !== undefined) users.push('end its scrub');
+		if (users.length > 0) throw new UsageError(`Volume ${name} is in use: ${listed(users)} first.`, 'inUse');
+		return row;
+	}
+
+	/**
+	 * Another volume takes a name, and the one that has it is called `keepAs`, with its reservations. Takes the doom of the new directory back. Refused (inUse) like removeVolume.
+	 */
+	replaceVolume(volume: { name: string; uuid: string; sizeBytes: number; blockSize: 512 | 4096 }, keepAs: string): VolumeRow {
+		return this.#change(() => {
+			const old = this.checkReplacement(volume.name, keepAs, volume);
+			const row: VolumeRow = { ...volume, createdAt: this.#now().toISOString() };
+			// Reservations refer to the old uuid, which has no row between the two statements.
+			this.#database.pragma('defer_foreign_keys = ON');
+			this.#database
+				.prepare('UPDATE volumes SET uuid = ?, size_bytes = ?, block_size = ?, created_at = ? WHERE name = ?')
+				.run(row.uuid, row.sizeBytes, row.blockSize, row.createdAt, row.name);
+			this.#database
+				.prepare('INSERT INTO volumes (name, uuid, size_bytes, block_size, created_at) VALUES (?, ?, ?, ?, ?)')
+				.run(keepAs, old.uuid, old.sizeBytes, old.blockSize, old.createdAt);
+			this.scrubs.forget(row.name);
 			this.directoryRemoved(row.uuid);
 			return row;
 		});

@@ -14,6 +14,18 @@ export const limits = {
 	snapshotMounts: 256,
 	scrubBytesPerSecondMin: 64 * 1024,
 	scrubBytesPerSecondMax: 64 * 2 ** 30,
+	repositories: 64,
+	repositoryPathLength: 1024,
+	repositoryPrefixLength: 256,
+	secretAccessKeyLength: 512,
+	passphraseBytesMin: 8,
+	passphraseBytesMax: 1024,
+	/** Archive jobs that wait or run. */
+	archiveJobs: 256,
+	/** Those that ended and are still told of. */
+	archiveJobsRemembered: 200,
+	archiveBytesPerSecondMin: 64 * 1024,
+	archiveBytesPerSecondMax: 64 * 2 ** 30,
 	volumeNameLength: 63,
 	/** Leaves room for a time in the names that are made of it. */
 	scheduleNameLength: 32,

@@ -181,4 +181,48 @@ export const migrations: readonly string[] = [
 		last        TEXT CHECK (last IS NULL OR json_valid(last))
 	) STRICT;
 	`,
+	`
+	-- Secrets stand here as they were given: requests to S3 are signed with one, and the key of a repository is derived from the other.
+	CREATE TABLE repositories (
+		name         TEXT PRIMARY KEY,
+		-- As JSON; nothing in it is secret.
+		location     TEXT NOT NULL CHECK (json_valid(location)),
+		secret_access_key TEXT,
+		passphrase   TEXT,
+		zone         TEXT NOT NULL,
+		keep_last    INTEGER NOT NULL DEFAULT 0 CHECK (keep_last >= 0),
+		keep_hourly  INTEGER NOT NULL DEFAULT 0 CHECK (keep_hourly >= 0),
+		keep_daily   INTEGER NOT NULL DEFAULT 0 CHECK (keep_daily >= 0),
+		keep_weekly  INTEGER NOT NULL DEFAULT 0 CHECK (keep_weekly >= 0),
+		keep_monthly INTEGER NOT NULL DEFAULT 0 CHECK (keep_monthly >= 0),
+		keep_yearly  INTEGER NOT NULL DEFAULT 0 CHECK (keep_yearly >= 0),
+		created_at   TEXT NOT NULL
+	) STRICT;
+
+	-- Those that ended tell of repositories that may be gone. Ids are never used twice: somebody may still ask for an old one.
+	CREATE TABLE archive_jobs (
+		id           INTEGER PRIMARY KEY AUTOINCREMENT,
+		repository   TEXT NOT NULL,
+		kind         TEXT NOT NULL,
+		wish         TEXT NOT NULL CHECK (json_valid(wish)),
+		state        TEXT NOT NULL CHECK (state IN ('waiting', 'running', 'done', 'failed', 'cancelled')),
+		attempts     INTEGER NOT NULL DEFAULT 0,
+		result       TEXT CHECK (result IS NULL OR json_valid(result)),
+		fault        TEXT,
+		created_at   TEXT NOT NULL,
+		finished_at  TEXT CHECK ((finished_at IS NULL) = (state IN ('waiting', 'running')))
+	) STRICT;
+
+	-- What this appliance has put into repositories, of the snapshots that it still has.
+	CREATE TABLE archived_snapshots (
+		volume_uuid  TEXT NOT NULL REFERENCES volumes (uuid) ON DELETE CASCADE,
+		snapshot_id  INTEGER NOT NULL,
+		repository   TEXT NOT NULL REFERENCES repositories (name) ON DELETE CASCADE,
+		manifest     TEXT NOT NULL,
+		PRIMARY KEY (volume_uuid, snapshot_id, repository)
+	) STRICT;
+
+	-- Where its snapshots are archived once they are made.
+	ALTER TABLE schedules ADD COLUMN repository TEXT REFERENCES repositories (name) ON DELETE RESTRICT;
+	`,
 ];

@@ -41,6 +41,16 @@ export function checkScheduleName(name: string): string {
 	return name;
 }
 
+/** Refuses (UsageError) what is no name of a repository: as a volume's. */
+export function checkRepositoryName(name: string): string {
+	if (name.length === 0 || name.length > limits.volumeNameLength || !volumeName.test(name)) {
+		throw new UsageError(
+			`${quoted(name)} is no name of a repository: use 1 to ${limits.volumeNameLength} of a-z, 0-9, '.', '_' and '-', the first a letter or digit.`,
+		);
+	}
+	return name;
+}
+
 /**
  * Returns the normal form of an iSCSI name (lower case, Unicode NFKC; RFC 3722), or refuses it (UsageError): an iqn, eui or naa name of at most 223 bytes.
  * `role` is the word for it in the message.

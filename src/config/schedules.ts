@@ -13,6 +13,8 @@ export interface ScheduleRow extends Policy {
 	readonly volumes: readonly string[];
 	/** Up to which moment it has been seen to, milliseconds since 1970. */
 	readonly seenMs: number;
+	/** Where its snapshots are archived once they are made. */
+	readonly repository: string | undefined;
 	readonly createdAt: string;
 }
 
@@ -22,6 +24,8 @@ export interface ScheduleChange {
 	readonly zone?: string | undefined;
 	readonly template?: string | undefined;
 	readonly keep?: { readonly [Rule in keyof Keep]?: number | undefined } | undefined;
+	/** Null: no longer archived. */
+	readonly repository?: string | null | undefined;
 }
 
 /** A snapshot that a schedule has made, or is about to make. */
@@ -38,6 +42,7 @@ interface ScheduleRecord extends Keep {
 	zone: string;
 	template: string;
 	seenMs: number;
+	repository: string | null;
 	createdAt: string;
 }
 
@@ -52,13 +57,15 @@ export class Schedules {
 	readonly #database: SqliteDatabase;
 	readonly #now: () => Date;
 	readonly #checkVolume: (name: string) => void;
+	readonly #checkRepository: (name: string) => void;
 
-	/** `checkVolume` throws UsageError for a volume that does not exist. */
-	constructor(transactions: Transactions, now: () => Date, checkVolume: (name: string) => void) {
+	/** The checks throw UsageError for a volume, or a repository, that does not exist. */
+	constructor(transactions: Transactions, now: () => Date, checkVolume: (name: string) => void, checkRepository: (name: string) => void) {
 		this.#transactions = transactions;
 		this.#database = transactions.database;
 		this.#now = now;
 		this.#checkVolume = checkVolume;
+		this.#checkRepository = checkRepository;
 	}
 
 	all(): ScheduleRow[] {
@@ -85,7 +92,7 @@ export class Schedules {
 	}
 
 	/** Its first time is the first one from now on. */
-	add(schedule: Policy & { readonly volumes: readonly string[] }): ScheduleRow {
+	add(schedule: Policy & { readonly volumes: readonly string[]; readonly repository?: string | undefined }): ScheduleRow {
 		return this.#transactions.change(() => {
 			checkScheduleName(schedule.name);
 			const { volumes } = schedule;
@@ -97,10 +104,12 @@ export class Schedules {
 			if (this.all().length >= limits.schedules)
 				throw new UsageError(`There are ${limits.schedules} schedules, which is the most.`, 'inUse');
 			checkPolicy(schedule);
+			const { repository } = schedule;
+			if (repository !== undefined) this.#checkRepository(repository);
 			const now = this.#now();
 			this.#database
-				.prepare('INSERT INTO schedules (name, cron, zone, template, seen_ms, created_at) VALUES (?, ?, ?, ?, ?, ?)')
-				.run(schedule.name, schedule.cron, schedule.zone, schedule.template, now.getTime(), now.toISOString());
+				.prepare('INSERT INTO schedules (name, cron, zone, template, seen_ms, repository, created_at) VALUES (?, ?, ?, ?, ?, ?, ?)')
+				.run(schedule.name, schedule.cron, schedule.zone, schedule.template, now.getTime(), repository ?? null, now.toISOString());
 			this.#setKeep(schedule.name, schedule.keep);
 			const insert = this.#database.prepare('INSERT INTO schedule_volumes (schedule, volume) VALUES (?, ?)');
 			for (const volume of volumes) insert.run(schedule.name, volume);
@@ -128,10 +137,12 @@ export class Schedules {
 				keep,
 			};
 			checkPolicy(next);
+			const repository = change.repository === undefined ? (row.repository ?? null) : change.repository;
+			if (repository !== null) this.#checkRepository(repository);
 			const seenMs = next.cron === row.cron && next.zone === row.zone ? row.seenMs : this.#now().getTime();
 			this.#database
-				.prepare('UPDATE schedules SET cron = ?, zone = ?, template = ?, seen_ms = ? WHERE name = ?')
-				.run(next.cron, next.zone, next.template, seenMs, name);
+				.prepare('UPDATE schedules SET cron = ?, zone = ?, template = ?, seen_ms = ?, repository = ? WHERE name = ?')
+				.run(next.cron, next.zone, next.template, seenMs, repository, name);
 			this.#setKeep(name, keep);
 			return this.get(name);
 		});
@@ -216,16 +227,16 @@ export class Schedules {
 			.run(keep.last, keep.hourly, keep.daily, keep.weekly, keep.monthly, keep.yearly, name);
 	}
 
-	#row({ name, cron, zone, template, seenMs, createdAt, ...keep }: ScheduleRecord): ScheduleRow {
+	#row({ name, cron, zone, template, seenMs, repository, createdAt, ...keep }: ScheduleRecord): ScheduleRow {
 		const volumes = this.#database
 			.prepare<[string], string>('SELECT volume FROM schedule_volumes WHERE schedule = ? ORDER BY volume')
 			.pluck()
 			.all(name);
-		return { name, cron, zone, template, seenMs, createdAt, keep, volumes };
+		return { name, cron, zone, template, seenMs, repository: repository ?? undefined, createdAt, keep, volumes };
 	}
 }
 
-const selectSchedule = `SELECT name, cron, zone, template, seen_ms AS seenMs, created_at AS createdAt, keep_last AS last, keep_hourly AS hourly,
+const selectSchedule = `SELECT name, cron, zone, template, seen_ms AS seenMs, repository, created_at AS createdAt, keep_last AS last, keep_hourly AS hourly,
 	keep_daily AS daily, keep_weekly AS weekly, keep_monthly AS monthly, keep_yearly AS yearly FROM schedules`;
 
 function checkPolicy(policy: Policy): void {

@@ -121,6 +121,11 @@ export class Scrubs {
 		});
 	}
 
+	/** Another volume has the name: when it is scrubbed stays, what was found does not. */
+	forget(volume: string): void {
+		this.#transactions.change(() => this.#database.prepare('UPDATE scrubs SET run = NULL, last = NULL WHERE volume = ?').run(volume));
+	}
+
 	#row(volume: string): void {
 		this.#checkVolume(volume);
 		this.#database.prepare('INSERT OR IGNORE INTO scrubs (volume, seen_ms) VALUES (?, ?)').run(volume, this.#now().getTime());

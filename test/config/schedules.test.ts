@@ -43,7 +43,9 @@ test('a schedule and what it made survive closing and opening', async (t) => {
 	configuration.schedules.seen('hourly', start + 5);
 	configuration.close();
 	const { schedules } = open();
-	t.deepEqual(schedules.all(), [{ ...hourly, volumes: ['data', 'log'], seenMs: start + 5, createdAt: '2026-11-21T12:00:00.000Z' }]);
+	t.deepEqual(schedules.all(), [
+		{ ...hourly, volumes: ['data', 'log'], seenMs: start + 5, repository: undefined, createdAt: '2026-11-21T12:00:00.000Z' },
+	]);
 	t.deepEqual(schedules.snapshots('hourly'), [
 		{ volume: 'data', name: 'one', id: 2 ** 47 },
 		{ volume: 'log', name: 'one', id: undefined },
