@@ -7,6 +7,7 @@ import { ApplianceOperations } from './appliance/operations.ts';
 import { type Asked, type PortalParts, Portals } from './appliance/portals.ts';
 import { listenAt } from './appliance/ports.ts';
 import { Protection } from './appliance/protection.ts';
+import { ShadowVolumes } from './appliance/shadow-volumes.ts';
 import { ExportedSubsystems } from './appliance/subsystems.ts';
 import { Targets } from './appliance/targets.ts';
 import type { OpenVolume } from './appliance/volume-slot.ts';
@@ -110,6 +111,7 @@ export class Appliance {
 	#operations: ApplianceOperations | undefined;
 	#portals: Portals | undefined;
 	#protection: Protection | undefined;
+	#shadows: ShadowVolumes | undefined;
 	#admin: Endpoint | undefined;
 	#socket = '';
 	#demo: Demo | undefined;
@@ -153,6 +155,12 @@ export class Appliance {
 	/** What the demo exports; undefined unless --demo made or found it. */
 	get demo(): Demo | undefined {
 		return this.#demo;
+	}
+
+	/** Volumes that are being filled. */
+	get shadows(): ShadowVolumes {
+		if (this.#shadows === undefined) throw new RangeError('the appliance was not started');
+		return this.#shadows;
 	}
 
 	get protection(): Protection {
@@ -222,6 +230,14 @@ export class Appliance {
 		});
 		this.#protection = protection;
 		this.#opened.push(() => protection.closeMounts());
+		const shadows = new ShadowVolumes({
+			configuration,
+			volumes,
+			inTurn: (change) => this.operations.inTurn(change),
+			replaced: (volume) => targets.forgetVolume(volume),
+		});
+		this.#shadows = shadows;
+		this.#opened.push(() => shadows.closeAll());
 		const budget = new MemoryBudget(options.budgetBytes ?? budgetBytesDefault);
 		busyPoll.configure(options.busyPoll ?? 'adaptive');
 		const portals = new Portals(

@@ -178,6 +178,48 @@ export class Volumes {
 		await this.#removeDirectory(row.uuid);
 	}
 
+	/** An open volume that the configuration does not name: its directory stays doomed until it is published. */
+	async makeShadow(volume: { name: string; sizeBytes: number; blockSize: 512 | 4096 }, make?: VolumeEngine['create']): Promise<OpenVolume> {
+		const uuid = randomUUID();
+		const { sizeBytes, blockSize } = volume;
+		const directory = this.#directory.volume(uuid);
+		this.#configuration.doomDirectory(uuid);
+		try {
+			await (make ?? this.#engine.create.bind(this.#engine))(directory, { uuid, sizeBytes, blockSize });
+			await this.#engine.disk.syncDirectory(this.#directory.volumes);
+			return await this.#engine.open(directory, { log: this.#log, forceCheck: false });
+		} catch (error) {
+			await this.#removeDirectory(uuid);
+			throw asUsage(error, `Volume ${volume.name} was not made`);
+		}
+	}
+
+	/** A shadow becomes a volume, in one step; with `keepAs` instead of the one that has its name, which is called so from now on. Nothing maps that one: refused (UsageError) if something does. */
+	publishShadow(name: string, shadow: OpenVolume, keepAs?: string): void {
+		const { uuid, sizeBytes, blockSize } = shadow;
+		const volume = { name, uuid, sizeBytes, blockSize };
+		if (keepAs === undefined) {
+			this.#add(this.#configuration.addVolume(volume)).opened(shadow);
+			return;
+		}
+		const [slot, reservations] = [this.slot(name), this.reservations(name)];
+		const row = this.#configuration.replaceVolume(volume, keepAs);
+		this.#slots.set(keepAs, slot);
+		this.#reservations.set(keepAs, reservations);
+		this.#add(row).opened(shadow);
+	}
+
+	/** Closes a shadow and removes what is in it. */
+	async discardShadow(name: string, shadow: OpenVolume): Promise<void> {
+		try {
+			await shadow.close();
+		} catch (error) {
+			if (!(error instanceof VolumeFault) && kernelCode(error) === '') throw error;
+			this.#log.error({ volume: name, err: error }, 'a volume that was given up could not be closed properly');
+		}
+		await this.#removeDirectory(shadow.uuid);
+	}
+
 	async #make(volume: Omit<VolumeIdentity, 'uuid'> & { name: string }, make: VolumeEngine['create']): Promise<VolumeView> {
 		this.#configuration.checkNewVolume(volume);
 		const uuid = randomUUID();
