@@ -2,6 +2,7 @@ import { crc32c } from '../wire/crc32c.ts';
 import { limits } from './limits.ts';
 import type { MapDigest } from './superblock.ts';
 import { readU64, writeU64 } from './u64.ts';
+import { VolumeFault } from './volume-fault.ts';
 
 /** A layer and what it stands on. */
 export interface TreeLayer {
@@ -13,6 +14,8 @@ export interface TreeLayer {
 	readonly mapDigest: MapDigest | undefined;
 	/** What it holds is being copied into the layers that stand on it, because it is another volume's, too. */
 	readonly isLeaving?: boolean;
+	/** Pages that its map calls absent may have to be fetched (remote-pages.ts). The lowest layer only, and one at most. */
+	readonly isRemote?: boolean;
 }
 
 /** A name for what a frozen layer and those below it hold. */
@@ -55,6 +58,12 @@ export class LayerTree {
 	/** Nothing that a superblock alone could not say. */
 	get isSingle(): boolean {
 		return this.layers.size === 1 && this.snapshots.length === 0;
+	}
+
+	/** The lowest layer, while pages of it have to be fetched. */
+	get remote(): TreeLayer | undefined {
+		for (const layer of this.layers.values()) if (layer.isRemote === true) return layer;
+		return undefined;
 	}
 
 	layer(id: number): TreeLayer {
@@ -138,6 +147,9 @@ export class LayerTree {
 		if (this.layers.size !== count) return 'a layer is there twice';
 		if (count > limits.layersMax) return `${count} layers`;
 		if (this.snapshots.length > limits.snapshotsMax) return `${this.snapshots.length} snapshots`;
+		const remotes = [...this.layers.values()].filter(({ isRemote }) => isRemote === true);
+		if (remotes.length > 1 || remotes.some(({ id, parent }) => parent !== 0 || id === this.live))
+			return 'a remote layer that is not the lowest one';
 		for (const { id, parent } of this.layers.values()) {
 			if (id === 0 || id === parent) return `layer ${id} is impossible`;
 			if (parent !== 0 && !this.layers.has(parent)) return `layer ${id} stands on ${parent}, which is not there`;
@@ -171,20 +183,22 @@ export class LayerTree {
 
 /** docs/format.md, "tree". */
 const magic = 0x52545642; // 'BVTR'
-const version = 1;
+/** Version 2 has a remote layer. A tree without one is written as version 1, which older builds read. */
+const version = 2;
 const fixedBytes = 64;
 const layerBytes = 32;
 const snapshotBytes = 128;
 const nameAt = 48;
 const flagDigestKnown = 1;
 const flagLeaving = 2;
+const flagRemote = 4;
 
 export const treeBytesMax = fixedBytes + limits.layersMax * layerBytes + limits.snapshotsMax * snapshotBytes;
 
 export function encodeTree(tree: LayerTree, uuid: string, sequence: number): Buffer {
 	const bytes = Buffer.alloc(fixedBytes + tree.layers.size * layerBytes + tree.snapshots.length * snapshotBytes);
 	bytes.writeUInt32LE(magic, 4);
-	bytes.writeUInt32LE(version, 8);
+	bytes.writeUInt32LE(tree.remote === undefined ? 1 : version, 8);
 	bytes.writeUInt32LE(bytes.length, 12);
 	writeU64(bytes, sequence, 16);
 	Buffer.from(uuid.replaceAll('-', ''), 'hex').copy(bytes, 24);
@@ -193,10 +207,11 @@ export function encodeTree(tree: LayerTree, uuid: string, sequence: number): Buf
 	writeU64(bytes, tree.live, 48);
 	writeU64(bytes, tree.origin, 56);
 	let at = fixedBytes;
-	for (const { id, parent, mapDigest, isLeaving } of tree.layers.values()) {
+	for (const { id, parent, mapDigest, isLeaving, isRemote } of tree.layers.values()) {
 		writeU64(bytes, id, at);
 		writeU64(bytes, parent, at + 8);
-		bytes.writeUInt32LE((mapDigest === undefined ? 0 : flagDigestKnown) + (isLeaving === true ? flagLeaving : 0), at + 16);
+		const flags = (mapDigest === undefined ? 0 : flagDigestKnown) + (isLeaving === true ? flagLeaving : 0);
+		bytes.writeUInt32LE(flags + (isRemote === true ? flagRemote : 0), at + 16);
 		bytes.writeUInt32LE(mapDigest?.low ?? 0, at + 20);
 		bytes.writeUInt32LE(mapDigest?.high ?? 0, at + 24);
 		at += layerBytes;
@@ -215,12 +230,15 @@ export function encodeTree(tree: LayerTree, uuid: string, sequence: number): Buf
 	return bytes;
 }
 
-/** The tree in a file's bytes, or what is wrong with them. */
+/** The tree in a file's bytes, or what is wrong with them. Throws VolumeFault for a sound one of a newer format. */
 export function decodeTree(bytes: Buffer, uuid: string, sequence: number): LayerTree | string {
 	if (bytes.length < fixedBytes || bytes.readUInt32LE(4) !== magic) return 'no magic';
 	if (bytes.readUInt32LE(12) !== bytes.length) return 'the length does not match';
 	if (crc32c(bytes.subarray(4)) !== bytes.readUInt32LE(0)) return 'the checksum does not match';
-	if (bytes.readUInt32LE(8) !== version) return `version ${bytes.readUInt32LE(8)}`;
+	const found = bytes.readUInt32LE(8);
+	// What a newer build has written is not corrupt.
+	if (found > version) throw new VolumeFault(`the tree of layers has version ${found}; this build reads up to version ${version}`);
+	if (found < 1) return `version ${found}`;
 	if (readU64(bytes, 16) !== sequence) return `sequence ${readU64(bytes, 16)}`;
 	if (bytes.toString('hex', 24, 40) !== uuid.replaceAll('-', '')) return 'it belongs to another volume';
 	const layerCount = bytes.readUInt32LE(40);
@@ -233,7 +251,12 @@ export function decodeTree(bytes: Buffer, uuid: string, sequence: number): Layer
 		const isKnown = (flags & flagDigestKnown) !== 0;
 		const mapDigest = isKnown ? { low: bytes.readUInt32LE(at + 20), high: bytes.readUInt32LE(at + 24) } : undefined;
 		const layer = { id: readU64(bytes, at), parent: readU64(bytes, at + 8), mapDigest };
-		return (flags & flagLeaving) === 0 ? layer : { ...layer, isLeaving: true };
+		if (flags <= flagDigestKnown) return layer;
+		return {
+			...layer,
+			...((flags & flagLeaving) === 0 ? {} : { isLeaving: true }),
+			...((flags & flagRemote) === 0 ? {} : { isRemote: true }),
+		};
 	});
 	const snapshots = Array.from({ length: snapshotCount }, (_, index): Snapshot => {
 		const at = snapshotsAt + index * snapshotBytes;
@@ -248,7 +271,8 @@ export function decodeTree(bytes: Buffer, uuid: string, sequence: number): Layer
 		};
 	});
 	try {
-		return new LayerTree(readU64(bytes, 48), layers, snapshots, readU64(bytes, 56));
+		const tree = new LayerTree(readU64(bytes, 48), layers, snapshots, readU64(bytes, 56));
+		return (tree.remote !== undefined) === (found === version) ? tree : `a remote layer, or none, in version ${found}`;
 	} catch (error) {
 		if (!(error instanceof RangeError)) throw error;
 		return error.message;

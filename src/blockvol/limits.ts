@@ -28,6 +28,15 @@ export const limits = {
 	/** Bytes of the live layer that one mark covers, and marks at once: what an opening after a crash compares at most. */
 	regionBytes: 1024 * 1024,
 	marksMax: 1024,
+	/** Names of a repository and of a manifest in it. */
+	remoteNameBytes: 255,
+	/** Chunks of an archived snapshot that a volume is filled from: one is fetched at a time, and held in memory while it is stored. */
+	remoteChunkBytesMin: 64 * 1024,
+	remoteChunkBytesMax: 16 * 1024 * 1024,
+	/** A bit each, in a file that is read at the opening: 64 TiB of chunks of 1 MiB. */
+	remoteChunksMax: 2 ** 26,
+	/** Chunks that readers wait for: another one waits for a place among them, as long as for a chunk. */
+	remoteQueuedMax: 1024,
 	/** How often a read looks a page up anew when its bytes do not match and its place changed meanwhile. */
 	readAttemptsMax: 16,
 } as const;
@@ -72,6 +81,24 @@ export interface Tuning {
 	mergeShare: number;
 	/** How long the flusher waits before it tries again when the file system below was full. */
 	noSpaceRetryMs: number;
+	/** How long a read waits for a page that has to be fetched; then it is a medium error. Below the 30 s after which initiators give a command up. */
+	remoteWaitMs: number;
+	/** How long one attempt to fetch a chunk may take. */
+	remoteAttemptMs: number;
+	/** The pause before the second attempt; it doubles, up to 32 times as long. */
+	remoteRetryMs: number;
+	/** Chunks that are fetched or stored at once … */
+	remoteFetchesMax: number;
+	/** … and their bytes, though one is always fetched. */
+	remoteFetchBytesMax: number;
+	/** Chunks that are fetched ahead of a sequential reader. 0: none. */
+	remoteAheadMax: number;
+	/** Chunks that the background filler has under way at once. 0: it does nothing. */
+	remoteFillersMax: number;
+	/** The share of time that the filler takes while others read what has to be fetched; 1: as fast as it goes. */
+	remoteFillShare: number;
+	/** The filler leaves so much of the file system free for what is written. */
+	remoteFreeBytesMin: number;
 }
 
 export const defaultTuning: Tuning = {
@@ -94,6 +121,15 @@ export const defaultTuning: Tuning = {
 	markAfterWrites: 2,
 	mergeShare: 0.3,
 	noSpaceRetryMs: 1000,
+	remoteWaitMs: 20_000,
+	remoteAttemptMs: 8000,
+	remoteRetryMs: 100,
+	remoteFetchesMax: 8,
+	remoteFetchBytesMax: 32 * 1024 * 1024,
+	remoteAheadMax: 4,
+	remoteFillersMax: 2,
+	remoteFillShare: 0.25,
+	remoteFreeBytesMin: 256 * 1024 * 1024,
 };
 
 /** Why a tuning cannot serve, or undefined: a record, a range, a batch must fit where it has to go. */
@@ -118,6 +154,14 @@ export function tuningFault(tuning: Tuning, geometry: Geometry): string | undefi
 		inlineAppendBytesMax: 0,
 		inlineOverwriteBytesMax: 0,
 		inlineStallMs: 0,
+		remoteWaitMs: 1,
+		remoteAttemptMs: 1,
+		remoteRetryMs: 0,
+		remoteFetchesMax: 1,
+		remoteFetchBytesMax: 1,
+		remoteAheadMax: 0,
+		remoteFillersMax: 0,
+		remoteFreeBytesMin: 0,
 	};
 	for (const [name, least] of Object.entries(lowest)) {
 		const value = tuning[name as keyof Tuning];
