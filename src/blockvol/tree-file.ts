@@ -147,11 +147,13 @@ export class TreeFile {
 		});
 	}
 
-	/** No power loss brings a removed tree back from here on. */
+	/** No power loss brings a removed tree back from here on; one whose successor counts already is removed first. */
 	async syncRemoved(): Promise<void> {
-		if (!this.#hasRemoved) return;
-		this.#hasRemoved = false;
-		await this.#disk.syncDirectory(this.#directory);
+		await this.#line.run(async () => {
+			if (!this.#hasRemoved) return;
+			this.#hasRemoved = false;
+			await this.#disk.syncDirectory(this.#directory);
+		});
 	}
 
 	/** A file that could not be written whole (the file system is full) goes again. */

@@ -194,3 +194,24 @@ test('a diff of what is live while it is frozen by a restore', async (t) => {
 	t.deepEqual((await first).value, { firstPage: 0, pages: 8 });
 	t.deepEqual(disk.late, []);
 });
+
+test('a clean stop waits until the tree before the last one is removed: after it nobody looks for what is left', async (t) => {
+	stayAwake(t);
+	const served = await serveInMemory({ sizeBytes: 2 * mib });
+	const { volume, disk } = served;
+	await write(volume, 0, filled(page, 1));
+	await volume.createSnapshot('a');
+	await volume.flushToLayers();
+	await volume.createSnapshot('b');
+	const removal = disk.gate((call) => call.kind === 'remove' && call.path.endsWith('/tree-1'));
+	const flushed = volume.flushToLayers();
+	await removal.reached;
+	await flushed;
+	disk.forget();
+	const closed = volume.close();
+	t.false(await settlesSoon(closed));
+	t.deepEqual(disk.of('datasync', 'superblock'), [], 'the stamp is not written before');
+	removal.release();
+	await closed;
+	t.deepEqual(await checkVolume(disk, served.directory), []);
+});
