@@ -1,0 +1,312 @@
+import type { Disk } from '../os/disk.ts';
+import type { Logger } from '../os/logger.ts';
+import type { AppendBatch } from './append-batch.ts';
+import { Exclusive } from './exclusive.ts';
+import type { LayerSet } from './layer-set.ts';
+import { History } from './history.ts';
+import type { Snapshots } from './snapshots.ts';
+import { Commands } from './commands.ts';
+import { Flusher } from './flusher.ts';
+import { defaultTuning, pageBytes, recordDataBytes, unitBytes, type Geometry, type Tuning } from './limits.ts';
+import { Marks } from './marks.ts';
+import type { PageIndex } from './page-index.ts';
+import { QuietTimer } from './quiet-timer.ts';
+import { Reader } from './reader.ts';
+import type { SuperblockFile } from './superblock.ts';
+import { volumePaths } from './volume-files.ts';
+import { beginEpoch, closeVolume, openVolume, stamp, unreadable, type VolumeParts } from './volume-opening.ts';
+import { Health } from './health.ts';
+import { VolumeChanges } from './volume-changes.ts';
+import { Spans } from './spans.ts';
+import { Wal } from './wal.ts';
+import { recordType } from './wal-record.ts';
+import { Writer } from './writer.ts';
+
+/** What an opening may be told. */
+export interface OpenOptions {
+	log: Logger;
+	forceCheck?: boolean;
+	tuning?: Partial<Tuning>;
+}
+
+/**
+ * The parts of a volume, put together: the log, the dirty map, the layers and the flusher, what each tells the others, and how they start and end together. What may be asked of
+ * a volume is in volume.ts.
+ */
+export class Engine {
+	readonly geometry: Geometry;
+	readonly atomicBytesMax: number;
+	readonly commands: Commands;
+	readonly superblock: SuperblockFile;
+	readonly index: PageIndex;
+	readonly layers: LayerSet;
+	readonly snapshots: Snapshots;
+	readonly history: History;
+	readonly wal: Wal;
+	readonly reader: Reader;
+	readonly writer: Writer;
+	readonly flusher: Flusher;
+	readonly changes: VolumeChanges;
+	readonly health: Health;
+	readonly resizeListeners = new Set<() => void>();
+	readonly restoreListeners = new Set<() => void>();
+	readonly replayedRecords: number;
+	readonly #tuning: Tuning;
+	readonly #marks: Marks;
+	readonly #quiet: QuietTimer;
+	sizeBytes: number;
+	checkpointLSN: number;
+	#closed: Promise<void> | undefined;
+	#begun: Promise<void> = Promise.resolve();
+	/** At the start, too: what replay found in the layer may be in the kernel only. */
+	#directUnsynced = true;
+
+	/** Volume.open. */
+	static async open(disk: Disk, directory: string, options: OpenOptions): Promise<Engine> {
+		const tuning = { ...defaultTuning, ...options.tuning };
+		const parts = await openVolume(disk, directory, tuning, options.forceCheck === true);
+		const engine = new Engine(disk, directory, parts, tuning, options.log);
+		engine.#begun = beginEpoch(parts, () => engine.wal.begun()).then(
+			() => engine.history.begin(),
+			(error: unknown) => engine.health.fail('the superblock could not be written', error),
+		);
+		try {
+			await engine.wal.segments.adopt(parts.replayed.tailLSN, parts.wasClean);
+		} catch (error) {
+			await engine.#begun;
+			await engine.wal.close();
+			await closeVolume(parts);
+			throw unreadable(error);
+		}
+		engine.wal.segments.prepareSpare();
+		if (parts.replayed.records > 0) engine.#quiet.stir();
+		return engine;
+	}
+
+	private constructor(disk: Disk, directory: string, { superblock, layers, index, replayed }: VolumeParts, tuning: Tuning, log: Logger) {
+		const { geometry, checkpointLSN, walGeneration, holds } = superblock.current;
+		this.geometry = geometry;
+		const recordBytes = recordDataBytes(geometry);
+		this.atomicBytesMax = Math.min(recordBytes, tuning.overwriteBytesMin - pageBytes);
+		this.sizeBytes = geometry.sizeBytes;
+		this.checkpointLSN = checkpointLSN;
+		this.superblock = superblock;
+		this.#tuning = tuning;
+		this.replayedRecords = replayed.records;
+		this.index = index;
+		this.layers = layers;
+		this.#quiet = new QuietTimer(tuning.flushIdleMs, () => void this.#becomeQuiet());
+		const start = { stamp: { walGeneration, epoch: replayed.epoch + 1 }, tailLSN: replayed.tailLSN, checkpointLSN, holds: [...holds] };
+		this.health = new Health(geometry.uuid, log, tuning.noSpaceRetryMs, {
+			failed: (fault) => this.#failed(fault),
+			becameFull: () => {
+				this.writer.refuse();
+				// What stood behind the refused writes may have room: zeros, which make more. Those that have none are refused, too.
+				this.#wake();
+			},
+			retry: () => this.#retryWhenFull(),
+		});
+		this.wal = new Wal(disk, volumePaths(directory).wal, geometry.segmentBytes, tuning, start, {
+			batchWritten: (batch) => this.#batchWritten(batch),
+			walFailed: (reason, cause) => this.health.fail(reason, cause),
+			walOutOfSpace: () => this.#walOutOfSpace(),
+			walHasRoom: () => this.#wake(),
+			beforeSync: () => this.#beforeSync(),
+			needsSync: () => this.#directUnsynced,
+			holdBroken: (hold) =>
+				log.warn(
+					{ hold: hold.name, budgetBytes: hold.budgetBytes },
+					'a hold on the write-ahead log cost more than its budget and was let go',
+				),
+		});
+		const spans = new Spans();
+		this.#marks = new Marks(superblock.current.marks, geometry.sizeBytes, tuning.markAfterWrites);
+		this.reader = new Reader(this.index, this.wal, spans, layers.pool);
+		const sizes = { recordBytes, segmentBytes: geometry.segmentBytes };
+		this.writer = new Writer(this.index, this.wal, this.reader, this.#marks, spans, tuning, sizes, {
+			layerWritten: () => {
+				this.#directUnsynced = true;
+			},
+			writeMarks: (marks) => superblock.update({ marks }),
+			commandEnded: (command) => this.commands.commandEnded(command),
+			needsFlush: () => this.flusher.kick(),
+			writeFailed: (reason, cause) => this.health.fail(reason, cause),
+			outOfSpace: () => this.health.noSpace(),
+			isFull: () => this.health.isFull,
+			// A restore may have made the volume smaller while a command waited.
+			refusalOf: ({ isZero, offsetBytes, lengthBytes }) =>
+				this.health.refusalOf(isZero) ?? (offsetBytes + lengthBytes > this.sizeBytes ? 'outOfRange' : undefined),
+		});
+		const exclusive = new Exclusive();
+		this.flusher = new Flusher(this.index, this.wal, superblock, exclusive, this.#marks, tuning, geometry.segmentBytes, {
+			flushed: () => this.#flushed(),
+			outOfSpace: () => this.health.noSpace(),
+			flushFailed: (reason, cause) => this.health.fail(reason, cause),
+			layerComplete: (pending, snapshot) => this.snapshots.layerComplete(pending, snapshot),
+		});
+		const sides = { index, wal: this.wal, reader: this.reader, writer: this.writer };
+		this.commands = new Commands(
+			sides,
+			{ blockSize: geometry.blockSize, recordBytes },
+			{
+				sizeBytes: () => this.sizeBytes,
+				isClosing: () => this.health.isClosing,
+				refusalOf: (isZero) => this.health.refusalOf(isZero),
+			},
+		);
+		this.changes = new VolumeChanges(superblock, this.wal, this.#marks, {
+			mustServe: () => this.health.mustServe(),
+			sizeBytes: () => this.sizeBytes,
+			resized: (sizeBytes) => this.#resized(sizeBytes),
+			failed: (reason, cause) => this.health.fail(reason, cause),
+		});
+		const parts = {
+			index,
+			wal: this.wal,
+			flusher: this.flusher,
+			layers,
+			marks: this.#marks,
+			spans,
+			exclusive,
+			log,
+			writer: this.writer,
+			superblock,
+		};
+		this.history = new History(parts, geometry, tuning, {
+			sizeBytes: () => this.sizeBytes,
+			mustServe: () => this.health.mustServe(),
+			isFull: () => this.health.isFull,
+			restored: (sizeBytes) => this.#restored(sizeBytes),
+			mergeFailed: (reason, cause) => this.health.fail(reason, cause),
+		});
+		this.snapshots = this.history.snapshots;
+	}
+
+	/** Volume.close. */
+	close(): Promise<void> {
+		this.#closed ??= this.#close();
+		return this.#closed;
+	}
+
+	async #close(): Promise<void> {
+		this.health.isClosing = true;
+		this.#quiet.stop();
+		this.writer.refuse();
+		this.history.refuse('the volume is being closed');
+		await this.commands.running.idle();
+		await this.history.close();
+		await this.#begun;
+		await this.changes.idle();
+		while (this.health.fault === undefined && !this.health.isFull && !this.index.isClean) await this.flusher.flush();
+		await this.flusher.flush();
+		try {
+			if (this.health.fault === undefined && this.index.isClean)
+				await stamp({ superblock: this.superblock, layers: this.layers, index: this.index }, this.wal.tailLSN, this.sizeBytes);
+		} catch (error) {
+			this.health.fail('the clean-shutdown stamp could not be written', error);
+		}
+		this.flusher.stop();
+		await this.wal.close();
+		await closeVolume({ layers: this.layers, index: this.index, superblock: this.superblock });
+	}
+
+	/** Volume.abandon. */
+	abandon(): void {
+		this.#closed = Promise.resolve();
+		this.health.isClosing = true;
+		this.#quiet.stop();
+		this.history.merger.halt();
+		this.flusher.stop();
+		this.writer.stop();
+		this.wal.stop();
+	}
+
+	/** Work that close() waits for. */
+	async during<T>(work: () => Promise<T>): Promise<T> {
+		this.health.mustServe();
+		this.commands.running.begin();
+		try {
+			return await work();
+		} finally {
+			this.commands.running.end();
+		}
+	}
+
+	#restored(sizeBytes: number): void {
+		this.checkpointLSN = this.superblock.current.checkpointLSN;
+		const isResized = sizeBytes !== this.sizeBytes;
+		this.sizeBytes = sizeBytes;
+		if (isResized) this.#resized(sizeBytes);
+		for (const listener of this.restoreListeners) listener();
+	}
+
+	#resized(sizeBytes: number): void {
+		this.sizeBytes = sizeBytes;
+		for (const listener of this.resizeListeners) listener();
+	}
+
+	#batchWritten(batch: AppendBatch): void {
+		for (let index = 0; index < batch.records; index++) {
+			const record = batch.record(index);
+			if (record.type === recordType.direct) this.#directUnsynced = true;
+			if (record.type === recordType.snapshot) this.snapshots.cut();
+			else this.index.install(record, batch.staging);
+		}
+		this.#quiet.stir();
+		for (let index = 0; index < batch.records; index++) batch.record(index).owner?.recordInstalled();
+		const behindBytes = (this.wal.installedLSN - this.checkpointLSN) * unitBytes;
+		const isDue = behindBytes >= this.#tuning.flushStartBytes || this.index.active.directPages >= this.#tuning.flushStartDirectPages;
+		if (isDue && !this.flusher.isRunning && !this.health.isFull) this.flusher.kick();
+	}
+
+	/** The data of direct records goes to stable storage before the log that tells of it. */
+	#beforeSync(): Promise<unknown> | undefined {
+		if (!this.#directUnsynced) return undefined;
+		this.#directUnsynced = false;
+		return Promise.all(this.index.openLayers.map((layer) => layer.syncData()));
+	}
+
+	#flushed(): void {
+		this.checkpointLSN = this.superblock.current.checkpointLSN;
+		this.history.flushed();
+		this.health.foundRoom();
+		this.#wake();
+	}
+
+	/** There may be room: for writes, and for a snapshot's record. */
+	#wake(): void {
+		this.writer.serve();
+		this.snapshots.wake();
+	}
+
+	/** No further segment can be made. That is no harm while the flusher can free one, or while nobody needs one. */
+	#walOutOfSpace(): void {
+		if (this.writer.waiting === 0) return;
+		if (this.index.isClean && !this.flusher.isRunning) this.health.noSpace();
+		else this.flusher.kick();
+	}
+
+	/** A burst has passed: flush it, and have as much log at hand as the next one is given. */
+	async #becomeQuiet(): Promise<void> {
+		await this.flusher.flush();
+		if (this.index.isClean && !this.health.isClosing && this.health.fault === undefined)
+			this.wal.segments.keep(this.#tuning.walSegmentsQuiet);
+	}
+
+	#retryWhenFull(): void {
+		if (!this.index.isClean) {
+			this.flusher.kick();
+			return;
+		}
+		this.#flushed();
+		this.wal.segments.prepareSpare();
+	}
+
+	#failed(fault: string): void {
+		this.#quiet.stop();
+		this.flusher.stop();
+		this.wal.fail();
+		this.writer.refuse();
+		this.history.refuse(fault);
+	}
+}
