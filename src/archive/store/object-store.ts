@@ -68,12 +68,21 @@ export class StoreError extends Error {
 	}
 }
 
+/** Objects are in memory whole, and one read or write takes no more. */
+export const objectBytesMax = 1024 * 1024 * 1024;
+
+/** Refuses what is longer than objectBytesMax; returns it otherwise. */
+export function checkSize(key: string, sizeBytes: number): number {
+	if (sizeBytes > objectBytesMax) throw new StoreError('invalid', `${key} has ${sizeBytes} bytes; an object has ${objectBytesMax} at most`);
+	return sizeBytes;
+}
+
 /** S3's own bound is 1,024 bytes, prefix included; file systems take 255 bytes a segment. */
 export const keyLimits = { bytes: 512, segmentBytes: 200 } as const;
 
 /**
  * Refuses what is no key: segments of A-Z a-z 0-9 . _ - separated by single slashes, none of which begins with a dot (temporary files do) or is longer than 200 bytes. So a key means the
- * same in a folder and in a URL, and names nothing outside.
+ * same in a folder and in a URL, and names nothing outside. No key may be the folder of another (a and a/b): a folder has no room for both.
  */
 export function checkKey(key: string): void {
 	if (
