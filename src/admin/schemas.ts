@@ -143,6 +143,7 @@ export const target = z.object({
 	openToAll: z.boolean().describe('Admits every initiator; honoured under --demo only.'),
 	createdAt: z.string(),
 	luns: z.array(lunMapping),
+	snapshots: z.array(z.object({ lun: z.int(), volume: name, snapshot: name })).describe('Mounted here, read-only.'),
 	initiators: z.array(z.object({ initiator: name, ...chapView, sources: z.array(z.string()) })),
 	redirection: z.object(redirection).optional().describe('Where its logins are sent instead.'),
 	sessions: z.int(),
@@ -181,6 +182,7 @@ export const subsystem = z.object({
 	openToAll: z.boolean().describe('Admits every host; honoured under --demo only.'),
 	createdAt: z.string(),
 	namespaces: z.array(namespaceMapping),
+	snapshots: z.array(z.object({ nsid: z.int(), volume: name, snapshot: name })).describe('Mounted here, read-only.'),
 	hosts: z.array(
 		z.object({
 			host: name,

@@ -161,6 +161,9 @@ export class ExportedSubsystems implements SubsystemRegistry {
 			openToAll,
 			createdAt,
 			namespaces: [...namespaces],
+			snapshots: this.#configuration.mounts
+				.in(name)
+				.flatMap(({ volume, snapshot, place }) => ('nsid' in place ? [{ nsid: place.nsid, volume, snapshot }] : [])),
 			hosts: hosts.map(({ host, dhchapSecret, dhchapCtrlSecret, dhchapHash, dhchapDhgroup }) => ({
 				host,
 				authentication: dhchapSecret === undefined ? 'none' : dhchapCtrlSecret === undefined ? 'host' : 'mutual',

@@ -81,12 +81,12 @@ export class Targets implements TargetRegistry {
 	}
 
 	list(sessionsOf: (target: string) => number): TargetView[] {
-		return this.#configuration.targets().map((row) => view(row, sessionsOf(row.name)));
+		return this.#configuration.targets().map((row) => this.#view(row, sessionsOf(row.name)));
 	}
 
 	view(name: string, sessionsOf: (target: string) => number): TargetView {
 		const row = this.#configuration.target(name);
-		return view(row, sessionsOf(row.name));
+		return this.#view(row, sessionsOf(row.name));
 	}
 
 	add(row: TargetRow): void {
@@ -160,6 +160,18 @@ export class Targets implements TargetRegistry {
 		return target;
 	}
 
+	#view({ initiators, redirection, ...row }: TargetRow, sessions: number): TargetView {
+		const mounts = this.#configuration.mounts.at(row.name);
+		return {
+			...row,
+			luns: [...row.luns],
+			snapshots: mounts.flatMap(({ volume, snapshot, place }) => ('lun' in place ? [{ lun: place.lun, volume, snapshot }] : [])),
+			initiators: initiators.map((one) => ({ initiator: one.initiator, ...chapView(one), sources: [...one.sources] })),
+			...(redirection === undefined ? {} : { redirection }),
+			sessions,
+		};
+	}
+
 	#unit(volume: string): LogicalUnit {
 		let unit = this.#units.get(volume);
 		if (unit === undefined) {
@@ -175,16 +187,6 @@ export class Targets implements TargetRegistry {
 
 function chapAccess({ chap, mutualChap }: ChapRow): ChapAccess | undefined {
 	return chap === undefined ? undefined : { initiator: chap, target: mutualChap };
-}
-
-function view({ initiators, redirection, ...row }: TargetRow, sessions: number): TargetView {
-	return {
-		...row,
-		luns: [...row.luns],
-		initiators: initiators.map((one) => ({ initiator: one.initiator, ...chapView(one), sources: [...one.sources] })),
-		...(redirection === undefined ? {} : { redirection }),
-		sessions,
-	};
 }
 
 /** Without the secrets. */

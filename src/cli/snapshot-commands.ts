@@ -1,26 +1,13 @@
 import { Command } from 'commander';
 import type { VolumeView } from '../admin/schemas.ts';
 import type { ChangesView, MountPlaceView, SnapshotView } from '../admin/snapshot-schemas.ts';
-import { UsageError } from '../config/usage-error.ts';
 import { ApiClient, ApiError } from './api-client.ts';
-import { type CommonFlags, argument, names, remoteCommand, whole } from './flags.ts';
+import { type CommonFlags, names, remoteCommand, whole } from './flags.ts';
 import { printSize } from './size.ts';
 import { merged } from './merge-wait.ts';
+import { type SnapshotReference, snapshotReference } from './snapshot-reference.ts';
 import { confirm, lines, show, table } from './terminal.ts';
-
-/** A snapshot as people write it: `data@before-upgrade`. */
-interface Reference {
-	readonly volume: string;
-	readonly name: string;
-}
-
-const reference = argument((text: string): Reference => {
-	const parts = text.split('@');
-	const [volume, name] = parts;
-	if (parts.length !== 2 || volume === undefined || name === undefined || volume === '' || name === '')
-		throw new UsageError('It takes VOLUME@NAME.');
-	return { volume, name };
-});
+import { usersOf } from './volume-users.ts';
 
 export function snapshotCommand(): Command {
 	const snapshot = new Command('snapshot').description('make, restore, mount, clone, compare and delete snapshots of volumes');
@@ -60,8 +47,8 @@ export function snapshotCommand(): Command {
 
 	snapshot.addCommand(
 		remoteCommand('show', 'show one snapshot')
-			.argument('<volume@name>', '', reference)
-			.action(async (which: Reference, flags: CommonFlags) => {
+			.argument('<volume@name>', '', snapshotReference)
+			.action(async (which: SnapshotReference, flags: CommonFlags) => {
 				await show(flags.json, await new ApiClient(flags).get<SnapshotView>(path(which)), (one) =>
 					lines([
 						['name', full(one)],
@@ -78,26 +65,28 @@ export function snapshotCommand(): Command {
 
 	snapshot.addCommand(
 		remoteCommand('restore', 'make a volume what it was; whoever uses it must have let go of it')
-			.argument('<volume@name>', '', reference)
+			.argument('<volume@name>', '', snapshotReference)
 			.option('--keep-live-as <name>', 'keep what is in the volume now as a snapshot')
 			.option('-y, --yes', 'do not ask')
-			.action(async (which: Reference, flags: CommonFlags & { keepLiveAs?: string; yes?: boolean }) => {
+			.action(async (which: SnapshotReference, flags: CommonFlags & { keepLiveAs?: string; yes?: boolean }) => {
 				const { keepLiveAs } = flags;
+				const client = new ApiClient(flags);
 				const lost = keepLiveAs === undefined ? ', losing what was written since' : '';
-				if (!(await confirm(`Restoring volume ${which.volume} to snapshot ${which.name}${lost}`, flags.yes)))
+				const used = flags.yes === true ? '' : await usersOf(client, which.volume);
+				if (!(await confirm(`Restoring volume ${which.volume} to snapshot ${which.name}${lost}${used}`, flags.yes)))
 					throw new ApiError('Nothing was restored.', 0);
 				const body = keepLiveAs === undefined ? {} : { keepLiveAs };
-				const restored = await new ApiClient(flags).post<VolumeView>(`${path(which)}/restore`, body);
+				const restored = await client.post<VolumeView>(`${path(which)}/restore`, body);
 				await show(flags.json, restored, () => `volume ${which.volume} is what snapshot ${which.name} holds`);
 			}),
 	);
 
 	snapshot.addCommand(
 		remoteCommand('delete', 'delete a snapshot; volume and other snapshots stay as they are')
-			.argument('<volume@name>', '', reference)
+			.argument('<volume@name>', '', snapshotReference)
 			.option('-y, --yes', 'do not ask')
 			.option('--wait', 'show how far its space is given back, and wait for the end')
-			.action(async (which: Reference, flags: CommonFlags & { yes?: boolean; wait?: boolean }) => {
+			.action(async (which: SnapshotReference, flags: CommonFlags & { yes?: boolean; wait?: boolean }) => {
 				if (!(await confirm(`Deleting snapshot ${full(which)}`, flags.yes))) throw new ApiError('Nothing was deleted.', 0);
 				const client = new ApiClient(flags);
 				await client.delete(path(which));
@@ -108,9 +97,9 @@ export function snapshotCommand(): Command {
 
 	snapshot.addCommand(
 		remoteCommand('clone', 'make a volume of a snapshot; it takes space for what is written to it only')
-			.argument('<volume@name>', '', reference)
+			.argument('<volume@name>', '', snapshotReference)
 			.argument('<new>', 'name of the new volume')
-			.action(async (which: Reference, name: string, flags: CommonFlags) => {
+			.action(async (which: SnapshotReference, name: string, flags: CommonFlags) => {
 				const made = await new ApiClient(flags).post<VolumeView>(`${path(which)}/clone`, { name });
 				await show(flags.json, made, () => `volume ${made.name} made of ${full(which)}: ${printSize(made.sizeBytes)}, uuid ${made.uuid}`);
 			}),
@@ -118,23 +107,25 @@ export function snapshotCommand(): Command {
 
 	snapshot.addCommand(
 		remoteCommand('mount', 'export a snapshot read-only, until it is unmounted')
-			.argument('<volume@name>', '', reference)
+			.argument('<volume@name>', '', snapshotReference)
 			.option('--target <name>', 'as a LUN of this target')
 			.option('--lun <number>', 'by default the lowest free one', whole)
 			.option('--subsystem <name>', 'as a namespace of this subsystem')
 			.option('--nsid <number>', 'by default the lowest free one', whole)
-			.action(async (which: Reference, flags: CommonFlags & { target?: string; lun?: number; subsystem?: string; nsid?: number }) => {
-				const { target, lun, subsystem, nsid } = flags;
-				const wish = Object.fromEntries(Object.entries({ target, lun, subsystem, nsid }).filter(([, value]) => value !== undefined));
-				const mounted = await new ApiClient(flags).put<SnapshotView>(`${path(which)}/mount`, wish);
-				await show(flags.json, mounted, (one) => `snapshot ${full(one)} is ${one.mounts.map(place).join(' and ')}, read-only`);
-			}),
+			.action(
+				async (which: SnapshotReference, flags: CommonFlags & { target?: string; lun?: number; subsystem?: string; nsid?: number }) => {
+					const { target, lun, subsystem, nsid } = flags;
+					const wish = Object.fromEntries(Object.entries({ target, lun, subsystem, nsid }).filter(([, value]) => value !== undefined));
+					const mounted = await new ApiClient(flags).put<SnapshotView>(`${path(which)}/mount`, wish);
+					await show(flags.json, mounted, (one) => `snapshot ${full(one)} is ${one.mounts.map(place).join(' and ')}, read-only`);
+				},
+			),
 	);
 
 	snapshot.addCommand(
 		remoteCommand('unmount', 'export a snapshot no longer')
-			.argument('<volume@name>', '', reference)
-			.action(async (which: Reference, flags: CommonFlags) => {
+			.argument('<volume@name>', '', snapshotReference)
+			.action(async (which: SnapshotReference, flags: CommonFlags) => {
 				await new ApiClient(flags).delete(`${path(which)}/mount`);
 				await show(flags.json, { unmounted: full(which) }, () => `snapshot ${full(which)} unmounted`);
 			}),
@@ -142,10 +133,10 @@ export function snapshotCommand(): Command {
 
 	snapshot.addCommand(
 		remoteCommand('diff', 'show what was written between a snapshot and a later one, or now')
-			.argument('<volume@name>', '', reference)
+			.argument('<volume@name>', '', snapshotReference)
 			.argument('[later]', 'name of a later snapshot of that volume')
 			.option('--limit <count>', 'ranges that are listed', whole, 1000)
-			.action(async (which: Reference, later: string | undefined, flags: CommonFlags & { limit: number }) => {
+			.action(async (which: SnapshotReference, later: string | undefined, flags: CommonFlags & { limit: number }) => {
 				const query = `limit=${flags.limit}${later === undefined ? '' : `&to=${encodeURIComponent(later)}`}`;
 				const found = await new ApiClient(flags).get<ChangesView>(`${path(which)}/changes?${query}`);
 				await show(flags.json, found, async (changes) =>
@@ -164,11 +155,11 @@ export function snapshotCommand(): Command {
 	return snapshot;
 }
 
-function path({ volume, name }: Reference): string {
+function path({ volume, name }: SnapshotReference): string {
 	return `/v1/volumes/${encodeURIComponent(volume)}/snapshots/${encodeURIComponent(name)}`;
 }
 
-function full({ volume, name }: Reference): string {
+function full({ volume, name }: SnapshotReference): string {
 	return `${volume}@${name}`;
 }
 

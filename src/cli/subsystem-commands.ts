@@ -176,7 +176,11 @@ async function nsidOf(client: ApiClient, name: string, volume: string): Promise<
 }
 
 function namespaces(subsystem: SubsystemView): string {
-	return subsystem.namespaces.map(({ nsid, volume }) => `${nsid}=${volume}`).join(' ');
+	const snapshots = subsystem.snapshots.map(({ nsid, volume, snapshot }) => ({ nsid, volume: `${volume}@${snapshot}` }));
+	return [...subsystem.namespaces, ...snapshots]
+		.toSorted((a, b) => a.nsid - b.nsid)
+		.map(({ nsid, volume }) => `${nsid}=${volume}`)
+		.join(' ');
 }
 
 function hosts(subsystem: SubsystemView): string[] {

@@ -153,7 +153,11 @@ async function lunOf(client: ApiClient, name: string, volume: string): Promise<n
 }
 
 function luns(target: TargetView): string {
-	return target.luns.map(({ lun, volume }) => `${lun}=${volume}`).join(' ');
+	const snapshots = target.snapshots.map(({ lun, volume, snapshot }) => ({ lun, volume: `${volume}@${snapshot}` }));
+	return [...target.luns, ...snapshots]
+		.toSorted((a, b) => a.lun - b.lun)
+		.map(({ lun, volume }) => `${lun}=${volume}`)
+		.join(' ');
 }
 
 function initiators(target: TargetView): string {

@@ -244,6 +244,8 @@ test('mount: a LUN and a namespace that are read-only and not the volume; unmoun
 		{ target, lun: 1 },
 		{ subsystem, nsid: 9 },
 	]);
+	t.deepEqual(operations.target(target).snapshots, [{ lun: 1, volume: 'data', snapshot: 'one' }]);
+	t.deepEqual(operations.subsystem(subsystem).snapshots, [{ nsid: 9, volume: 'data', snapshot: 'one' }]);
 	const device = made.portal?.registry.find(target);
 	const unit = device?.units.get(1);
 	const namespace = made.nvme?.registry.find(subsystem)?.namespaces.get(9);

@@ -27,6 +27,15 @@ test('the commands of the manual: snapshots on a running appliance, which outliv
 		(await run('snapshot', 'mount', 'demo@one', '--target', target, '--subsystem', subsystem, '--nsid', '9')).stdout,
 		`snapshot demo@one is LUN 1 of ${target} and namespace 9 of ${subsystem}, read-only\n`,
 	);
+	t.regex((await run('target', 'show', target)).stdout, /^LUNs +0=demo 1=demo@one$/m);
+	t.regex((await run('subsystem', 'show', subsystem)).stdout, /^namespaces +1=demo 9=demo@one$/m);
+	const { iscsi } = await json<StatusView>('status');
+	const session = await Session.open({ port: iscsi?.port ?? 0, targetName: target });
+	t.regex(
+		(await run('snapshot', 'restore', 'demo@one')).stderr,
+		/to snapshot one, losing what was written since, while a session uses it needs --yes/,
+	);
+	await session.logout();
 	t.is((await run('snapshot', 'delete', 'demo@one', '--yes')).code, 1);
 	t.is((await run('snapshot', 'diff', 'demo@one')).stdout, 'Nothing was written.\n');
 	t.regex((await run('volume', 'space', 'demo')).stdout, /^NAME +SHOWS +HOLDS ALONE\ndemo +0 B +0 B\ndemo@one +0 B +0 B\n/);
