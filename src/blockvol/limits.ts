@@ -142,7 +142,8 @@ export function tuningFault(tuning: Tuning, geometry: Geometry): string | undefi
 		zeroRangesMax: 2,
 		flushBatchBytes: pageBytes,
 		mapCacheBlocks: 1,
-		belowBlocks: 1,
+		// A command whose first and last page are written in part needs the blocks of both at once.
+		belowBlocks: 2,
 		layerFilesMax: 1,
 		directBytesMin: pageBytes,
 		overwriteBytesMin: pageBytes,

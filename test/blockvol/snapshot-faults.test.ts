@@ -215,3 +215,19 @@ test('a clean stop waits until the tree before the last one is removed: after it
 	await closed;
 	t.deepEqual(await checkVolume(disk, served.directory), []);
 });
+
+test('a write whose ends lie in two blocks of the page map, over a snapshot, with the least that may be remembered of it; less is refused', async (t) => {
+	const served = await serveInMemory({}, { belowBlocks: 2 });
+	await write(served.volume, 1007 * page, filled(2 * page, 1));
+	await served.volume.createSnapshot('one');
+	await served.volume.flushToLayers();
+	const volume = await served.reopen('closed');
+	t.is(await write(volume, 1007 * page + 512, filled(page, 2)), 'good');
+	const seen = await read(volume, 1007 * page, 2 * page);
+	t.deepEqual([seen[511], seen[512], seen[page + 511], seen[page + 512]], [1, 2, 2, 1]);
+	await volume.close();
+	await t.throwsAsync(openVolume(served.disk, served.directory, { belowBlocks: 1 }), {
+		instanceOf: VolumeUsageError,
+		message: /belowBlocks/,
+	});
+});

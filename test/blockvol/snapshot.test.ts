@@ -57,7 +57,7 @@ test('a snapshot reads what was there before it, the volume what came after, bef
 });
 
 test('snapshot upon snapshot: each shows its moment, through the merged index and without it', async (t) => {
-	const served = await serveInMemory({ sizeBytes: 2 * mib, segmentBytes: 64 * kib }, { belowBlocks: 1, layerFilesMax: 2 });
+	const served = await serveInMemory({ sizeBytes: 2 * mib, segmentBytes: 64 * kib }, { belowBlocks: 2, layerFilesMax: 2 });
 	for (let number = 1; number <= 20; number++) {
 		await write(served.volume, (number % 7) * page, filled(3 * page, number));
 		await zero(served.volume, ((number + 4) % 9) * page, page);
@@ -239,7 +239,7 @@ test('a snapshot waits for a write that goes straight to the layer, in or out of
 });
 
 test('at most so many views at once; one that is closed makes room', async (t) => {
-	const { volume } = await serveInMemory({}, { belowBlocks: 1 });
+	const { volume } = await serveInMemory({}, { belowBlocks: 2 });
 	await volume.createSnapshot('a');
 	const views = await Promise.all(Array.from({ length: limits.viewsMax }, () => volume.openSnapshot('a')));
 	await t.throwsAsync(volume.openSnapshot('a'), { name: 'VolumeUsageError' });

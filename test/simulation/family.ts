@@ -271,7 +271,7 @@ class FamilyLife {
 			flushStartBytes: this.#random.pick([8 * kib, 256 * kib]),
 			flushIdleMs: 0,
 			mapCacheBlocks: 8,
-			belowBlocks: this.#random.pick([1, 8]),
+			belowBlocks: this.#random.pick([2, 8]),
 			layerFilesMax: this.#random.pick([1, 16]),
 			directBytesMin: this.#random.pick([8 * kib, Infinity]),
 			overwriteBytesMin: Infinity,

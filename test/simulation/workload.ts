@@ -65,7 +65,7 @@ export function drawSetting(random: Random): Setting {
 			zeroRangesMax: random.pick([4, 16, 1024]),
 			flushBatchBytes: random.pick([8 * kib, 64 * kib, 1024 * kib]),
 			mapCacheBlocks: random.pick([8, 16]),
-			belowBlocks: random.pick([1, 16]),
+			belowBlocks: random.pick([2, 16]),
 			layerFilesMax: random.pick([1, 4, 64]),
 			inlineAppendBytesMax: random.pick([0, 8 * kib, 256 * kib]),
 			inlineOverwriteBytesMax: random.pick([0, 1024 * kib]),
