@@ -7,6 +7,7 @@ import { defaultTuning, limits, pageBytes, unitBytes } from './limits.ts';
 import { RunningDigest } from './map-digest.ts';
 import { entriesPerBlock, entryAbsent, entryLost, entryZero } from './page-map-block.ts';
 import { replay } from './replay.ts';
+import { SanitizeUnfinished } from './sanitize.ts';
 import { SuperblockFile, type MapDigest, type Superblock } from './superblock.ts';
 import { VolumeFault } from './volume-fault.ts';
 import { isTreeName, readTree, treeName } from './tree-file.ts';
@@ -69,6 +70,7 @@ class Check {
 		const file = await SuperblockFile.open(this.#disk, this.#paths.superblock, 'readOnly');
 		const superblock = file.current;
 		await file.close();
+		if (superblock.sanitize !== undefined) throw new SanitizeUnfinished(superblock.sanitize);
 		const tree = await readTree(this.#disk, this.#directory, superblock);
 		await this.#checkSegments(superblock);
 		await this.#checkTreeFiles(superblock);

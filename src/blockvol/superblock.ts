@@ -3,6 +3,7 @@ import { readFully, writeFully } from '../os/transfer.ts';
 import { crc32c } from '../wire/crc32c.ts';
 import { readU64, writeU64 } from './u64.ts';
 import { geometryFault, limits, type Geometry } from './limits.ts';
+import { decodeSanitize, encodeSanitize, type Sanitize } from './sanitize-record.ts';
 import { VolumeFault } from './volume-fault.ts';
 
 /** docs/format.md, "superblock": two slots, written in turn; the valid one with the higher sequence counts. */
@@ -30,6 +31,8 @@ export interface Superblock {
 	holds: Hold[];
 	/** Regions of the live layer that may hold more than map and log tell of (marks.ts). */
 	marks: number[];
+	/** What is to be done with all that the volume keeps before it may be opened again (sanitize.ts). */
+	sanitize?: Sanitize | undefined;
 }
 
 export interface MapDigest {
@@ -53,29 +56,36 @@ export interface Hold {
 
 export const slotBytes = 64 * 1024;
 const magic = 0x31425642; // 'BVB1'
-/** Version 2 has a tree. A volume without one is written as version 1, which older builds read. */
-export const formatVersion = 2;
+/** Version 2 has a tree. A volume without one is written as version 1, which older builds read; one that is being sanitized as version 3, which they refuse. */
+export const formatVersion = 3;
 const fixedBytes = 192;
 const holdBytes = limits.holdNameBytes + 16;
 const markBytes = 4;
 
 const flagClean = 1;
 const flagDigestKnown = 2;
+const flagSanitize = 4;
 
 export function encodeSuperblock(superblock: Superblock): Buffer {
 	const { geometry, layers, holds, marks, tree } = superblock;
+	const sanitize = superblock.sanitize === undefined ? undefined : encodeSanitize(superblock.sanitize);
 	if (layers.length === 0 || layers.length > limits.layersMax) throw new RangeError(`${layers.length} layers`);
 	if (holds.length > limits.holdsMax) throw new RangeError(`${holds.length} holds`);
 	if (marks.length > limits.marksMax) throw new RangeError(`${marks.length} marks`);
-	const length = fixedBytes + layers.length * 8 + holds.length * holdBytes + marks.length * markBytes;
+	const length = fixedBytes + layers.length * 8 + holds.length * holdBytes + marks.length * markBytes + (sanitize?.length ?? 0);
 	const slot = Buffer.alloc(length);
 	slot.writeUInt32LE(magic, 4);
-	slot.writeUInt32LE(tree === undefined ? 1 : formatVersion, 8);
+	slot.writeUInt32LE(sanitize !== undefined ? formatVersion : tree !== undefined ? 2 : 1, 8);
 	slot.writeUInt32LE(length, 12);
 	writeU64(slot, superblock.sequence, 16);
 	Buffer.from(geometry.uuid.replaceAll('-', ''), 'hex').copy(slot, 24);
 	slot.writeUInt32LE(geometry.blockSize, 40);
-	slot.writeUInt32LE((superblock.clean ? flagClean : 0) + (superblock.mapDigest === undefined ? 0 : flagDigestKnown), 44);
+	slot.writeUInt32LE(
+		(superblock.clean ? flagClean : 0) +
+			(superblock.mapDigest === undefined ? 0 : flagDigestKnown) +
+			(sanitize === undefined ? 0 : flagSanitize),
+		44,
+	);
 	writeU64(slot, geometry.sizeBytes, 48);
 	writeU64(slot, geometry.segmentBytes, 56);
 	writeU64(slot, geometry.sliceBytes, 64);
@@ -104,6 +114,7 @@ export function encodeSuperblock(superblock: Superblock): Buffer {
 		at += holdBytes;
 	}
 	for (const region of marks) at = slot.writeUInt32LE(region, at);
+	sanitize?.copy(slot, at);
 	slot.writeUInt32LE(crc32c(slot.subarray(4)), 0);
 	return slot;
 }
@@ -124,9 +135,11 @@ export function decodeSuperblock(slot: Buffer): Superblock | string {
 	const markCount = slot.readUInt32LE(152);
 	if (layerCount === 0 || layerCount > limits.layersMax || holdCount > limits.holdsMax || markCount > limits.marksMax)
 		return 'impossible counts';
-	if (length !== fixedBytes + layerCount * 8 + holdCount * holdBytes + markCount * markBytes)
-		return `length ${length} does not fit its counts`;
 	const flags = slot.readUInt32LE(44);
+	const countedBytes = fixedBytes + layerCount * 8 + holdCount * holdBytes + markCount * markBytes;
+	const sanitize = (flags & flagSanitize) === 0 ? undefined : decodeSanitize(slot.subarray(countedBytes, length));
+	if (typeof sanitize === 'string') return sanitize;
+	if (sanitize === undefined && length !== countedBytes) return `length ${length} does not fit its counts`;
 	const geometry: Geometry = {
 		uuid: uuidText(slot.subarray(24, 40)),
 		blockSize: slot.readUInt32LE(40) as 512 | 4096,
@@ -137,7 +150,8 @@ export function decodeSuperblock(slot: Buffer): Superblock | string {
 	const fault = geometryFault(geometry);
 	if (fault !== undefined) return fault;
 	const treeSequence = readU64(slot, 160);
-	if ((version === 1) !== (treeSequence === 0)) return `a tree of sequence ${treeSequence} in version ${version}`;
+	if ((version === 3) !== (sanitize !== undefined)) return `flags ${flags} in version ${version}`;
+	if (version < 3 && (version === 1) !== (treeSequence === 0)) return `a tree of sequence ${treeSequence} in version ${version}`;
 	const holdsAt = fixedBytes + layerCount * 8;
 	const marksAt = holdsAt + holdCount * holdBytes;
 	return {
@@ -151,7 +165,8 @@ export function decodeSuperblock(slot: Buffer): Superblock | string {
 		tailLSN: readU64(slot, 144),
 		mapDigest: (flags & flagDigestKnown) === 0 ? undefined : { low: slot.readUInt32LE(96), high: slot.readUInt32LE(100) },
 		layers: Array.from({ length: layerCount }, (_, index) => readU64(slot, fixedBytes + index * 8)),
-		tree: version === 1 ? undefined : { sequence: treeSequence, lengthBytes: slot.readUInt32LE(156), checksum: slot.readUInt32LE(168) },
+		tree:
+			treeSequence === 0 ? undefined : { sequence: treeSequence, lengthBytes: slot.readUInt32LE(156), checksum: slot.readUInt32LE(168) },
 		holds: Array.from({ length: holdCount }, (_, index) => {
 			const at = holdsAt + index * holdBytes;
 			return {
@@ -161,6 +176,7 @@ export function decodeSuperblock(slot: Buffer): Superblock | string {
 			};
 		}),
 		marks: Array.from({ length: markCount }, (_, index) => slot.readUInt32LE(marksAt + index * markBytes)),
+		...(sanitize === undefined ? {} : { sanitize }),
 	};
 }
 

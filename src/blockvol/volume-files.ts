@@ -90,7 +90,7 @@ export async function compareDigest(layer: Layer, superblock: Superblock): Promi
 	throw new VolumeFault('the page map is not the one that the clean stop stamped');
 }
 
-function newWalGeneration(): number {
+export function newWalGeneration(): number {
 	return randomInt(1, 2 ** 48 - 1);
 }
 

@@ -8,6 +8,7 @@ import type { Generation } from './generation.ts';
 import { RunningDigest } from './map-digest.ts';
 import { PageIndex } from './page-index.ts';
 import { replay, type Replayed } from './replay.ts';
+import { SanitizeUnfinished } from './sanitize.ts';
 import { SuperblockFile } from './superblock.ts';
 import { readTree, TreeFile } from './tree-file.ts';
 import { VolumeFault, VolumeUsageError } from './volume-fault.ts';
@@ -50,6 +51,7 @@ async function readParts(
 ): Promise<VolumeParts> {
 	const paths = volumePaths(directory);
 	const { current } = superblock;
+	if (current.sanitize !== undefined) throw new SanitizeUnfinished(current.sanitize);
 	const impossible = tuningFault(tuning, current.geometry);
 	if (impossible !== undefined) throw new VolumeUsageError(impossible);
 	const options = { sliceBytes: current.geometry.sliceBytes, mapCacheBlocks: tuning.mapCacheBlocks };

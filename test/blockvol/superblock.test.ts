@@ -207,9 +207,9 @@ test('an update that fails leaves the old one current and on the disk, and the n
 
 test('a sound slot of a newer format is never passed over for an older one beside it', async (t) => {
 	const newer = padded({ ...plain, sequence: 5 });
-	newer.writeUInt32LE(3, 8);
+	newer.writeUInt32LE(4, 8);
 	const { disk, path } = await fileWith(t, [padded(plain), sealed(newer)]);
-	await t.throwsAsync(SuperblockFile.open(disk, path), { name: 'VolumeFault', message: /version 3/ });
+	await t.throwsAsync(SuperblockFile.open(disk, path), { name: 'VolumeFault', message: /version 4/ });
 	t.is(disk.openFiles.get(path), 0);
 });
 
