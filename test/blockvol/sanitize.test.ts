@@ -166,7 +166,7 @@ test('once it has ended, no damage to a slot of the superblock brings the order 
 		for (const slot of [0, 1]) {
 			const damaged = disk.killed(slot);
 			damaged.flipBit(`${directory}/superblock`, slot * 65_536 + 20, 0);
-			await (await openSecret(damaged)).close();
+			await t.notThrowsAsync(async () => (await openSecret(damaged)).close());
 		}
 	}
 });

@@ -44,7 +44,10 @@ export async function keepSecret(seed: number): Promise<Secret> {
 		const page = random.below(pages - 4);
 		const length = 1 + random.below(4);
 		const data = Buffer.alloc(length * pageBytes);
-		for (let at = 0; at < data.length; at += 512) (mark.copy(data, at), data.writeUInt32LE(random.below(2 ** 31), at + 64));
+		for (let at = 0; at < data.length; at += 512) {
+			mark.copy(data, at);
+			data.writeUInt32LE(random.below(2 ** 31), at + 64);
+		}
 		await done((completion) => volume.write(page * pageBytes, data, false, completion));
 		for (let at = 0; at < length; at++) {
 			written.add(page + at);
