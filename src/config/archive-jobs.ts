@@ -129,6 +129,17 @@ export class ArchiveJobs {
 		});
 	}
 
+	/** What a job that runs has to know if it is cut short now. */
+	note(id: number, text: string): void {
+		this.#transactions.change(() => this.#database.prepare('UPDATE archive_jobs SET note = ? WHERE id = ?').run(text, id));
+	}
+
+	noted(id: number): string | undefined {
+		return this.#transactions.read(
+			() => this.#database.prepare<[number], string | null>('SELECT note FROM archive_jobs WHERE id = ?').pluck().get(id) ?? undefined,
+		);
+	}
+
 	/** It has not ended and is begun anew later, `fault` says why. */
 	again(id: number, fault: string | undefined): void {
 		this.#transactions.change(() =>
