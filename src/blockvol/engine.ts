@@ -281,7 +281,7 @@ export class Engine {
 
 	/** No further segment can be made. That is no harm while the flusher can free one, or while nobody needs one. */
 	#walOutOfSpace(): void {
-		if (this.writer.waiting === 0) return;
+		if (this.writer.waiting === 0 && !this.snapshots.isWaiting) return;
 		if (this.index.isClean && !this.flusher.isRunning) this.health.noSpace();
 		else this.flusher.kick();
 	}

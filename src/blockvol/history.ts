@@ -18,6 +18,12 @@ export interface HistoryParts extends RestorerParts {
 
 export interface HistoryOwner extends Omit<SnapshotsOwner, 'blocksPerBit'>, MergerOwner, Pick<RestorerOwner, 'restored'> {}
 
+/** Layers that no merge changes or removes until `release` is called. */
+interface Held {
+	readonly tree: LayerTree;
+	readonly release: () => void;
+}
+
 /** A volume's snapshots: making them (snapshots.ts), and what may be done with those that are there. */
 export class History {
 	readonly snapshots: Snapshots;
@@ -156,8 +162,7 @@ export class History {
 
 	/** Volume.diff. `during` runs each step; between two steps the volume may be closed, and then the next one throws. */
 	async *diff(from: string, to: string | undefined, during: <T>(work: () => Promise<T>) => Promise<T>): AsyncGenerator<PageRange> {
-		const { older, newer, tree } = await during(() => this.#compared(from, to));
-		const releases = [older.layer, newer?.layer ?? tree.live].map((id) => this.#parts.layers.hold(id));
+		const { older, newer, tree, release } = await during(() => this.#compared(from, to));
 		try {
 			const sources = layersBetween(tree, older.layer, newer?.layer ?? tree.live).map((id) => this.#source(id));
 			const walk = changedPages(sources, Math.max(older.sizeBytes, newer?.sizeBytes ?? this.#owner.sizeBytes()));
@@ -167,12 +172,12 @@ export class History {
 				yield value;
 			}
 		} finally {
-			for (const release of releases) release();
+			release();
 		}
 	}
 
-	/** Two states, with everything in the layers that is acknowledged now. */
-	async #compared(from: string, to: string | undefined): Promise<{ older: Snapshot; newer: Snapshot | undefined; tree: LayerTree }> {
+	/** Two states, with everything in the layers that is acknowledged now. Their layers stay until `release` is called. */
+	async #compared(from: string, to: string | undefined): Promise<Held & { older: Snapshot; newer: Snapshot | undefined }> {
 		const { layers, flusher, superblock, wal } = this.#parts;
 		const older = await this.named(from);
 		const newer = to === undefined ? undefined : await this.named(to);
@@ -182,7 +187,25 @@ export class History {
 			if (superblock.current.checkpointLSN < installedLSN)
 				throw new VolumeUsageError('what is live cannot be compared: the volume could not be flushed');
 		}
-		return { older, newer, tree: layers.tree.current };
+		const held = await this.#hold((tree) => {
+			const gone = [older, newer].find((state) => state !== undefined && tree.named(state.name)?.id !== state.id);
+			if (gone !== undefined) throw new VolumeUsageError(`the volume has no snapshot ${gone.name}`);
+			return [older.layer, newer?.layer ?? tree.live];
+		});
+		return { older, newer, ...held };
+	}
+
+	/** Holds layers of the tree as it is when no merge is in the middle of a step: one that takes a layer out of the tree has asked already who holds it. */
+	#hold(which: (tree: LayerTree) => number[]): Promise<Held> {
+		const { layers, exclusive } = this.#parts;
+		return exclusive.run(() => {
+			const tree = layers.tree.current;
+			const releases = which(tree).map((id) => layers.hold(id));
+			const release = (): void => {
+				for (const one of releases) one();
+			};
+			return Promise.resolve({ tree, release });
+		});
 	}
 
 	/** The map of a layer that is held, live or frozen, whatever becomes of it meanwhile. */
@@ -200,15 +223,14 @@ export class History {
 	async space(): Promise<SpaceReport> {
 		const { layers, flusher } = this.#parts;
 		await flusher.flush();
-		const tree = layers.tree.current;
+		const { tree, release } = await this.#hold(({ layers }) => [...layers.keys()]);
 		const ids = [...tree.layers.keys()];
-		const releases = ids.map((id) => layers.hold(id));
 		try {
 			const shared = new Set<number>();
 			for (const id of ids) if (id !== tree.live && (await layers.frozen(id).isShared())) shared.add(id);
 			return await countSpace(tree, new Map(ids.map((id) => [id, this.#source(id)])), shared);
 		} finally {
-			for (const release of releases) release();
+			release();
 		}
 	}
 

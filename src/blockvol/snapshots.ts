@@ -175,6 +175,11 @@ export class Snapshots {
 		for (const resolve of this.#waiting.splice(0)) resolve();
 	}
 
+	/** Somebody waits for wake(). */
+	get isWaiting(): boolean {
+		return this.#waiting.length > 0;
+	}
+
 	/** Resolves when wake() is called. */
 	woken(): Promise<void> {
 		return new Promise((resolve) => this.#waiting.push(resolve));
@@ -216,10 +221,15 @@ export class Snapshots {
 	}
 
 	#changed(): Promise<void> {
-		const { spans, flusher } = this.#parts;
+		const { spans, flusher, wal } = this.#parts;
 		const woken = this.woken();
-		if (!spans.isEmpty) void spans.whenEmpty().then(() => this.wake());
-		else flusher.kick();
+		if (!spans.isEmpty) {
+			void spans.whenEmpty().then(() => this.wake());
+			return woken;
+		}
+		flusher.kick();
+		// The flusher frees no segment that somebody holds. When none can be made either, the volume says that it is full.
+		wal.segments.prepareSpare();
 		return woken;
 	}
 

@@ -231,3 +231,64 @@ test('a write whose ends lie in two blocks of the page map, over a snapshot, wit
 		message: /belowBlocks/,
 	});
 });
+
+test('a snapshot that needs another segment of the log, where all are held and the file system is full: refused in words, and made once there is room', async (t) => {
+	stayAwake(t);
+	const segmentBytes = 64 * 1024;
+	const disk = new SimulatedDisk({ seed: 1, wouldBlockChance: 0, shortChance: 0 });
+	await disk.makeDirectory('/data');
+	await makeVolume(disk, '/data/volume', { sizeBytes: 2 * mib, segmentBytes });
+	const volume = await openVolume(disk, '/data/volume', { noSpaceRetryMs: 1 });
+	await volume.holdLog({ name: 'export', fromLSN: 0, budgetBytes: 2 ** 40 });
+	const isSegment = (path: string): boolean => path.endsWith('.wal');
+	disk.faultRule = ({ kind, path }) => (kind === 'open' && isSegment(path) ? { kind: 'error', code: 'ENOSPC' } : undefined);
+	const segments = disk.paths().filter(isSegment).length;
+	// A zero is 64 bytes of the log: the segments that there are, to their last byte.
+	for (let at = 0; at < (segments * segmentBytes) / 64; at++)
+		t.is(await outcome((completion) => volume.zero(0, page, false, completion)), 'good');
+	await volume.flushToLayers();
+	t.false(volume.isFull);
+	await t.throwsAsync(volume.createSnapshot('one'), { instanceOf: VolumeUsageError, message: /full/ });
+	disk.faultRule = undefined;
+	for (let attempt = 0; volume.isFull && attempt < 1000; attempt++) await settlesSoon(new Promise(() => undefined), 1);
+	await volume.createSnapshot('one');
+	await volume.close();
+	t.deepEqual(await checkVolume(disk, '/data/volume'), []);
+});
+
+test('a diff and a count of the space that begin while a merge takes a layer out of the tree read the layers that are left', async (t) => {
+	stayAwake(t);
+	let gated = 0;
+	for (let number = 0; number < 4; number++) {
+		const { volume, disk } = await serveInMemory({}, { mergeShare: 1 });
+		// In two blocks of the page map: the walk stands between them.
+		for (const name of ['a', 'b', 'c']) {
+			for (const at of [1, 3, 2000]) await write(volume, at * page, filled(page, name.charCodeAt(0)));
+			await volume.createSnapshot(name);
+		}
+		await volume.flushToLayers();
+		let seen = -1;
+		// Each change of the tree after that of the deletion itself is one of the merge's.
+		const gate = disk.gate(({ kind, path }) => kind === 'open' && path.includes('/tree-') && ++seen === number + 1);
+		await volume.deleteSnapshot('b');
+		if (!(await settlesSoon(gate.reached))) {
+			await volume.close();
+			continue;
+		}
+		gated++;
+		const walk = volume.diff('a');
+		const first = walk.next();
+		await settlesSoon(first);
+		gate.release();
+		const counted = volume.space();
+		await first;
+		await volume.merged();
+		t.deepEqual(await Array.fromAsync(walk), [
+			{ firstPage: 3, pages: 1 },
+			{ firstPage: 2000, pages: 1 },
+		]);
+		t.true((await counted).totalBytes >= 6 * page);
+		await volume.close();
+	}
+	t.true(gated > 0);
+});
