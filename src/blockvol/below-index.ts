@@ -1,9 +1,11 @@
 import { bitOf, hasBit, summaryBits, type FrozenLayer } from './frozen-layer.ts';
 import { pageBytes } from './limits.ts';
-import { blockBytes, entriesPerBlock, entryAbsent, entryOffset } from './page-map-block.ts';
-import { notLoaded } from './page-map.ts';
+import { blockBytes, entriesPerBlock, entryAbsent, entryLost, entryOffset } from './page-map-block.ts';
+import { notFetched, notLoaded } from './page-map.ts';
 
 const nobody = 0xffff;
+/** No layer has the page yet: it has to be fetched. */
+const elsewhere = 0xfffe;
 /** Owner numbers are 16 bits and not given twice before everything is forgotten. */
 const ownersMax = 60_000;
 
@@ -76,6 +78,13 @@ export class BelowIndex {
 		this.#stack.push(layer);
 		if (layer.summary === undefined) this.#isReady = false;
 		else this.#unite(layer.summary);
+		if (layer.remote === undefined) return;
+		for (let block = layer.remote.nextBlock(0); block !== Infinity; block = layer.remote.nextBlock(block)) {
+			const bit = bitOf(block, this.#blocksPerBit);
+			this.#union[bit >>> 3] = (this.#union[bit >>> 3] as number) | (1 << (bit & 7));
+			if (bit === summaryBits - 1) return;
+			block = (bit + 1) * this.#blocksPerBit;
+		}
 	}
 
 	/** Another stack altogether, bottom first. */
@@ -89,7 +98,7 @@ export class BelowIndex {
 		for (const layer of stack) this.push(layer);
 	}
 
-	/** The entry of a page: absent, zero, lost or a checksum, whose layer is in `home`; or notLoaded. */
+	/** The entry of a page: absent, zero, lost or a checksum, whose layer is in `home`; or notLoaded, or notFetched. */
 	find(page: number): number {
 		if (this.#stack.length === 0) return entryAbsent;
 		if (!this.#isReady) return notLoaded;
@@ -101,8 +110,10 @@ export class BelowIndex {
 			block.height = this.#stack.length;
 		}
 		const at = page - blockIndex * entriesPerBlock;
-		this.home = this.#owners[block.owners[at] as number];
-		return block.entries[at] as number;
+		const owner = block.owners[at] as number;
+		this.home = this.#owners[owner];
+		const entry = block.entries[at] as number;
+		return entry === entryAbsent && owner === elsewhere ? notFetched : entry;
 	}
 
 	/** Brings the block of a page into memory; find() knows it as long as nothing else is awaited in between. */
@@ -141,7 +152,7 @@ export class BelowIndex {
 	/** The same, not by the summaries but by the files: for who finds nothing where a bit stands for many blocks. Infinity if there is none. */
 	async nextWritten(from: number): Promise<number> {
 		let next = Infinity;
-		for (const layer of this.#stack.slice()) next = Math.min(next, await layer.nextBlock(from));
+		for (const layer of this.#stack.slice()) next = Math.min(next, await layer.nextBlock(from), layer.remote?.nextBlock(from) ?? Infinity);
 		return next;
 	}
 
@@ -163,6 +174,24 @@ export class BelowIndex {
 				continue;
 			}
 			for (let at = 0; at < entriesPerBlock; at++) if (sources.has(block.owners[at] as number)) block.owners[at] = target;
+		}
+	}
+
+	/** Consecutive pages were fetched, and are in the remote layer. */
+	filled(layer: FrozenLayer, firstPage: number, entries: Uint32Array): void {
+		this.#version++;
+		const number = this.#numbers[this.#stack.indexOf(layer)];
+		if (number === undefined) return;
+		for (let at = 0; at < entries.length;) {
+			const blockIndex = Math.floor((firstPage + at) / entriesPerBlock);
+			const end = Math.min(entries.length, (blockIndex + 1) * entriesPerBlock - firstPage);
+			const block = this.#blocks.get(blockIndex);
+			for (; at < end; at++) {
+				const inBlock = firstPage + at - blockIndex * entriesPerBlock;
+				if (block?.owners[inBlock] !== elsewhere) continue;
+				block.owners[inBlock] = number;
+				block.entries[inBlock] = entries[at] as number;
+			}
 		}
 	}
 
@@ -269,11 +298,17 @@ export class BelowIndex {
 			for (let page = 0; page < entriesPerBlock; page++) {
 				if (merged.owners[page] !== nobody) continue;
 				const entry = block.readUInt32LE(entryOffset(page));
-				if (entry === entryAbsent) continue;
+				if (entry === entryAbsent || (entry === entryLost && layer.remote !== undefined)) continue;
 				merged.owners[page] = numbers[at] as number;
 				merged.entries[page] = entry;
 				missing--;
 			}
+		}
+		const remote = layers[0]?.remote;
+		if (remote !== undefined && missing > 0) {
+			const first = blockIndex * entriesPerBlock;
+			for (let page = 0; page < entriesPerBlock; page++)
+				if (merged.owners[page] === nobody && remote.holdsPage(first + page)) merged.owners[page] = elsewhere;
 		}
 		return merged;
 	}

@@ -68,7 +68,8 @@ export class Commands {
 		this.running.begin();
 		void this.#reader.read(offsetBytes, target).then((outcome) => {
 			this.running.end();
-			completion.complete(outcome);
+			// A page that is not fetched any more is no damage.
+			completion.complete(outcome === 'mediumError' && this.#owner.isClosing() ? 'closed' : outcome);
 		});
 	}
 

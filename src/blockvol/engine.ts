@@ -12,6 +12,7 @@ import { Marks } from './marks.ts';
 import type { PageIndex } from './page-index.ts';
 import { QuietTimer } from './quiet-timer.ts';
 import { Reader } from './reader.ts';
+import type { RemoteOpener } from './remote-pages.ts';
 import type { SuperblockFile } from './superblock.ts';
 import { volumePaths } from './volume-files.ts';
 import { beginEpoch, closeVolume, openVolume, stamp, unreadable, type VolumeParts } from './volume-opening.ts';
@@ -27,6 +28,8 @@ export interface OpenOptions {
 	log: Logger;
 	forceCheck?: boolean;
 	tuning?: Partial<Tuning>;
+	/** Where a volume that is being restored finds the pages that it lacks (lazy-volume.ts). */
+	remote?: RemoteOpener | undefined;
 }
 
 /**
@@ -64,7 +67,7 @@ export class Engine {
 	/** Volume.open. */
 	static async open(disk: Disk, directory: string, options: OpenOptions): Promise<Engine> {
 		const tuning = { ...defaultTuning, ...options.tuning };
-		const parts = await openVolume(disk, directory, tuning, options.forceCheck === true);
+		const parts = await openVolume(disk, directory, tuning, options.forceCheck === true, options);
 		const engine = new Engine(disk, directory, parts, tuning, options.log);
 		engine.#begun = beginEpoch(parts, () => engine.wal.begun()).then(
 			() => engine.history.begin(),
@@ -193,6 +196,7 @@ export class Engine {
 		this.#quiet.stop();
 		this.writer.refuse();
 		this.history.refuse('the volume is being closed');
+		this.history.endFetches();
 		await this.commands.running.idle();
 		await this.history.close();
 		await this.#begun;
@@ -215,7 +219,7 @@ export class Engine {
 		this.#closed = Promise.resolve();
 		this.health.isClosing = true;
 		this.#quiet.stop();
-		this.history.merger.halt();
+		this.history.halt();
 		this.flusher.stop();
 		this.writer.stop();
 		this.wal.stop();
@@ -308,5 +312,6 @@ export class Engine {
 		this.wal.fail();
 		this.writer.refuse();
 		this.history.refuse(fault);
+		this.history.halt();
 	}
 }

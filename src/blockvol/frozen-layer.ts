@@ -5,6 +5,7 @@ import { pageBytes } from './limits.ts';
 import { readSoundBlock } from './map-block-read.ts';
 import type { PageHome } from './page-home.ts';
 import { blockBytes, markLost } from './page-map-block.ts';
+import type { RemoteChunks } from './remote-file.ts';
 
 /** Stretches of a page map that a summary tells apart: a bit each. */
 export const summaryBits = 8192;
@@ -18,7 +19,9 @@ export class FrozenLayer implements PageHome {
 	readonly mapFile: LayerFile;
 	readonly slices: Map<number, LayerFile>;
 	readonly pool: FilePool;
-	readonly #slicePages: number;
+	readonly slicePages: number;
+	/** Set while pages that the map calls absent may have to be fetched: which ones. */
+	remote: RemoteChunks | undefined;
 	/** Which stretches of the map hold anything; undefined while nobody has looked. */
 	#summary: Uint8Array | undefined;
 	#summarizing: Promise<void> | undefined;
@@ -31,19 +34,19 @@ export class FrozenLayer implements PageHome {
 		this.pool = pool;
 		this.mapFile = mapFile;
 		this.slices = slices;
-		this.#slicePages = sliceBytes / pageBytes;
+		this.slicePages = sliceBytes / pageBytes;
 	}
 
 	handleOf(page: number): LayerFile | undefined {
-		return this.slices.get(Math.floor(page / this.#slicePages));
+		return this.slices.get(Math.floor(page / this.slicePages));
 	}
 
 	positionOf(page: number): number {
-		return (page % this.#slicePages) * pageBytes;
+		return (page % this.slicePages) * pageBytes;
 	}
 
 	contiguous(page: number, pages: number): number {
-		return Math.min(pages, this.#slicePages - (page % this.#slicePages));
+		return Math.min(pages, this.slicePages - (page % this.slicePages));
 	}
 
 	get files(): LayerFile[] {
@@ -95,8 +98,8 @@ export class FrozenLayer implements PageHome {
 	/** Gives the space of a page range back. */
 	async punch(start: number, end: number): Promise<void> {
 		for (const [slice, handle] of this.slices) {
-			const from = Math.max(start, slice * this.#slicePages);
-			const to = Math.min(end, (slice + 1) * this.#slicePages);
+			const from = Math.max(start, slice * this.slicePages);
+			const to = Math.min(end, (slice + 1) * this.slicePages);
 			if (from >= to) continue;
 			try {
 				await this.pool.use(handle, (file) => file.punch(this.positionOf(from), (to - from) * pageBytes));

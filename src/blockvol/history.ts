@@ -54,11 +54,20 @@ export class History {
 		parts.layers.tree.failed = (reason, cause) => owner.mergeFailed(reason, cause);
 		parts.layers.indexes.add(parts.index.below);
 		parts.layers.released = () => this.merger.kick();
+		const { remote } = parts.layers;
+		if (remote !== undefined) remote.failed = (reason, cause) => owner.mergeFailed(reason, cause);
 	}
 
-	/** What a crash left is gone: merges that it cut short go on. */
+	/** What a crash left is gone: merges that it cut short go on, and so does the filling of a volume that is being restored. */
 	begin(): void {
 		this.merger.kick();
+		this.#parts.layers.remote?.begin();
+	}
+
+	/** Nothing is written any more: the volume has failed, or is gone. */
+	halt(): void {
+		this.merger.halt();
+		this.#parts.layers.remote?.halt();
 	}
 
 	/** A flusher cycle has ended. */
@@ -70,6 +79,11 @@ export class History {
 	refuse(reason: string): void {
 		this.snapshots.refuse(reason);
 		this.merger.halt();
+	}
+
+	/** Who waits for a page that has to be fetched is told that it does not come. */
+	endFetches(): void {
+		this.#parts.layers.remote?.refuse();
 	}
 
 	/** Volume.openSnapshot. */
@@ -90,6 +104,7 @@ export class History {
 			below,
 			wal,
 			files: layers.pool,
+			remote: layers.remote,
 			closed: () => {
 				layers.indexes.delete(below);
 				this.#views.delete(view);
@@ -145,6 +160,7 @@ export class History {
 	/** Volume.clone. */
 	async clone(disk: Disk, name: string, directory: string, uuid: string): Promise<void> {
 		const { layers, exclusive } = this.#parts;
+		this.#mustBeFilled('cloned');
 		const snapshot = await this.named(name);
 		const geometry = { ...this.#geometry, uuid, sizeBytes: snapshot.sizeBytes };
 		const fault = geometryFault(geometry);
@@ -237,13 +253,22 @@ export class History {
 	/** Volume.flatten. */
 	async flatten(): Promise<void> {
 		const { tree } = this.#parts.layers;
+		this.#mustBeFilled('flattened');
 		if (tree.current.origin !== 0) await tree.commit((current) => current.detached());
 		this.merger.kick();
 	}
 
-	/** Ends all views, and the merge with its step. */
+	/** Ends all views, the merge with its step, and the filling. */
 	async close(): Promise<void> {
 		await this.merger.stop();
 		for (const view of this.#views) await view.close();
+		await this.#parts.layers.remote?.close();
+	}
+
+	/** Throws VolumeUsageError while pages are missing: they are this volume's to fetch, and nobody else's. */
+	#mustBeFilled(what: string): void {
+		const { remote } = this.#parts.layers;
+		if (remote !== undefined)
+			throw new VolumeUsageError(`the volume is being filled from its archive (${remote.share}): it can be ${what} when that is done`);
 	}
 }

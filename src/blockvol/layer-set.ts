@@ -5,6 +5,7 @@ import { FrozenLayer } from './frozen-layer.ts';
 import { Layer, layerOf, sliceOf } from './layer.ts';
 import { type FilePool, LayerFile } from './layer-file.ts';
 import type { LayerTree } from './layer-tree.ts';
+import type { RemoteFill } from './remote-fill.ts';
 import type { TreeFile } from './tree-file.ts';
 import { VolumeFault } from './volume-fault.ts';
 
@@ -25,6 +26,8 @@ export class LayerSet {
 	readonly options: LayerOptions;
 	/** Who remembers what frozen layers hold: they are told when a merge moves it. */
 	readonly indexes = new Set<BelowIndex>();
+	/** Set while the lowest layer lacks pages that have to be fetched. */
+	remote: RemoteFill | undefined;
 	/** Clones that were begun: what was found not to be shared before may be shared now. */
 	clones = 0;
 	/** Told when a layer is not held any more. */

@@ -198,7 +198,13 @@ export class Merger {
 	}
 
 	#mayGo(tree: LayerTree, id: number): boolean {
-		return id !== tree.live && id !== tree.origin && tree.snapshotOf(id) === undefined && !this.#parts.layers.isHeld(id);
+		return (
+			id !== tree.live &&
+			id !== tree.origin &&
+			id !== tree.remote?.id &&
+			tree.snapshotOf(id) === undefined &&
+			!this.#parts.layers.isHeld(id)
+		);
 	}
 
 	async #do(job: Job): Promise<void> {

@@ -7,13 +7,14 @@ import { recordType } from './wal-record.ts';
 import type { Layer } from './layer.ts';
 import { entryAbsent, entryLost, entryZero } from './page-map-block.ts';
 import type { PageHome } from './page-home.ts';
-import { notLoaded } from './page-map.ts';
+import type { RemoteReader } from './remote-pages.ts';
+import { notFetched, notLoaded } from './page-map.ts';
 import type { SnapshotCut } from './snapshot-record.ts';
 
 const unitsPerPage = pageBytes / unitBytes;
 
 /** Where a page's newest bytes are. */
-export const found = { zero: 0, wal: 1, layer: 2, lost: 3, notLoaded: 4 } as const;
+export const found = { zero: 0, wal: 1, layer: 2, lost: 3, notLoaded: 4, remote: 5 } as const;
 
 /** A generation that is not written any more, on its way to its layer. */
 export interface PendingGeneration {
@@ -44,6 +45,8 @@ export class PageIndex {
 	readonly below: BelowIndex;
 	/** Pages that a merge brings into the live layer of the superblock just now: they take no data but by the log. */
 	merging: { readonly first: number; readonly end: number } | undefined = undefined;
+	/** Set while pages may have to be fetched. */
+	remote: RemoteReader | undefined;
 	/** wal: units of the log. */
 	location = 0;
 	/** wal and layer. */
@@ -139,6 +142,7 @@ export class PageIndex {
 		}
 		if (entry === entryAbsent && !this.below.isEmpty) {
 			entry = this.below.find(page);
+			if (entry === notFetched) return found.remote;
 			if (this.below.home !== undefined) this.home = this.below.home;
 		}
 		if (entry === notLoaded) return found.notLoaded;
@@ -176,7 +180,7 @@ export class PageIndex {
 	version(page: number): string {
 		const kind = this.find(page);
 		if (kind === found.notLoaded) return '';
-		if (kind === found.zero || kind === found.lost) return String(kind);
+		if (kind === found.zero || kind === found.lost || kind === found.remote) return String(kind);
 		return kind === found.wal ? `${kind}:${this.location}` : `${kind}:${this.checksum}`;
 	}
 

@@ -18,6 +18,8 @@ import { RunningCount } from './running-count.ts';
 
 /** entry(): the block that holds it must be loaded first. */
 export const notLoaded = -1;
+/** BelowIndex.find(): no layer has the page, and it has to be fetched. */
+export const notFetched = -2;
 
 const emptyBlock = Buffer.alloc(blockBytes);
 

@@ -5,6 +5,7 @@ import type { FilePool, LayerFile } from './layer-file.ts';
 import { limits, pageBytes, unitBytes } from './limits.ts';
 import { found } from './page-index.ts';
 import type { PageHome } from './page-home.ts';
+import type { RemoteReader } from './remote-pages.ts';
 import type { Spans } from './spans.ts';
 import type { Wal } from './wal.ts';
 import { pageChecksum } from './wal-record.ts';
@@ -29,6 +30,7 @@ export interface PageFinder {
 	readonly location: number;
 	readonly checksum: number;
 	readonly home: PageHome;
+	readonly remote: RemoteReader | undefined;
 	find(page: number): number;
 	load(page: number): Promise<void>;
 }
@@ -142,6 +144,12 @@ export class Reader {
 			if (run.kind === found.zero) {
 				part.fill(0);
 				done += run.pages;
+				continue;
+			}
+			if (run.kind === found.remote) {
+				const fetched = (await this.#index.remote?.read(page, run.pages, part)) ?? 0;
+				if (fetched === 0) return false;
+				done += fetched;
 				continue;
 			}
 			// The shared fields are another's as soon as this one waits.

@@ -28,6 +28,12 @@ export interface RemotePages {
 	close?(): Promise<void>;
 }
 
+/** Reads pages that have to be fetched. */
+export interface RemoteReader {
+	/** Fills a buffer with missing pages, from the first one on; resolves to how many, at least 1, or to 0 if they cannot be had within the bound in time. */
+	read(page: number, pages: number, target: Uint8Array): Promise<number>;
+}
+
 /** Gives the pages of an identity; called at each opening of a volume that still lacks some. undefined: nobody knows that repository any more. */
 export type RemoteOpener = (identity: RemoteIdentity) => RemotePages | undefined;
 

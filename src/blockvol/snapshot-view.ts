@@ -11,10 +11,11 @@ import {
 	type Outcome,
 } from './block-device.ts';
 import { entryAbsent, entryLost, entryZero } from './page-map-block.ts';
-import { notLoaded } from './page-map.ts';
+import { notFetched, notLoaded } from './page-map.ts';
 import { found } from './page-index.ts';
 import type { PageHome } from './page-home.ts';
 import { Reader, type PageFinder } from './reader.ts';
+import type { RemoteReader } from './remote-pages.ts';
 import { RunningCount } from './running-count.ts';
 import { Spans } from './spans.ts';
 import type { FilePool } from './layer-file.ts';
@@ -25,18 +26,21 @@ class FrozenFinder implements PageFinder {
 	readonly location = 0;
 	checksum = 0;
 	home: PageHome;
+	readonly remote: RemoteReader | undefined;
 	readonly #below: BelowIndex;
 
-	constructor(below: BelowIndex) {
+	constructor(below: BelowIndex, remote: RemoteReader | undefined) {
 		const [top] = below.layers;
 		if (top === undefined) throw new RangeError('a stack without layers');
 		this.home = top;
 		this.#below = below;
+		this.remote = remote;
 	}
 
 	find(page: number): number {
 		const entry = this.#below.find(page);
 		if (entry === notLoaded) return found.notLoaded;
+		if (entry === notFetched) return found.remote;
 		if (entry === entryAbsent || entry === entryZero) return found.zero;
 		if (entry === entryLost) return found.lost;
 		if (this.#below.home !== undefined) this.home = this.#below.home;
@@ -56,6 +60,7 @@ export interface SnapshotViewParts {
 	readonly below: BelowIndex;
 	readonly wal: Wal;
 	readonly files: FilePool;
+	readonly remote: RemoteReader | undefined;
 	/** Called once, when nothing of the view is under way any more. */
 	closed(): void;
 }
@@ -83,7 +88,7 @@ export class SnapshotView implements BlockDevice {
 		this.uuid = uuidOf(parts.volumeUuid, parts.snapshot.id);
 		this.blockSize = parts.blockSize;
 		this.sizeBytes = parts.snapshot.sizeBytes;
-		this.#finder = new FrozenFinder(parts.below);
+		this.#finder = new FrozenFinder(parts.below, parts.remote);
 		this.#reader = new Reader(this.#finder, parts.wal, new Spans(), parts.files);
 	}
 
@@ -97,7 +102,8 @@ export class SnapshotView implements BlockDevice {
 		this.#running.begin();
 		void this.#reader.read(offsetBytes, target).then((outcome) => {
 			this.#running.end();
-			completion.complete(outcome);
+			// A page that is not fetched any more is no damage.
+			completion.complete(outcome === 'mediumError' && this.#closing !== undefined ? 'closed' : outcome);
 		});
 	}
 

@@ -3,6 +3,7 @@ import { readFully, writeFully } from '../os/transfer.ts';
 import { crc32c } from '../wire/crc32c.ts';
 import { Exclusive } from './exclusive.ts';
 import { decodeTree, encodeTree, LayerTree, treeBytesMax } from './layer-tree.ts';
+import { remoteName } from './remote-file.ts';
 import type { Superblock, SuperblockFile, TreeReference } from './superblock.ts';
 import { VolumeFault } from './volume-fault.ts';
 
@@ -143,8 +144,14 @@ export class TreeFile {
 			const sequence = this.#superblock.current.tree?.sequence ?? 0;
 			for (const name of await this.#disk.list(this.#directory)) {
 				if (isTreeName(name) && name !== treeName(sequence)) await this.#remove(name);
+				if (name === remoteName && this.#current.remote === undefined) await this.#remove(name);
 			}
 		});
+	}
+
+	/** Removes what told where missing pages come from: there are none any more. */
+	async removeRemote(): Promise<void> {
+		await this.#line.run(() => this.#remove(remoteName));
 	}
 
 	/** No power loss brings a removed tree back from here on; one whose successor counts already is removed first. */

@@ -1,12 +1,16 @@
 import { errorCode, type Disk } from '../os/disk.ts';
+import type { Logger } from '../os/logger.ts';
 import { BelowIndex, blocksPerBit } from './below-index.ts';
 import { FilePool } from './layer-file.ts';
 import { frozenLayers, LayerSet } from './layer-set.ts';
 import { Layer, layerOf } from './layer.ts';
-import { tuningFault, type Tuning } from './limits.ts';
+import { tuningFault, type Geometry, type Tuning } from './limits.ts';
 import type { Generation } from './generation.ts';
 import { RunningDigest } from './map-digest.ts';
 import { PageIndex } from './page-index.ts';
+import { readRemote } from './remote-file.ts';
+import { RemoteFill } from './remote-fill.ts';
+import type { RemoteOpener } from './remote-pages.ts';
 import { replay, type Replayed } from './replay.ts';
 import { SanitizeUnfinished } from './sanitize.ts';
 import { SuperblockFile } from './superblock.ts';
@@ -25,12 +29,21 @@ export interface VolumeParts {
 }
 
 /** Reads a volume, without the mark that it is in use. Rejects as Volume.open does. */
-export async function openVolume(disk: Disk, directory: string, tuning: Tuning, forceCheck: boolean): Promise<VolumeParts> {
+export async function openVolume(
+	disk: Disk,
+	directory: string,
+	tuning: Tuning,
+	forceCheck: boolean,
+	remote: { remote?: RemoteOpener | undefined; log: Logger },
+): Promise<VolumeParts> {
 	try {
 		const superblock = await SuperblockFile.open(disk, volumePaths(directory).superblock);
 		const opened: Layer[] = [];
 		try {
-			return await readParts(disk, directory, tuning, forceCheck, superblock, opened);
+			const parts = await readParts(disk, directory, tuning, forceCheck, superblock, opened);
+			const { layers, index } = parts;
+			layers.remote = index.remote = openRemote(layers, superblock.current.geometry, tuning, remote);
+			return parts;
 		} catch (error) {
 			for (const layer of opened) await layer.close();
 			await superblock.close();
@@ -73,6 +86,8 @@ async function readParts(
 	const replayed = current.clean ? nothingToReplay(current) : await replay(disk, paths.wal, current, { base, next }, 'existing');
 	if (forceCheck && base.digest.known) await compareDigest(base, current);
 	const below = new BelowIndex(tuning.belowBlocks, blocksPerBit(current.geometry.sizeBytes));
+	const remote = tree.remote?.id;
+	if (remote !== undefined) layers.frozen(remote).remote = await readRemote(disk, directory, current.geometry.uuid, remote);
 	below.reset(layers.stack(tree.layer(tree.live).parent));
 	const generations = [...replayed.cuts.map(({ generation }) => generation), replayed.generation];
 	const [first, ...others] = generations as [Generation, ...Generation[]];
@@ -82,6 +97,27 @@ async function readParts(
 	// Of snapshots whose records were cut off.
 	for (const layer of opened.filter((candidate) => !index.openLayers.includes(candidate))) await layer.close();
 	return { superblock, layers, index, replayed, wasClean: current.clean };
+}
+
+/** What fetches the pages that the lowest layer lacks; undefined if it lacks none. */
+function openRemote(
+	layers: LayerSet,
+	geometry: Geometry,
+	tuning: Tuning,
+	{ remote, log }: { remote?: RemoteOpener | undefined; log: Logger },
+): RemoteFill | undefined {
+	const layer = layers.all().find((frozen) => frozen.remote !== undefined);
+	const chunks = layer?.remote;
+	if (layer === undefined || chunks === undefined) return undefined;
+	return new RemoteFill({
+		layers,
+		layer,
+		chunks,
+		pages: remote?.(chunks.identity),
+		blocksPerBit: blocksPerBit(geometry.sizeBytes),
+		tuning,
+		log,
+	});
 }
 
 /** A layer that a snapshot's record began: its files are there as far as they were made. */
@@ -121,6 +157,7 @@ export async function stamp(
 }
 
 export async function closeVolume({ layers, superblock, index }: Pick<VolumeParts, 'layers' | 'superblock' | 'index'>): Promise<void> {
+	await layers.remote?.close();
 	for (const layer of index.openLayers) await layer.close();
 	await layers.pool.close();
 	await superblock.close();

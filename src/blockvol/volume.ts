@@ -3,6 +3,7 @@ import type { Allocation, CompareCompletion, BlockDevice, Completion, Outcome } 
 import type { MergeProgress } from './merger.ts';
 import type { SnapshotView } from './snapshot-view.ts';
 import type { PageRange } from './changed-pages.ts';
+import type { RemoteProgress } from './remote-pages.ts';
 import type { SpaceReport } from './space.ts';
 import type { SnapshotAttempt, SnapshotInfo } from './snapshots.ts';
 import type { Commands } from './commands.ts';
@@ -136,6 +137,11 @@ export class Volume implements BlockDevice {
 	/** How far the merge of a deleted snapshot is; undefined when there is none. */
 	get merge(): MergeProgress | undefined {
 		return this.#engine.history.merger.progress;
+	}
+
+	/** How far a lazily restored volume is; undefined when everything is here. */
+	get remote(): RemoteProgress | undefined {
+		return this.#engine.layers.remote?.progress;
 	}
 
 	/** Resolves when no merge is under way. */

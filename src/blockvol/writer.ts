@@ -342,7 +342,8 @@ export class Writer {
 	/** After a wait: the command goes on in front of those who came later. */
 	#comeBack(command: WriteCommand, outcome: Outcome): void {
 		command.isWaiting = false;
-		if (command.outcome === 'good') command.outcome = outcome;
+		// A page that is not fetched any more because the volume is being closed is no damage.
+		if (command.outcome === 'good') command.outcome = outcome === 'good' ? outcome : (this.#owner.refusalOf(command) ?? outcome);
 		if (!this.#isRefused(command)) {
 			if (command.directChecksums === undefined) this.#line.unshift(command);
 			else this.#due.push(command);

@@ -1,5 +1,6 @@
 import { copiedBytesMax, type Outcome } from '../../src/blockvol/block-device.ts';
 import { recordDataBytes } from '../../src/blockvol/limits.ts';
+import { createLazyVolume } from '../../src/blockvol/lazy-volume.ts';
 import { Volume } from '../../src/blockvol/volume.ts';
 import { errorCode } from '../../src/os/disk.ts';
 import { silent } from '../../src/os/logger.ts';
@@ -25,8 +26,10 @@ export interface Numbers {
 export async function createVolume(disk: SimulatedDisk, directory: string, setting: Setting): Promise<VolumeModel> {
 	const { blockSize, segmentBytes, sliceBytes } = setting;
 	const geometry = { uuid, sizeBytes: WindowedDevice.deviceBytes(setting.windows, setting.sizeBytes), blockSize, segmentBytes, sliceBytes };
-	await Volume.create(disk, directory, geometry);
-	return new VolumeModel(setting.sizeBytes, recordDataBytes(geometry), undefined, setting.tuning.overwriteBytesMin);
+	const { lazy } = setting;
+	if (lazy === undefined) await Volume.create(disk, directory, geometry);
+	else await createLazyVolume(disk, directory, geometry, lazy.source);
+	return new VolumeModel(setting.sizeBytes, recordDataBytes(geometry), lazy?.numbers, setting.tuning.overwriteBytesMin);
 }
 
 const writes: ReadonlySet<Step['kind']> = new Set(['write', 'zero']);
@@ -84,7 +87,11 @@ export class Life {
 	}
 
 	async open(): Promise<void> {
-		const volume = await Volume.open(this.disk, this.#directory, { log: silent, tuning: this.#setting.tuning });
+		const volume = await Volume.open(this.disk, this.#directory, {
+			log: silent,
+			tuning: this.#setting.tuning,
+			remote: () => this.#setting.lazy,
+		});
 		this.#volume = volume;
 		this.#device = new WindowedDevice(volume, this.#setting.windows);
 	}

@@ -1,12 +1,13 @@
 import { checkVolume } from '../../src/blockvol/check.ts';
 import { messageOf, SimulationFailure, withinTime } from './failure.ts';
+import { archivedWrites } from './lazy-content.ts';
 import { createVolume, Life, type Numbers } from './life.ts';
 import type { Ending, Moment } from './model.ts';
 import type { Operation } from './operation.ts';
 import { Random, seedOf } from './random.ts';
 import type { SnapshotLedger } from './snapshot-ledger.ts';
 import { isChanging, SimulatedDisk } from './simulated-disk.ts';
-import { drawSetting, drawSteps, type Setting } from './workload.ts';
+import { drawSetting, drawSteps, lazySetting, type Setting } from './workload.ts';
 
 const directory = '/data/volume';
 
@@ -17,6 +18,8 @@ export interface Exploration {
 	readonly depth: number;
 	/** States at most. */
 	readonly statesMax: number;
+	/** A lazily restored volume. */
+	readonly isLazy?: boolean;
 	/** Only this one: the numbers of crashes and survivors that lead to it, as a failure prints them. */
 	readonly path?: readonly number[];
 }
@@ -49,12 +52,13 @@ export async function explore(exploration: Exploration): Promise<Explored> {
 class Explorer {
 	readonly #exploration: Exploration;
 	readonly #setting: Setting;
-	readonly #numbers: Numbers = { last: 0 };
+	readonly #numbers: Numbers = { last: archivedWrites };
 	readonly #result: Explored = { states: 0, crashes: 0, operations: 0 };
 
 	constructor(exploration: Exploration) {
 		this.#exploration = exploration;
-		this.#setting = drawSetting(new Random(seedOf(exploration.seed, 1)));
+		const setting = drawSetting(new Random(seedOf(exploration.seed, 1)));
+		this.#setting = exploration.isLazy === true ? lazySetting(setting, new Random(seedOf(exploration.seed, 4))) : setting;
 	}
 
 	async run(): Promise<Explored> {
@@ -157,7 +161,7 @@ class Explorer {
 			const path = crash === undefined ? '' : ` --path ${crash.path.join('/')}`;
 			const text = messageOf(error);
 			throw new SimulationFailure(
-				`${text}\n  seed ${seed}, ${where}, step ${life.step} of the life after it\n  again: npx node test/simulation/reproduce.ts power-loss --seed ${seed} --steps ${steps} --depth ${depth}${path}`,
+				`${text}\n  seed ${seed}, ${where}, step ${life.step} of the life after it\n  again: npx node test/simulation/reproduce.ts ${this.#exploration.isLazy === true ? 'lazy' : 'power-loss'} --seed ${seed} --steps ${steps} --depth ${depth}${path}`,
 				{ cause: error },
 			);
 		}

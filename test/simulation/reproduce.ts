@@ -21,7 +21,8 @@ const statesMax = Number(values.states);
 const path = values.path?.split('/').map(Number);
 const only = path === undefined ? {} : { path };
 
-if (positionals[0] === 'power-loss') console.log(await explore({ seed, steps, depth: Number(values.depth), statesMax, ...only }));
+if (positionals[0] === 'lazy') console.log(await explore({ seed, steps, depth: Number(values.depth), statesMax, isLazy: true, ...only }));
+else if (positionals[0] === 'power-loss') console.log(await explore({ seed, steps, depth: Number(values.depth), statesMax, ...only }));
 else if (positionals[0] === 'faults') console.log(await exploreFaults({ seed, steps, statesMax, ...only }));
 else if (positionals[0] === 'damage') console.log(await exploreDamage(seed, 100));
-else console.error('say power-loss, faults or damage');
+else console.error('say power-loss, lazy, faults or damage');

@@ -1,4 +1,5 @@
 import type { Tuning } from '../../src/blockvol/limits.ts';
+import { LazyContent } from './lazy-content.ts';
 import type { Random } from './random.ts';
 import type { Windows } from './windows.ts';
 
@@ -38,6 +39,8 @@ export interface Setting {
 	/** How many of a hundred steps are about snapshots. */
 	readonly snapshotShare: number;
 	readonly tuning: Partial<Tuning>;
+	/** It is a lazily restored one, and this is what it begins with. */
+	readonly lazy?: LazyContent;
 }
 
 const kib = 1024;
@@ -77,6 +80,21 @@ export function drawSetting(random: Random): Setting {
 			mergeShare: 1,
 		},
 	};
+}
+
+/** The same as a lazily restored volume, which is filled meanwhile, or only by those who read. */
+export function lazySetting(setting: Setting, random: Random): Setting {
+	const gapBytes = 4 * 1024 * kib;
+	const windows = { ...setting.windows, gapBytes };
+	const tuning = {
+		...setting.tuning,
+		remoteFillersMax: random.pick([0, 1]),
+		remoteAheadMax: random.pick([0, 2]),
+		remoteFetchesMax: random.pick([1, 2, 8]),
+		remoteFillShare: 1,
+		remoteFreeBytesMin: 0,
+	};
+	return { ...setting, isFilled: false, windows, tuning, lazy: new LazyContent(random.branch(), setting.sizeBytes, windows) };
 }
 
 /** Random commands over the whole volume and, more often, over a small part that is written again and again. */
