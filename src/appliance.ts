@@ -8,6 +8,7 @@ import { type Asked, type PortalParts, Portals } from './appliance/portals.ts';
 import { listenAt } from './appliance/ports.ts';
 import { Protection } from './appliance/protection.ts';
 import { ShadowVolumes } from './appliance/shadow-volumes.ts';
+import { ApplianceStreams } from './appliance/streams.ts';
 import { ExportedSubsystems } from './appliance/subsystems.ts';
 import { Targets } from './appliance/targets.ts';
 import type { OpenVolume } from './appliance/volume-slot.ts';
@@ -112,6 +113,7 @@ export class Appliance {
 	#portals: Portals | undefined;
 	#protection: Protection | undefined;
 	#shadows: ShadowVolumes | undefined;
+	#streams: ApplianceStreams | undefined;
 	#admin: Endpoint | undefined;
 	#socket = '';
 	#demo: Demo | undefined;
@@ -161,6 +163,12 @@ export class Appliance {
 	get shadows(): ShadowVolumes {
 		if (this.#shadows === undefined) throw new RangeError('the appliance was not started');
 		return this.#shadows;
+	}
+
+	/** Images that go out and come in. */
+	get streams(): ApplianceStreams {
+		if (this.#streams === undefined) throw new RangeError('the appliance was not started');
+		return this.#streams;
 	}
 
 	get protection(): Protection {
@@ -238,6 +246,10 @@ export class Appliance {
 		});
 		this.#shadows = shadows;
 		this.#opened.push(() => shadows.closeAll());
+		const { snapshots, events } = protection;
+		const streams = new ApplianceStreams({ volumes, snapshots, shadows, events });
+		this.#streams = streams;
+		this.#opened.push(() => streams.closeAll());
 		const budget = new MemoryBudget(options.budgetBytes ?? budgetBytesDefault);
 		busyPoll.configure(options.busyPoll ?? 'adaptive');
 		const portals = new Portals(
@@ -297,7 +309,7 @@ export class Appliance {
 			operations,
 			log: this.#options.log,
 			version: this.#options.version,
-			more: await protection.routes(),
+			more: [...(await protection.routes()), await this.streams.routes()],
 			moreMetrics: () => protection.metrics(),
 		});
 		this.#opened.push(() => server.close());

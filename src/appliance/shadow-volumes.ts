@@ -1,7 +1,7 @@
 import type { VolumeView } from '../admin/schemas.ts';
 import type { Outcome } from '../blockvol/block-device.ts';
 import type { Configuration } from '../config/configuration.ts';
-import { UsageError } from '../config/usage-error.ts';
+import { UsageError, type UsageErrorCode } from '../config/usage-error.ts';
 import type { OpenVolume } from './volume-slot.ts';
 import type { VolumeEngine, Volumes } from './volumes.ts';
 
@@ -85,7 +85,7 @@ export class ShadowVolumes {
 	/** Discards all that were not published, before the volumes are closed. */
 	async closeAll(): Promise<void> {
 		this.#isClosed = true;
-		await Promise.all([...this.#shadows.values()].map((shadow) => shadow?.discard()));
+		await Promise.all([...this.#shadows.values()].map(async (shadow) => shadow?.discard()));
 	}
 }
 
@@ -145,19 +145,15 @@ function flushed(device: OpenVolume): Promise<Outcome> {
 	return new Promise((resolve) => device.flush({ complete: resolve }));
 }
 
+const sentences: Partial<Record<Outcome, readonly [string, UsageErrorCode]>> = {
+	noSpace: ['the file system is full.', 'noSpace'],
+	mediumError: ['a page of it cannot be read.', 'unavailable'],
+	closed: ['the appliance is being stopped, or it was given up.', 'unavailable'],
+	outOfRange: ['it is behind the end of the volume.', 'invalid'],
+};
+
 /** What a device answered, as the sentence for who asked. */
 export function refusal(what: string, outcome: Exclude<Outcome, 'good'>, fault?: string): UsageError {
-	switch (outcome) {
-		case 'noSpace':
-			return new UsageError(`${what}: the file system is full.`, 'noSpace');
-		case 'mediumError':
-			return new UsageError(`${what}: a page of it cannot be read.`, 'unavailable');
-		case 'faulted':
-			return new UsageError(`${what}: ${fault ?? 'the volume is faulted.'}`, 'unavailable');
-		case 'closed':
-			return new UsageError(`${what}: the appliance is being stopped, or it was given up.`, 'unavailable');
-		case 'outOfRange':
-		case 'miscompare':
-			return new UsageError(`${what}: it is behind the end of the volume.`, 'invalid');
-	}
+	const [sentence, code] = sentences[outcome] ?? [fault ?? `the volume answers ${outcome}.`, 'unavailable'];
+	return new UsageError(`${what}: ${sentence}`, code);
 }

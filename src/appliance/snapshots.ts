@@ -30,6 +30,8 @@ export interface SnapshotsParts {
  */
 export class ApplianceSnapshots implements SnapshotOperations, SnapshotKeeper {
 	readonly #parts: SnapshotsParts;
+	/** Whether something reads a snapshot of a volume (its uuid) now, and the snapshot has to stay. */
+	readonly readers: ((volumeUuid: string, snapshot: string) => boolean)[] = [];
 
 	constructor(parts: SnapshotsParts) {
 		this.#parts = parts;
@@ -66,7 +68,9 @@ export class ApplianceSnapshots implements SnapshotOperations, SnapshotKeeper {
 	async delete(volume: string, name: string): Promise<void> {
 		const open = this.#parts.volumes.openVolume(volume);
 		this.#info(volume, name);
-		if (this.isInUse(volume, name)) throw new UsageError(`Snapshot ${volume}@${name} is mounted: unmount it first.`, 'inUse');
+		if (this.#parts.mounts.isMounted(volume, name))
+			throw new UsageError(`Snapshot ${volume}@${name} is mounted: unmount it first.`, 'inUse');
+		if (this.#isRead(volume, name)) throw new UsageError(`Snapshot ${volume}@${name} is being exported: wait for its end.`, 'inUse');
 		try {
 			await snapshotCalls(open, 'deleteSnapshot').deleteSnapshot(name);
 		} catch (error) {
@@ -82,7 +86,7 @@ export class ApplianceSnapshots implements SnapshotOperations, SnapshotKeeper {
 	}
 
 	isInUse(volume: string, name: string): boolean {
-		return this.#parts.mounts.isMounted(volume, name);
+		return this.#parts.mounts.isMounted(volume, name) || this.#isRead(volume, name);
 	}
 
 	views(volume?: string): SnapshotView[] {
@@ -290,6 +294,11 @@ export class ApplianceSnapshots implements SnapshotOperations, SnapshotKeeper {
 		}
 		if (this.#parts.configuration.schedules.isIntended(volume, name))
 			throw new UsageError(`A schedule is about to make ${volume}@${name}.`, 'alreadyExists');
+	}
+
+	#isRead(volume: string, name: string): boolean {
+		const { uuid } = this.#parts.configuration.volume(volume);
+		return this.readers.some((reads) => reads(uuid, name));
 	}
 
 	#info(volume: string, name: string): SnapshotInfo {

@@ -31,6 +31,13 @@ export interface VolumeEngine {
 	clone?(source: OpenVolume, snapshot: string, directory: string, uuid: string): Promise<void>;
 }
 
+/** Who has snapshots of volumes open; a volume is known by its uuid. */
+export interface VolumeReader {
+	isReading(uuid: string): boolean;
+	/** Closes what is open, and is not being read. */
+	letGo(uuid: string): Promise<void>;
+}
+
 /** The volumes of the configuration, each in its slot. Changes are made one at a time: the appliance sees to that. */
 export class Volumes {
 	readonly #engine: VolumeEngine;
@@ -40,6 +47,8 @@ export class Volumes {
 	readonly #slots = new Map<string, VolumeSlot>();
 	readonly #reservations = new Map<string, ReservationTable>();
 	readonly #freeBytes: UsedBytes;
+	/** Whoever reads snapshots beside the exports; asked before a volume goes. */
+	readonly readers: VolumeReader[] = [];
 	/** Directories that no volume owns and nobody doomed. */
 	unknownDirectories: readonly string[] = [];
 
@@ -170,10 +179,15 @@ export class Volumes {
 
 	/** Deletes a volume that nothing maps. Its name is free when this returns, and its data gone. */
 	async delete(name: string): Promise<void> {
+		const { uuid } = this.slot(name);
+		if (this.readers.some((reader) => reader.isReading(uuid)))
+			throw new UsageError(`A snapshot of volume ${name} is being exported: wait for its end.`, 'inUse');
 		const row = this.#configuration.removeVolume(name);
 		const slot = this.slot(name);
 		this.#slots.delete(name);
 		this.#reservations.delete(name);
+		// None begins to read now that the name is gone.
+		await Promise.all(this.readers.map((reader) => reader.letGo(uuid)));
 		await this.#close(name, slot);
 		await this.#removeDirectory(row.uuid);
 	}
