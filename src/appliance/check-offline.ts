@@ -11,7 +11,9 @@ export async function checkOffline(dataDirectory: string, volume: string, disk: 
 	try {
 		const configuration = new Configuration(directory.configuration);
 		try {
-			const findings = await checkVolume(disk, directory.volume(configuration.volume(volume).uuid));
+			// All directories, whether the configuration knows them or not: each may have a name for a file that a clone shares.
+			const others = (await disk.list(directory.volumes)).map((uuid) => directory.volume(uuid));
+			const findings = await checkVolume(disk, directory.volume(configuration.volume(volume).uuid), others);
 			return findings.map((finding) => ({ ...finding }));
 		} catch (error) {
 			if (!(error instanceof VolumeFault)) throw error;

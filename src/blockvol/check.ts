@@ -188,23 +188,47 @@ class Check {
 		const others: { path: string; tree: LayerTree; names: Set<string> }[] = [];
 		for (const path of this.#volumes) {
 			if (path === this.#directory) continue;
-			const file = await SuperblockFile.open(this.#disk, volumePaths(path).superblock, 'readOnly');
-			await file.close();
-			if (!file.current.clean) return;
-			const names = new Set(await this.#disk.list(volumePaths(path).layers));
-			others.push({ path, tree: await readTree(this.#disk, path, file.current), names });
+			const other = await this.#otherVolume(path);
+			if (other === undefined) return;
+			others.push({ path, ...other });
 		}
 		for (const name of await this.#disk.list(this.#paths.layers)) {
 			const id = layerOf(name);
 			if (!tree.layers.has(id)) continue;
 			const file = await this.#disk.open(`${this.#paths.layers}/${name}`, 'readOnly');
-			const links = await file.links();
+			const [links, inode] = [await file.links(), await file.inode()];
 			await file.close();
-			// The first layer of every volume has the same number: only those that have a layer below it in common share it.
-			const sharers =
-				links === 1 ? [] : others.filter((other) => other.tree.layers.has(id) && id !== other.tree.live && other.names.has(name));
+			const sharers: string[] = [];
+			for (const other of others) {
+				// The first layer of every volume has the same number: it takes the file to know whose a name is.
+				const mayShare = links > 1 && other.tree.layers.has(id) && id !== other.tree.live && other.names.has(name);
+				if (mayShare && (await this.#inodeOf(`${volumePaths(other.path).layers}/${name}`)) === inode) sharers.push(other.path);
+			}
 			if (links !== 1 + sharers.length)
 				this.add(`layers/${name} has ${links} names, ${1 + sharers.length} volumes need it (${geometry.uuid})`);
+		}
+	}
+
+	async #inodeOf(path: string): Promise<number> {
+		const file = await this.#disk.open(path, 'readOnly');
+		try {
+			return await file.inode();
+		} finally {
+			await file.close();
+		}
+	}
+
+	/** Undefined for one that was not stopped in good order, cannot be read, or was being made or removed: which names it has by right nobody knows then. */
+	async #otherVolume(path: string): Promise<{ tree: LayerTree; names: Set<string> } | undefined> {
+		try {
+			const file = await SuperblockFile.open(this.#disk, volumePaths(path).superblock, 'readOnly');
+			await file.close();
+			if (!file.current.clean) return undefined;
+			const names = new Set(await this.#disk.list(volumePaths(path).layers));
+			return { tree: await readTree(this.#disk, path, file.current), names };
+		} catch (error) {
+			if (!(error instanceof VolumeFault) && errorCode(error) === '') throw error;
+			return undefined;
 		}
 	}
 

@@ -58,6 +58,8 @@ export interface DiskFile {
 	nextData(positionBytes: number): Promise<{ startBytes: number; endBytes: number } | undefined>;
 	/** How many names the file has. */
 	links(): Promise<number>;
+	/** The same for all names of a file, another for each file of a file system. */
+	inode(): Promise<number>;
 	/** Bytes of disk space that the file takes up. */
 	allocatedBytes(): Promise<number>;
 	truncate(sizeBytes: number): Promise<void>;

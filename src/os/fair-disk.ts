@@ -119,6 +119,10 @@ class FairFile implements DiskFile {
 		return this.#file.links();
 	}
 
+	inode(): Promise<number> {
+		return this.#file.inode();
+	}
+
 	allocatedBytes(): Promise<number> {
 		return this.#file.allocatedBytes();
 	}

@@ -111,6 +111,10 @@ class KernelFile implements DiskFile {
 		return (await this.#stat()).nlink;
 	}
 
+	async inode(): Promise<number> {
+		return (await this.#stat()).ino;
+	}
+
 	async allocatedBytes(): Promise<number> {
 		return (await this.#stat()).blocks * 512;
 	}

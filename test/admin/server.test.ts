@@ -33,6 +33,7 @@ const target: TargetView = {
 	openToAll: false,
 	createdAt: '2026-11-21T12:00:00.000Z',
 	luns: [],
+	snapshots: [],
 	initiators: [{ initiator: 'iqn.x', authentication: 'mutual', chapUser: 'x', mutualChapUser: 'one', sources: ['10.0.0.0/24'] }],
 	redirection: { address: '10.0.0.2:3260', permanent: false },
 	sessions: 2,
@@ -44,6 +45,7 @@ const subsystem: SubsystemView = {
 	openToAll: false,
 	createdAt: '2026-11-21T12:00:00.000Z',
 	namespaces: [{ subsystem: 'nqn.2026-11.dev.blockport:one', nsid: 1, volume: 'data' }],
+	snapshots: [],
 	hosts: [{ host: 'nqn.2026-11.test:host', authentication: 'mutual', dhchapHash: 'sha256', dhchapDhgroup: 'ffdhe2048' }],
 	controllers: 1,
 };

@@ -1,4 +1,5 @@
 import test, { type ExecutionContext } from 'ava';
+import type { PageRange } from '../../src/blockvol/changed-pages.ts';
 import { checkVolume } from '../../src/blockvol/check.ts';
 import { VolumeUsageError } from '../../src/blockvol/volume-fault.ts';
 import { SimulatedDisk } from '../simulation/simulated-disk.ts';
@@ -283,7 +284,9 @@ test('a diff and a count of the space that begin while a merge takes a layer out
 		const counted = volume.space();
 		await first;
 		await volume.merged();
-		t.deepEqual(await Array.fromAsync(walk), [
+		const ranges: PageRange[] = [];
+		for await (const range of walk) ranges.push(range);
+		t.deepEqual(ranges, [
 			{ firstPage: 3, pages: 1 },
 			{ firstPage: 2000, pages: 1 },
 		]);

@@ -212,6 +212,10 @@ class WatchedFile implements DiskFile {
 		return this.#file.links();
 	}
 
+	inode(): Promise<number> {
+		return this.#file.inode();
+	}
+
 	allocatedBytes(): Promise<number> {
 		return this.#file.allocatedBytes();
 	}

@@ -1,4 +1,4 @@
-import { open } from 'node:fs/promises';
+import { link, mkdir, open, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import test from 'ava';
 import type { EventView } from '../../src/admin/event-schemas.ts';
@@ -8,7 +8,7 @@ import type { SnapshotView } from '../../src/admin/snapshot-schemas.ts';
 import { InitiatorDisk } from '../initiator/disk.ts';
 import { Session } from '../initiator/session.ts';
 import { temporaryDirectory } from '../temporary.ts';
-import { serve } from './process.ts';
+import { blockport, serve } from './process.ts';
 
 const target = 'iqn.2026-11.dev.blockport:demo';
 const subsystem = 'nqn.2026-11.dev.blockport:demo';
@@ -62,6 +62,18 @@ test('the commands of the manual: snapshots on a running appliance, which outliv
 		left.snapshots.map(({ name }) => name),
 		['one', 'three'],
 	);
+	await again.run('snapshot', 'clone', 'demo@one', 'sharing');
+	const { uuid } = await again.json<VolumeView>('volume', 'show', 'sharing');
+	again.child.kill('SIGTERM');
+	await again.ended;
+	const check = (volume: string) => blockport(['volume', 'check', volume, '--data-dir', again.dataDirectory]);
+	for (const volume of ['demo', 'copy', 'sharing']) t.is((await check(volume)).stdout, `volume ${volume} is sound\n`);
+	// A name too many for a file that two volumes share, and one beside them that is no volume.
+	const layers = join(again.dataDirectory, 'volumes', uuid, 'layers');
+	for (const name of await readdir(layers)) await link(join(layers, name), join(folder, name));
+	t.regex((await check('sharing')).stdout, /has 3 names, 2 volumes need it/);
+	await mkdir(join(again.dataDirectory, 'volumes', 'lost'));
+	t.is((await check('copy')).stdout, 'volume copy is sound\n');
 });
 
 test('the commands of the manual: schedules on a running appliance', async (t) => {

@@ -76,6 +76,10 @@ export class ScriptedFile implements DiskFile {
 		return Promise.resolve(1);
 	}
 
+	inode(): Promise<number> {
+		return Promise.resolve(1);
+	}
+
 	allocatedBytes(): Promise<number> {
 		return Promise.resolve(0);
 	}

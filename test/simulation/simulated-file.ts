@@ -94,6 +94,11 @@ export class SimulatedFile implements DiskFile {
 		return this.#submit('links', () => this.#disk.linksOf(this.#inode));
 	}
 
+	/** Nothing can go wrong with it that does not with links(). */
+	inode(): Promise<number> {
+		return Promise.resolve(this.#inode.number);
+	}
+
 	allocatedBytes(): Promise<number> {
 		return this.#submit('allocatedBytes', () => this.#inode.content.allocatedBytes);
 	}
