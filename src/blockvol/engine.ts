@@ -12,6 +12,7 @@ import { Marks } from './marks.ts';
 import type { PageIndex } from './page-index.ts';
 import { QuietTimer } from './quiet-timer.ts';
 import { Reader } from './reader.ts';
+import { RecordClock } from './record-clock.ts';
 import type { RemoteOpener } from './remote-pages.ts';
 import type { SuperblockFile } from './superblock.ts';
 import { volumePaths } from './volume-files.ts';
@@ -19,6 +20,8 @@ import { beginEpoch, closeVolume, openVolume, stamp, unreadable, type VolumePart
 import { Health } from './health.ts';
 import { VolumeChanges } from './volume-changes.ts';
 import { Spans } from './spans.ts';
+import { Timeline, type HistoryEvent } from './timeline.ts';
+import { blocksPerBit } from './below-index.ts';
 import { Wal } from './wal.ts';
 import { recordType } from './wal-record.ts';
 import { Writer } from './writer.ts';
@@ -28,6 +31,8 @@ export interface OpenOptions {
 	log: Logger;
 	forceCheck?: boolean;
 	tuning?: Partial<Tuning>;
+	/** The time of day in milliseconds since 1970, UTC: what a history goes by. */
+	now?: () => number;
 	/** Where a volume that is being restored finds the pages that it lacks (lazy-volume.ts). */
 	remote?: RemoteOpener | undefined;
 }
@@ -45,6 +50,7 @@ export class Engine {
 	readonly layers: LayerSet;
 	readonly snapshots: Snapshots;
 	readonly history: History;
+	readonly timeline: Timeline;
 	readonly wal: Wal;
 	readonly reader: Reader;
 	readonly writer: Writer;
@@ -53,6 +59,7 @@ export class Engine {
 	readonly health: Health;
 	readonly resizeListeners = new Set<() => void>();
 	readonly restoreListeners = new Set<() => void>();
+	readonly historyListeners = new Set<(event: HistoryEvent) => void>();
 	readonly replayedRecords: number;
 	readonly #tuning: Tuning;
 	readonly #marks: Marks;
@@ -68,7 +75,7 @@ export class Engine {
 	static async open(disk: Disk, directory: string, options: OpenOptions): Promise<Engine> {
 		const tuning = { ...defaultTuning, ...options.tuning };
 		const parts = await openVolume(disk, directory, tuning, options.forceCheck === true, options);
-		const engine = new Engine(disk, directory, parts, tuning, options.log);
+		const engine = new Engine(disk, directory, parts, tuning, options);
 		engine.#begun = beginEpoch(parts, () => engine.wal.begun()).then(
 			() => engine.history.begin(),
 			(error: unknown) => engine.health.fail('the superblock could not be written', error),
@@ -82,11 +89,18 @@ export class Engine {
 			throw unreadable(error);
 		}
 		engine.wal.segments.prepareSpare();
+		void engine.#begun.then(() => engine.timeline.begin());
 		if (parts.replayed.records > 0) engine.#quiet.stir();
 		return engine;
 	}
 
-	private constructor(disk: Disk, directory: string, { superblock, layers, index, replayed }: VolumeParts, tuning: Tuning, log: Logger) {
+	private constructor(
+		disk: Disk,
+		directory: string,
+		{ superblock, layers, index, replayed }: VolumeParts,
+		tuning: Tuning,
+		{ log, now = Date.now }: OpenOptions,
+	) {
 		const { geometry, checkpointLSN, walGeneration, holds } = superblock.current;
 		this.geometry = geometry;
 		const recordBytes = recordDataBytes(geometry);
@@ -143,7 +157,7 @@ export class Engine {
 		const exclusive = new Exclusive();
 		this.flusher = new Flusher(this.index, this.wal, superblock, exclusive, this.#marks, tuning, geometry.segmentBytes, {
 			flushed: () => this.#flushed(),
-			outOfSpace: () => this.health.noSpace(),
+			outOfSpace: () => this.#noSpace(),
 			flushFailed: (reason, cause) => this.health.fail(reason, cause),
 			layerComplete: (pending, snapshot) => this.snapshots.layerComplete(pending, snapshot),
 		});
@@ -179,10 +193,38 @@ export class Engine {
 			sizeBytes: () => this.sizeBytes,
 			mustServe: () => this.health.mustServe(),
 			isFull: () => this.health.isFull,
+			anchor: () => this.timeline.restoring(),
 			restored: (sizeBytes) => this.#restored(sizeBytes),
 			mergeFailed: (reason, cause) => this.health.fail(reason, cause),
 		});
 		this.snapshots = this.history.snapshots;
+		this.timeline = new Timeline(
+			{
+				uuid: geometry.uuid,
+				disk,
+				directory: volumePaths(directory).wal,
+				segmentBytes: geometry.segmentBytes,
+				walGeneration,
+				wal: this.wal,
+				layers,
+				tuning,
+				blocksPerBit: blocksPerBit(geometry.sizeBytes),
+				history: this.history,
+				changes: this.changes,
+				spans,
+				superblock,
+				clock: new RecordClock(now),
+				log,
+			},
+			{
+				sizeBytes: () => this.sizeBytes,
+				isFull: () => this.health.isFull,
+				gaveWay: () => this.#gaveWay(),
+				event: (event) => {
+					for (const listener of this.historyListeners) listener(event);
+				},
+			},
+		);
 	}
 
 	/** Volume.close. */
@@ -195,9 +237,11 @@ export class Engine {
 		this.health.isClosing = true;
 		this.#quiet.stop();
 		this.writer.refuse();
+		this.timeline.halt();
 		this.history.refuse('the volume is being closed');
 		this.history.endFetches();
 		await this.commands.running.idle();
+		await this.timeline.stop();
 		await this.history.close();
 		await this.#begun;
 		await this.changes.idle();
@@ -219,6 +263,7 @@ export class Engine {
 		this.#closed = Promise.resolve();
 		this.health.isClosing = true;
 		this.#quiet.stop();
+		this.timeline.halt();
 		this.history.halt();
 		this.flusher.stop();
 		this.writer.stop();
@@ -240,6 +285,7 @@ export class Engine {
 		this.checkpointLSN = this.superblock.current.checkpointLSN;
 		const isResized = sizeBytes !== this.sizeBytes;
 		this.sizeBytes = sizeBytes;
+		this.timeline.restored();
 		if (isResized) this.#resized(sizeBytes);
 		for (const listener of this.restoreListeners) listener();
 	}
@@ -258,6 +304,7 @@ export class Engine {
 		}
 		this.#quiet.stir();
 		for (let index = 0; index < batch.records; index++) batch.record(index).owner?.recordInstalled();
+		this.timeline.wrote(this.wal.installedLSN);
 		const behindBytes = (this.wal.installedLSN - this.checkpointLSN) * unitBytes;
 		const isDue = behindBytes >= this.#tuning.flushStartBytes || this.index.active.directPages >= this.#tuning.flushStartDirectPages;
 		if (isDue && !this.flusher.isRunning && !this.health.isFull) this.flusher.kick();
@@ -286,8 +333,20 @@ export class Engine {
 	/** No further segment can be made. That is no harm while the flusher can free one, or while nobody needs one. */
 	#walOutOfSpace(): void {
 		if (this.writer.waiting === 0 && !this.snapshots.isWaiting) return;
+		if (this.timeline.giveWay()) return;
 		if (this.index.isClean && !this.flusher.isRunning) this.health.noSpace();
 		else this.flusher.kick();
+	}
+
+	/** The flusher has found no space. */
+	#noSpace(): void {
+		if (!this.timeline.giveWay()) this.health.noSpace();
+	}
+
+	#gaveWay(): void {
+		this.flusher.kick();
+		this.wal.segments.prepareSpare();
+		this.#wake();
 	}
 
 	/** A burst has passed: flush it, and have as much log at hand as the next one is given. */
@@ -308,6 +367,7 @@ export class Engine {
 
 	#failed(fault: string): void {
 		this.#quiet.stop();
+		this.timeline.halt();
 		this.flusher.stop();
 		this.wal.fail();
 		this.writer.refuse();

@@ -5,6 +5,7 @@ import type { Logger } from '../os/logger.ts';
 import { changedPages, layersBetween, mapSource, type MapSource, type PageRange } from './changed-pages.ts';
 import { countSpace, type SpaceReport } from './space.ts';
 import { createClone } from './clone.ts';
+import { isAnchor } from './history-hold.ts';
 import { geometryFault, limits, type Geometry, type Tuning } from './limits.ts';
 import { Merger, type MergerOwner } from './merger.ts';
 import { SnapshotView } from './snapshot-view.ts';
@@ -16,7 +17,7 @@ export interface HistoryParts extends RestorerParts {
 	readonly log: Logger;
 }
 
-export interface HistoryOwner extends Omit<SnapshotsOwner, 'blocksPerBit'>, MergerOwner, Pick<RestorerOwner, 'restored'> {}
+export interface HistoryOwner extends Omit<SnapshotsOwner, 'blocksPerBit'>, MergerOwner, Pick<RestorerOwner, 'restored' | 'anchor'> {}
 
 /** Layers that no merge changes or removes until `release` is called. */
 interface Held {
@@ -48,6 +49,7 @@ export class History {
 			mustGoOn: () => this.snapshots.mustGoOn(),
 			changed: () => this.snapshots.woken(),
 			sizeBytes: () => owner.sizeBytes(),
+			anchor: () => owner.anchor(),
 			restored: (sizeBytes) => owner.restored(sizeBytes),
 		});
 		this.merger = new Merger({ ...parts, ...pace, blocksPerBit: this.#blocksPerBit }, owner);
@@ -117,6 +119,12 @@ export class History {
 
 	/** A snapshot whose layer is complete: flushes, if it is not yet. Rejects with VolumeUsageError if there is none of that name. */
 	async named(name: string): Promise<Snapshot> {
+		if (isAnchor({ name })) throw new VolumeUsageError(`the volume has no snapshot ${name}`);
+		return this.complete(name);
+	}
+
+	/** The same for any name. */
+	async complete(name: string): Promise<Snapshot> {
 		const { layers, index, flusher } = this.#parts;
 		for (;;) {
 			const snapshot = layers.tree.current.named(name);

@@ -87,7 +87,8 @@ export class LayerSet {
 	/** Closes and removes a layer that came to nothing. */
 	async discard(layer: Layer): Promise<void> {
 		await layer.close();
-		await this.#unlink(`${this.directory}/${Layer.mapName(layer.id)}`);
+		for (const name of await this.disk.list(this.directory))
+			if (layerOf(name) === layer.id) await this.#unlink(`${this.directory}/${name}`);
 		this.#young.delete(layer.id);
 	}
 

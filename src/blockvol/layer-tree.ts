@@ -1,4 +1,5 @@
 import { crc32c } from '../wire/crc32c.ts';
+import { isAnchor } from './history-hold.ts';
 import { limits } from './limits.ts';
 import type { MapDigest } from './superblock.ts';
 import { readU64, writeU64 } from './u64.ts';
@@ -91,11 +92,11 @@ export class LayerTree {
 		return this.snapshots.find((snapshot) => snapshot.layer === layer);
 	}
 
-	/** The nearest snapshot below a layer. */
+	/** The nearest snapshot below a layer; the history's own do not count. */
 	snapshotBelow(layer: number): Snapshot | undefined {
 		for (const id of this.stack(layer).slice(1)) {
 			const snapshot = this.snapshotOf(id);
-			if (snapshot !== undefined) return snapshot;
+			if (snapshot !== undefined && !isAnchor(snapshot)) return snapshot;
 		}
 		return undefined;
 	}
@@ -105,6 +106,11 @@ export class LayerTree {
 		const layers = [...this.layers.values()].map((layer) => (layer.id === this.live ? { ...layer, mapDigest } : layer));
 		layers.push({ id: newLive, parent: this.live, mapDigest: undefined });
 		return new LayerTree(newLive, layers, [...this.snapshots, { ...snapshot, layer: this.live }], this.origin);
+	}
+
+	/** What a volume held once was put together on a frozen layer, and has a name now. */
+	rewound(layer: TreeLayer, snapshot: Omit<Snapshot, 'layer'>): LayerTree {
+		return new LayerTree(this.live, [...this.layers.values(), layer], [...this.snapshots, { ...snapshot, layer: layer.id }], this.origin);
 	}
 
 	/** A name is gone; its layer stays. */
@@ -117,11 +123,23 @@ export class LayerTree {
 		);
 	}
 
-	/** Another live layer on what a frozen one holds; the old live layer becomes a snapshot, or one that nobody needs. */
-	restored(onto: number, newLive: number, kept: Omit<Snapshot, 'layer'> | undefined, mapDigest: MapDigest | undefined): LayerTree {
+	/**
+	 * Another live layer on what a frozen one holds; the old live layer becomes a snapshot, or one that nobody needs. `anchor`: the history's, an empty frozen layer between the
+	 * two.
+	 */
+	restored(
+		onto: number,
+		newLive: number,
+		kept: Omit<Snapshot, 'layer'> | undefined,
+		mapDigest: MapDigest | undefined,
+		anchor: Snapshot | undefined,
+	): LayerTree {
 		const layers = [...this.layers.values()].map((layer) => (layer.id === this.live ? { ...layer, mapDigest } : layer));
-		layers.push({ id: newLive, parent: onto, mapDigest: undefined });
-		const snapshots = kept === undefined ? this.snapshots : [...this.snapshots, { ...kept, layer: this.live }];
+		if (anchor !== undefined) layers.push({ id: anchor.layer, parent: onto, mapDigest: { low: 0, high: 0 } });
+		layers.push({ id: newLive, parent: anchor?.layer ?? onto, mapDigest: undefined });
+		const snapshots = [...this.snapshots];
+		if (kept !== undefined) snapshots.push({ ...kept, layer: this.live });
+		if (anchor !== undefined) snapshots.push(anchor);
 		return new LayerTree(newLive, layers, snapshots, this.origin);
 	}
 
@@ -146,7 +164,7 @@ export class LayerTree {
 	#fault(count: number): string | undefined {
 		if (this.layers.size !== count) return 'a layer is there twice';
 		if (count > limits.layersMax) return `${count} layers`;
-		if (this.snapshots.length > limits.snapshotsMax) return `${this.snapshots.length} snapshots`;
+		if (this.snapshots.length > limits.snapshotsMax + limits.anchorsMax) return `${this.snapshots.length} snapshots`;
 		const remotes = [...this.layers.values()].filter(({ isRemote }) => isRemote === true);
 		if (remotes.length > 1 || remotes.some(({ id, parent }) => parent !== 0 || id === this.live))
 			return 'a remote layer that is not the lowest one';
@@ -193,7 +211,7 @@ const flagDigestKnown = 1;
 const flagLeaving = 2;
 const flagRemote = 4;
 
-export const treeBytesMax = fixedBytes + limits.layersMax * layerBytes + limits.snapshotsMax * snapshotBytes;
+export const treeBytesMax = fixedBytes + limits.layersMax * layerBytes + (limits.snapshotsMax + limits.anchorsMax) * snapshotBytes;
 
 export function encodeTree(tree: LayerTree, uuid: string, sequence: number): Buffer {
 	const bytes = Buffer.alloc(fixedBytes + tree.layers.size * layerBytes + tree.snapshots.length * snapshotBytes);

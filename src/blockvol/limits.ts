@@ -16,6 +16,13 @@ export const limits = {
 	viewsMax: 64,
 	/** Snapshots whose layers the flusher has not written yet: another one waits, writers do not. */
 	snapshotsPendingMax: 8,
+	/** Frozen layers that a history stands on, which are no snapshots of anybody: several a window, one a restore, one a resize. */
+	anchorsMax: 32,
+	/** How long a history may be. Above the largest it could not tell a record's time from another's (record-clock.ts). */
+	historyMsMin: 1000,
+	historyMsMax: 30 * 24 * 60 * 60 * 1000,
+	/** Segments of the log that a history may keep, at least: less would be gone with the next flush. */
+	historySegmentsMin: 8,
 	/** Named holds on WAL segments. */
 	holdsMax: 16,
 	holdNameBytes: 32,
@@ -79,6 +86,8 @@ export interface Tuning {
 	markAfterWrites: number;
 	/** The share of time that the merge of a deleted snapshot may take; 1: as fast as it goes. */
 	mergeShare: number;
+	/** How often a history looks whether it is due for an anchor, or too long. 0: only when something is written. */
+	historyTickMs: number;
 	/** How long the flusher waits before it tries again when the file system below was full. */
 	noSpaceRetryMs: number;
 	/** How long a read waits for a page that has to be fetched; then it is a medium error. Below the 30 s after which initiators give a command up. */
@@ -120,6 +129,7 @@ export const defaultTuning: Tuning = {
 	overwriteBytesMin: 64 * 1024 + pageBytes,
 	markAfterWrites: 2,
 	mergeShare: 0.3,
+	historyTickMs: 5000,
 	noSpaceRetryMs: 1000,
 	remoteWaitMs: 20_000,
 	remoteAttemptMs: 8000,
@@ -148,6 +158,7 @@ export function tuningFault(tuning: Tuning, geometry: Geometry): string | undefi
 		directBytesMin: pageBytes,
 		overwriteBytesMin: pageBytes,
 		markAfterWrites: 1,
+		historyTickMs: 0,
 		noSpaceRetryMs: 1,
 		flushIdleMs: 0,
 		flushStartBytes: 0,

@@ -39,11 +39,17 @@ export class LogReader {
 		this.#mode = mode;
 	}
 
-	/** Opens the segments whose names are in the directory and that are at or above a sequence. */
-	async open(fromSequence: number, names: readonly string[]): Promise<void> {
+	/** Opens the segments whose names are in the directory, from one sequence to another. */
+	async open(fromSequence: number, names: readonly string[], toSequence = Infinity): Promise<void> {
 		for (const name of names) {
 			const sequence = Number.parseInt(name, 10) / this.#segmentUnits;
-			if (!Number.isInteger(sequence) || sequence < fromSequence || name !== segmentName(sequence * this.#segmentUnits)) continue;
+			if (
+				!Number.isInteger(sequence) ||
+				sequence < fromSequence ||
+				sequence > toSequence ||
+				name !== segmentName(sequence * this.#segmentUnits)
+			)
+				continue;
 			this.#files.set(sequence, await this.#disk.open(`${this.#directory}/${name}`, this.#mode));
 		}
 	}

@@ -164,7 +164,7 @@ interface DirectCandidate extends Pick<DirectRecord, 'lsn' | 'firstPage' | 'page
 }
 
 /** Makes a record visible; returns a direct one, whose data must be looked at. */
-function apply(record: LogRecord, generation: Generation): DirectCandidate | undefined {
+export function apply(record: LogRecord, generation: Generation): DirectCandidate | undefined {
 	const { type, firstPage, pages, lsn, bytes, tableAt } = record;
 	if (type === recordType.zero) generation.zeros.add(firstPage, firstPage + pages, lsn);
 	if (type === recordType.write) {

@@ -17,6 +17,8 @@ export interface RestorerOwner {
 	/** Resolves when something may have changed. */
 	changed(): Promise<void>;
 	sizeBytes(): number;
+	/** The anchor that the history needs for what is written from now on; undefined if there is no history. */
+	anchor(): Pick<Snapshot, 'id' | 'name' | 'timeMs'> | undefined;
 	/** In the turn in which the volume shows the snapshot. */
 	restored(sizeBytes: number): void;
 }
@@ -87,8 +89,11 @@ export class Restorer {
 			keptName === undefined
 				? undefined
 				: { id: newSnapshotId(), name: keptName, timeMs: Date.now(), lsn, sizeBytes: this.#owner.sizeBytes() };
-		const change = (tree: LayerTree): LayerTree => tree.restored(snapshot.layer, layer.id, kept, old.digest.value);
 		const { sizeBytes } = snapshot;
+		const wanted = this.#owner.anchor();
+		const between = wanted === undefined ? undefined : await layers.make();
+		const anchor = wanted === undefined || between === undefined ? undefined : { ...wanted, layer: between.id, lsn, sizeBytes };
+		const change = (tree: LayerTree): LayerTree => tree.restored(snapshot.layer, layer.id, kept, old.digest.value, anchor);
 		const changes = {
 			checkpointLSN: lsn,
 			mapDigest: layer.digest.value,
@@ -99,8 +104,10 @@ export class Restorer {
 		const applied = (): void => {
 			layers.adopted(layer.id);
 			layers.add(old.freeze(layers.pool));
-			index.restore(layer, layers.stack(snapshot.layer));
+			if (between !== undefined) layers.add(between.freeze(layers.pool));
+			index.restore(layer, layers.stack(between?.id ?? snapshot.layer));
 			old.letGo();
+			between?.letGo();
 			marks.clear();
 			marks.grown(sizeBytes);
 			this.#owner.restored(sizeBytes);
@@ -110,7 +117,7 @@ export class Restorer {
 			await layers.tree.commit(change, changes, applied);
 		} catch (error) {
 			// After a fault the superblock may name it.
-			if (!(error instanceof VolumeFault)) await layers.discard(layer);
+			if (!(error instanceof VolumeFault)) for (const young of [layer, between]) if (young !== undefined) await layers.discard(young);
 			throw error;
 		}
 		wal.segments.setCheckpoint(lsn);

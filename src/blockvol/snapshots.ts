@@ -4,6 +4,7 @@ import type { RecordOwner } from './append-batch.ts';
 import { Exclusive } from './exclusive.ts';
 import type { Flusher } from './flusher.ts';
 import type { FrozenLayer } from './frozen-layer.ts';
+import { isAnchor } from './history-hold.ts';
 import { Generation } from './generation.ts';
 import type { Layer } from './layer.ts';
 import type { LayerSet } from './layer-set.ts';
@@ -90,6 +91,11 @@ export class Snapshots {
 
 	/** Oldest first: those of the tree, then the pending ones. */
 	list(): SnapshotInfo[] {
+		return this.all().filter((snapshot) => !isAnchor(snapshot));
+	}
+
+	/** The same with the history's own. */
+	all(): SnapshotInfo[] {
 		const { index, layers } = this.#parts;
 		const tree = layers.tree.current;
 		const list = tree.snapshots.map((snapshot): SnapshotInfo => {
@@ -100,15 +106,24 @@ export class Snapshots {
 		for (const { snapshot, cutLSN } of index.pending) {
 			if (snapshot === undefined || list.some(({ id }) => id === snapshot.id)) continue;
 			list.push(infoOf(snapshot, cutLSN, parent));
-			parent = snapshot.id;
+			if (!isAnchor(snapshot)) parent = snapshot.id;
 		}
 		return list;
 	}
 
 	/** Rejects with VolumeUsageError for a name that is taken or impossible, at the limit, or while the file system is full; with VolumeFault when the log fails. */
 	create(name: string): Promise<SnapshotInfo> {
+		return this.#create(name, () => this.mustFit(name), Date.now);
+	}
+
+	/** One of the history's own. `timeMs` is called in the turn in which its record is appended. */
+	createAnchor(name: string, timeMs: () => number): Promise<SnapshotInfo> {
+		return this.#create(name, () => this.mustHaveLayers(), timeMs);
+	}
+
+	#create(name: string, mustFit: () => void, timeMs: () => number): Promise<SnapshotInfo> {
 		return this.#line.run(async () => {
-			const attempt = await this.#begin(name);
+			const attempt = await this.#begin(name, mustFit, timeMs);
 			try {
 				while (!attempt.isReady()) await attempt.changed();
 			} catch (error) {
@@ -122,7 +137,7 @@ export class Snapshots {
 
 	/** For who takes snapshots of several volumes at one moment. `work` appends, or cancels. */
 	attempt<T>(name: string, work: (attempt: SnapshotAttempt) => Promise<T>): Promise<T> {
-		return this.#line.run(async () => work(await this.#begin(name)));
+		return this.#line.run(async () => work(await this.#begin(name, () => this.mustFit(name), Date.now)));
 	}
 
 	/** The oldest snapshot record that was appended is visible. */
@@ -196,10 +211,10 @@ export class Snapshots {
 		this.wake();
 	}
 
-	async #begin(name: string): Promise<SnapshotAttempt> {
+	async #begin(name: string, mustFit: () => void, timeMs: () => number): Promise<SnapshotAttempt> {
 		const { index, layers, spans, marks, flusher } = this.#parts;
 		this.mustGoOn();
-		this.mustFit(name);
+		mustFit();
 		while (index.pendingSnapshots >= limits.snapshotsPendingMax) {
 			await flusher.flush();
 			this.mustGoOn();
@@ -212,8 +227,9 @@ export class Snapshots {
 			mustGoOn: () => this.mustGoOn(),
 			changed: () => this.#changed(),
 			sizeBytes: () => this.#owner.sizeBytes(),
+			timeMs,
 			info: (id) => {
-				const info = this.list().find((snapshot) => snapshot.id === id);
+				const info = this.all().find((snapshot) => snapshot.id === id);
 				if (info === undefined) throw new Error(`snapshot ${id} is not in the list`);
 				return info;
 			},
@@ -281,6 +297,7 @@ interface AttemptOwner {
 	mustGoOn(): void;
 	changed(): Promise<void>;
 	sizeBytes(): number;
+	timeMs(): number;
 	info(id: number): SnapshotInfo;
 }
 
@@ -322,7 +339,7 @@ class Attempt implements SnapshotAttempt, RecordOwner {
 		const cut: SnapshotCut = {
 			id: this.#id,
 			name: this.#name,
-			timeMs: Date.now(),
+			timeMs: this.#owner.timeMs(),
 			sizeBytes: this.#owner.sizeBytes(),
 			newLayer: this.#layer.id,
 		};

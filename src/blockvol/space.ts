@@ -1,4 +1,5 @@
 import type { MapSource } from './changed-pages.ts';
+import { isAnchor } from './history-hold.ts';
 import type { LayerTree } from './layer-tree.ts';
 import { limits, pageBytes } from './limits.ts';
 import { blockBytes, entriesPerBlock, entryAbsent, entryOffset, entryZero } from './page-map-block.ts';
@@ -80,10 +81,12 @@ export async function countSpace(
 		referencedBytes: live.referenced * pageBytes,
 		exclusiveBytes: live.exclusive * pageBytes,
 		totalBytes: total * pageBytes,
-		snapshots: tree.snapshots.map(({ id, name, layer }) => {
-			const sum = sums.get(layer) as Sum;
-			return { id, name, referencedBytes: sum.referenced * pageBytes, exclusiveBytes: sum.exclusive * pageBytes };
-		}),
+		snapshots: tree.snapshots
+			.filter((snapshot) => !isAnchor(snapshot))
+			.map(({ id, name, layer }) => {
+				const sum = sums.get(layer) as Sum;
+				return { id, name, referencedBytes: sum.referenced * pageBytes, exclusiveBytes: sum.exclusive * pageBytes };
+			}),
 	};
 }
 

@@ -1,6 +1,7 @@
 import { sizeBytesFault } from './limits.ts';
 import type { Marks } from './marks.ts';
 import { Exclusive } from './exclusive.ts';
+import { isHistoryHold } from './history-hold.ts';
 import type { Hold, SuperblockFile } from './superblock.ts';
 import { VolumeFault, VolumeUsageError } from './volume-fault.ts';
 import type { Wal } from './wal.ts';
@@ -46,14 +47,34 @@ export class VolumeChanges {
 
 	/** Volume.holdLog. */
 	async hold(hold: Hold): Promise<void> {
+		if (isHistoryHold(hold)) throw new VolumeUsageError(`${hold.name} is a name that only the history of a volume has`);
+		await this.addHold(hold);
+	}
+
+	/** The same for any name. */
+	async addHold(hold: Hold): Promise<void> {
 		this.#owner.mustServe();
 		this.#wal.segments.addHold(hold, this.#superblock.current.checkpointLSN);
 		await this.write({ holds: [...this.#wal.segments.holds] });
 	}
 
+	/** Puts another hold in the place of one; what it does not keep is free once that is durable. */
+	async replaceHold(name: string, next: Hold): Promise<void> {
+		this.#wal.segments.replaceHold(name, next);
+		await this.write({ holds: [...this.#wal.segments.holds] });
+		this.#wal.segments.recycle();
+	}
+
 	/** Volume.releaseLog. */
 	async release(name: string): Promise<void> {
 		this.#owner.mustServe();
+		if (this.#wal.segments.holds.some((hold) => hold.name === name && isHistoryHold(hold)))
+			throw new VolumeUsageError('the history holds the log: end the history instead');
+		await this.removeHold(name);
+	}
+
+	/** The same for any name. */
+	async removeHold(name: string): Promise<void> {
 		this.#wal.segments.removeHold(name);
 		await this.write({ holds: [...this.#wal.segments.holds] });
 		this.#wal.segments.recycle();

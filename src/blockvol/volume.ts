@@ -8,7 +8,10 @@ import type { SpaceReport } from './space.ts';
 import type { SnapshotAttempt, SnapshotInfo } from './snapshots.ts';
 import type { Commands } from './commands.ts';
 import { Engine, type OpenOptions } from './engine.ts';
+import type { HistoryWindow } from './history-hold.ts';
 import { unitBytes } from './limits.ts';
+import type { Moment } from './rewinder.ts';
+import type { HistoryEvent, HistoryReport } from './timeline.ts';
 import type { Hold } from './superblock.ts';
 import { createVolumeFiles, type WantedGeometry } from './volume-files.ts';
 import { gather, type VolumeStatistics } from './volume-statistics.ts';
@@ -101,8 +104,34 @@ export class Volume implements BlockDevice {
 	}
 
 	/** Grows the volume, durably; rejects with VolumeUsageError for a size that is smaller or impossible. */
-	resize(sizeBytes: number): Promise<void> {
-		return this.#engine.changes.resize(sizeBytes);
+	async resize(sizeBytes: number): Promise<void> {
+		await this.#engine.changes.resize(sizeBytes);
+		await this.#engine.timeline.resized();
+	}
+
+	/**
+	 * Has the volume keep a history (timeline.ts), or a longer or shorter one; undefined: none. While it keeps one, large writes go through the log. Rejects with VolumeUsageError for a window that
+	 * cannot be, and when it cannot begin now.
+	 */
+	keepHistory(window: HistoryWindow | undefined): Promise<void> {
+		const { timeline } = this.#engine;
+		return this.#engine.during(() => (window === undefined ? timeline.switchOff() : timeline.switchOn(window)));
+	}
+
+	/** How far back the volume can be put; undefined if it keeps no history. */
+	get history(): HistoryReport | undefined {
+		return this.#engine.timeline.report();
+	}
+
+	/** Calls the listener when the history has lost something before its time. Returns the function that ends it. */
+	onHistory(listener: (event: HistoryEvent) => void): () => void {
+		this.#engine.historyListeners.add(listener);
+		return () => this.#engine.historyListeners.delete(listener);
+	}
+
+	/** Makes a snapshot of what the volume held at a moment of its history (Timeline.rewind). */
+	rewind(moment: Moment, name: string): Promise<SnapshotInfo> {
+		return this.#engine.during(() => this.#engine.timeline.rewind(moment, name));
 	}
 
 	/**

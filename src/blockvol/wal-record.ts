@@ -28,6 +28,8 @@ export interface RecordHeader {
 	pages: number;
 	/** Header, table, pages and padding. */
 	lengthUnits: number;
+	/** When it was appended (record-clock.ts); 0 while nobody keeps a history. */
+	time: number;
 	/** What was known to be on stable storage when the record was written: everything below this LSN. */
 	durableLSN: number;
 }
@@ -59,6 +61,7 @@ export function sealHeader(
 	firstPage: number,
 	pages: number,
 	lengthUnits: number,
+	time: number,
 	durableLSN: number,
 ): void {
 	target.writeUInt32LE(magic, at + 4);
@@ -69,7 +72,7 @@ export function sealHeader(
 	writeU64(target, firstPage, at + 32);
 	writeU64(target, pages, at + 40);
 	target.writeUInt32LE(lengthUnits, at + 48);
-	target.writeUInt32LE(0, at + 52);
+	target.writeUInt32LE(time, at + 52);
 	writeU64(target, durableLSN, at + 56);
 	const covered = headBytesOf(type, pages);
 	target.writeUInt32LE(crc32cOfRange(target, at + 4, at + covered), at);
@@ -103,6 +106,7 @@ export function openHeader(source: Buffer, at: number, walGeneration: number, ex
 		firstPage: readU64(source, at + 32),
 		pages,
 		lengthUnits,
+		time: source.readUInt32LE(at + 52),
 		durableLSN: readU64(source, at + 56),
 	};
 }

@@ -1,5 +1,6 @@
 import { errorCode, type Disk, type DiskFile } from '../os/disk.ts';
 import { limits, unitBytes } from './limits.ts';
+import { isHistoryHold } from './history-hold.ts';
 import type { Hold } from './superblock.ts';
 import { VolumeUsageError } from './volume-fault.ts';
 import { createZeroFilled, fillWithZeros, firstLSNOf, segmentName, WalSegment } from './wal-segment.ts';
@@ -168,6 +169,25 @@ export class WalSegments {
 		this.holds.push(hold);
 	}
 
+	/** Puts another hold in the place of one. What it does not keep any more stays until recycle() is called. */
+	replaceHold(name: string, next: Hold): void {
+		const at = this.holds.findIndex((hold) => hold.name === name);
+		if (at < 0) throw new VolumeUsageError(`nobody called ${name} holds the log`);
+		this.holds[at] = next;
+	}
+
+	/** From here to an LSN no segment is missing. */
+	unbrokenFrom(endLSN: number): number {
+		let first = Math.ceil(endLSN / this.#segmentUnits);
+		while (this.#live.has(first - 1)) first--;
+		return first * this.#segmentUnits;
+	}
+
+	/** Resolves when what was to be removed is. */
+	async trimmed(): Promise<void> {
+		await this.#removing;
+	}
+
 	removeHold(name: string): void {
 		const at = this.holds.findIndex((hold) => hold.name === name);
 		if (at < 0) throw new VolumeUsageError(`nobody called ${name} holds the log`);
@@ -274,7 +294,8 @@ export class WalSegments {
 	#oldestNeeded(): number {
 		let oldest = this.#checkpointLSN;
 		for (const hold of this.holds.slice()) {
-			if ((this.#checkpointLSN - hold.fromLSN) * unitBytes > hold.budgetBytes) {
+			// The history keeps to its budget by itself, and loses its oldest part only.
+			if ((this.#checkpointLSN - hold.fromLSN) * unitBytes > hold.budgetBytes && !isHistoryHold(hold)) {
 				this.holds.splice(this.holds.indexOf(hold), 1);
 				this.#owner.holdBroken(hold);
 			} else if (hold.fromLSN < oldest) {

@@ -73,6 +73,8 @@ export class Wal {
 		this.#isScheduled = false;
 		this.#writeBatch();
 	};
+	/** What records are told of the time (record-clock.ts), while somebody keeps a history. */
+	clock: (() => number) | undefined;
 	/** Why begin() had no room: the batch that is filling is full, which passes with the write that is under way. */
 	isBatchFull = false;
 	syncs = 0;
@@ -258,7 +260,8 @@ export class Wal {
 	}
 
 	#seal(at: number, type: number, lsn: number, firstPage: number, pages: number, lengthUnits: number): void {
-		sealHeader(this.#filling.staging, at, this.#stamp, type, lsn, firstPage, pages, lengthUnits, this.#durableLSN);
+		const time = this.clock === undefined ? 0 : this.clock();
+		sealHeader(this.#filling.staging, at, this.#stamp, type, lsn, firstPage, pages, lengthUnits, time, this.#durableLSN);
 	}
 
 	#writeBatch(): void {

@@ -43,7 +43,7 @@ async function killed(t: ExecutionContext, writes: number, options: { synced?: n
 			const data = filled(page, fill);
 			if (type === recordType.write) bytes.writeUInt32LE(pageChecksum(data), headerBytes);
 			if (type === recordType.write) data.copy(bytes, headerBytes + tableBytes(1));
-			sealHeader(bytes, 0, { walGeneration, epoch }, type, lsn, first, 1, bytes.length / 64, durableLSN);
+			sealHeader(bytes, 0, { walGeneration, epoch }, type, lsn, first, 1, bytes.length / 64, 0, durableLSN);
 			await onLog(served, async (log) => {
 				await log.write(bytes, lsn * 64);
 			});

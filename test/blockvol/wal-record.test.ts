@@ -17,7 +17,7 @@ const lsn = 2 ** 40 + 3;
 function record(type: number, pages: number, lengthUnits = recordBytes(type, pages) / 64): Buffer {
 	const bytes = Buffer.alloc(Math.max(headerBytes, recordBytes(type, pages)), 0x5a);
 	if (hasTable(type)) bytes.fill(0x11, headerBytes, headerBytes + tableBytes(pages));
-	sealHeader(bytes, 0, stamp, type, lsn, 2 ** 33 + 1, pages, lengthUnits, 2 ** 39);
+	sealHeader(bytes, 0, stamp, type, lsn, 2 ** 33 + 1, pages, lengthUnits, 2 ** 31 + 7, 2 ** 39);
 	return bytes;
 }
 
@@ -40,6 +40,7 @@ test('a header comes back as it was sealed, for every type', (t) => {
 			firstPage: 2 ** 33 + 1,
 			pages,
 			lengthUnits: recordBytes(type, pages) / 64,
+			time: 2 ** 31 + 7,
 			durableLSN: 2 ** 39,
 		});
 	}
@@ -76,10 +77,10 @@ test('a header or table that the buffer does not hold counts as absent', (t) => 
 test('sound checksums over impossible figures are not believed', (t) => {
 	t.is(openHeader(record(recordType.write, 2, 3), 0, stamp.walGeneration, lsn), undefined, 'a length that is not its');
 	const wide = record(recordType.zero, 1);
-	sealHeader(wide, 0, stamp, recordType.zero, lsn, 0, 2 ** 34 + 1, 1, 0);
+	sealHeader(wide, 0, stamp, recordType.zero, lsn, 0, 2 ** 34 + 1, 1, 0, 0);
 	t.is(openHeader(wide, 0, stamp.walGeneration, lsn), undefined, 'more pages than any volume has');
 	const absurd = Buffer.alloc(64);
-	sealHeader(absurd, 0, stamp, recordType.pad, lsn, 0, 0, 1, 0);
+	sealHeader(absurd, 0, stamp, recordType.pad, lsn, 0, 0, 1, 0, 0);
 	absurd.writeUInt32LE(recordType.write, 28);
 	absurd.writeUInt32LE(0xffffffff, 40);
 	absurd.writeUInt32LE(crc32c(absurd.subarray(4)), 0);
