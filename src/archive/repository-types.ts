@@ -112,9 +112,9 @@ export interface Manifest extends ManifestSummary {
 }
 
 export interface ArchiveProgress {
-	/** hash: reads and uploads; check: sees that everything is there; publish: the manifest becomes visible. */
+	/** upload: reads, and uploads what is new; check: sees that everything is there; publish: the manifest becomes visible. */
 	readonly phase: 'upload' | 'check' | 'publish';
-	/** Chunks that are looked at, so far as it is known. Bytes of the volume. */
+	/** The size of the volume, and how far into it the export has come: what need not be looked at counts as done. */
 	readonly totalBytes: number;
 	readonly doneBytes: number;
 	/** Read from the snapshot. */

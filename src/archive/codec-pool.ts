@@ -1,0 +1,123 @@
+import { extname } from 'node:path';
+import { Worker } from 'node:worker_threads';
+import type { Codec, CodecResult, CodecTask } from './codec.ts';
+import type { RepositoryKeys } from './repository-keys.ts';
+import { ArchiveError, type ArchiveErrorCode } from './repository-types.ts';
+import type { ObjectKind } from './sealed-object.ts';
+
+interface Reply {
+	readonly id: number;
+	readonly result?: CodecResult;
+	readonly fault?: { readonly code: ArchiveErrorCode; readonly message: string; readonly object: string };
+}
+
+interface Waiting {
+	readonly resolve: (result: CodecResult) => void;
+	readonly reject: (error: Error) => void;
+}
+
+interface Thread {
+	readonly worker: Worker;
+	readonly waiting: Map<number, Waiting>;
+}
+
+/** Beside the sources it runs from them, beside dist/ from there. */
+const workerUrl = new URL(`./codec-worker${extname(import.meta.url)}`, import.meta.url);
+/** What a thread may keep of young objects: buffers lie outside, so little. */
+const youngGenerationMiB = 4;
+
+/**
+ * The codec in worker threads. They start with the first task, hold no process open that has nothing else to do, and end with close(). Buffers move between the threads and are not
+ * copied. How many tasks wait is bounded by those who ask: each chunk on its way is one.
+ */
+export class CodecPool implements Codec {
+	readonly #keys: RepositoryKeys | undefined;
+	readonly #size: number;
+	readonly #threads: Thread[] = [];
+	#next = 0;
+	#isClosed = false;
+
+	constructor(keys: RepositoryKeys | undefined, size: number) {
+		this.#keys = keys;
+		this.#size = size;
+	}
+
+	hash(plain: Uint8Array<ArrayBuffer>): ReturnType<Codec['hash']> {
+		const whole = owned(plain);
+		return this.#run({ task: 'hash', plain: whole }, whole) as ReturnType<Codec['hash']>;
+	}
+
+	seal(kind: ObjectKind, plain: Uint8Array<ArrayBuffer>): ReturnType<Codec['seal']> {
+		const whole = owned(plain);
+		return this.#run({ task: 'seal', kind, plain: whole }, whole) as ReturnType<Codec['seal']>;
+	}
+
+	async unseal(kind: ObjectKind, object: Buffer, key: string, plainMax: number): ReturnType<Codec['unseal']> {
+		const whole = owned(object);
+		const { plain, hash } = (await this.#run({ task: 'unseal', kind, object: whole, key, plainMax }, whole)) as Required<CodecResult>;
+		return { plain: Buffer.from(plain.buffer, plain.byteOffset, plain.byteLength), hash };
+	}
+
+	async tree(entries: Uint8Array): Promise<Uint8Array> {
+		return (await this.#run({ task: 'tree', entries })).hash as Uint8Array;
+	}
+
+	async close(): Promise<void> {
+		this.#isClosed = true;
+		const threads = this.#threads.splice(0);
+		for (const thread of threads) fail(thread, new ArchiveError('closed', 'The repository was closed.'));
+		await Promise.all(threads.map(({ worker }) => worker.terminate()));
+	}
+
+	#run(task: CodecTask, moved?: Uint8Array<ArrayBuffer>): Promise<CodecResult> {
+		if (this.#isClosed) return Promise.reject(new ArchiveError('closed', 'The repository was closed.'));
+		const thread = this.#thread();
+		const id = this.#next++;
+		return new Promise((resolve, reject) => {
+			thread.waiting.set(id, { resolve, reject });
+			thread.worker.ref();
+			thread.worker.postMessage({ ...task, id }, moved === undefined ? [] : [moved.buffer]);
+		});
+	}
+
+	/** The one that has least to do; another one as long as all are busy and there may be more. */
+	#thread(): Thread {
+		const least = this.#threads.toSorted((a, b) => a.waiting.size - b.waiting.size)[0];
+		if (least !== undefined && (least.waiting.size === 0 || this.#threads.length === this.#size)) return least;
+		const worker = new Worker(workerUrl, {
+			workerData: { keys: this.#keys },
+			resourceLimits: { maxYoungGenerationSizeMb: youngGenerationMiB },
+		});
+		const thread: Thread = { worker, waiting: new Map() };
+		worker.on('message', (reply: Reply) => settle(thread, reply));
+		worker.on('error', (error: Error) => {
+			// What it was asked fails; the next task starts another one.
+			const at = this.#threads.indexOf(thread);
+			if (at >= 0) this.#threads.splice(at, 1);
+			fail(thread, error);
+		});
+		worker.unref();
+		this.#threads.push(thread);
+		return thread;
+	}
+}
+
+function settle(thread: Thread, { id, result, fault }: Reply): void {
+	const waiting = thread.waiting.get(id);
+	thread.waiting.delete(id);
+	if (thread.waiting.size === 0) thread.worker.unref();
+	if (fault === undefined) waiting?.resolve(result ?? {});
+	else waiting?.reject(new ArchiveError(fault.code, fault.message, { object: fault.object }));
+}
+
+function fail(thread: Thread, error: Error): void {
+	for (const { reject } of thread.waiting.values()) reject(error);
+	thread.waiting.clear();
+}
+
+/** Bytes that have their buffer to themselves: what is moved to a thread is gone here, and Node shares one buffer among many small objects. */
+function owned(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
+	return bytes.byteLength === bytes.buffer.byteLength && bytes.buffer instanceof ArrayBuffer
+		? new Uint8Array(bytes.buffer)
+		: new Uint8Array(bytes);
+}

@@ -1,0 +1,21 @@
+import { parentPort, workerData } from 'node:worker_threads';
+import { type CodecTask, execute } from './codec.ts';
+import type { RepositoryKeys } from './repository-keys.ts';
+import { ArchiveError } from './repository-types.ts';
+
+/** One thread of codec-pool.ts: tasks in, results out, in their order. What is answered with an error is what an object's bytes did; anything else ends the thread. */
+const { keys } = workerData as { keys: RepositoryKeys | undefined };
+
+parentPort?.on('message', ({ id, ...task }: CodecTask & { id: number }) => {
+	try {
+		const result = execute(task, keys);
+		const owned = [result.plain, result.object].filter((bytes) => bytes !== undefined && bytes.byteLength === bytes.buffer.byteLength);
+		parentPort?.postMessage(
+			{ id, result },
+			owned.map((bytes) => bytes?.buffer as ArrayBuffer),
+		);
+	} catch (error) {
+		if (!(error instanceof ArchiveError)) throw error;
+		parentPort?.postMessage({ id, fault: { code: error.code, message: error.message, object: error.object } }, []);
+	}
+});

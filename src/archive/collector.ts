@@ -1,0 +1,213 @@
+import { BoundedTasks } from './bounded-tasks.ts';
+import { CollectorHousekeeping } from './collector-housekeeping.ts';
+import { type CondemnedBatch, type CondemnedName, condemnedBatches, condemnedKey, encodeCondemned, keyOfName } from './collector-runs.ts';
+import { GenerationSet } from './generation-set.ts';
+import { limits } from './limits.ts';
+import { hashBytes } from './merkle-tree.ts';
+import { type ContentKind, parseContentKey, shardPrefix } from './object-keys.ts';
+import { isBetween } from './presence.ts';
+import { type Repository, signalOf } from './repository.ts';
+import { ArchiveError, type CollectOptions, type CollectResult, type Manifest } from './repository-types.ts';
+import { countLists, listExports, readRoots, walkRoots } from './roots.ts';
+
+/**
+ * Deletes what no manifest needs, while others archive into the same repository and collect in it. Invariants (docs/archive-format.md, "Collecting", has the argument):
+ *
+ * 1. A key of a chunk or list is put by one upload only, so a delete that comes late hits nothing but what was condemned.
+ * 2. A run deletes a key only if it stood in a batch of the run before the run read all roots, and no root referred to it.
+ * 3. An export publishes only what, after its pending manifest stood, was in no batch, and in none that was taken away since it learned of it.
+ * 4. A batch goes only after its name has been left, and a batch of another run only when each key of it is gone or a manifest needs it.
+ *
+ *   lease → mark → sweep → batches → mark again → delete → names of the batches → batches gone → lease gone
+ */
+export async function collect(repository: Repository, options: CollectOptions = {}): Promise<CollectResult> {
+	const housekeeping = new CollectorHousekeeping(repository, options.signal);
+	if (options.dryRun === true) return new Collection(repository, options, housekeeping).run();
+	if (!(await housekeeping.begin())) return { ...emptyResult, state: 'busy' };
+	try {
+		await housekeeping.endAbandoned();
+		const result = await new Collection(repository, options, housekeeping).run();
+		await housekeeping.forgetOld();
+		return result;
+	} finally {
+		await housekeeping.end();
+	}
+}
+
+const emptyResult = { state: 'done', manifests: 0, keptObjects: 0, deletedObjects: 0, deletedBytes: 0, youngObjects: 0 } as const;
+const parallelDeletes = 8;
+
+interface Candidate extends CondemnedName {
+	readonly sizeBytes: number;
+}
+
+class Collection {
+	readonly #repository: Repository;
+	readonly #options: CollectOptions;
+	readonly #housekeeping: CollectorHousekeeping;
+	readonly #counts = { manifests: 0, keptObjects: 0, deletedObjects: 0, deletedBytes: 0, youngObjects: 0 };
+
+	constructor(repository: Repository, options: CollectOptions, housekeeping: CollectorHousekeeping) {
+		this.#repository = repository;
+		this.#options = options;
+		this.#housekeeping = housekeeping;
+	}
+
+	async run(): Promise<CollectResult> {
+		try {
+			const candidates = await this.#sweep();
+			if (this.#options.dryRun === true) this.#count(candidates);
+			else await this.#condemn(candidates);
+			return { state: 'done', ...this.#counts };
+		} catch (error) {
+			// Nothing is deleted as long as it is not known what is needed.
+			if (!(error instanceof ArchiveError) || (error.code !== 'missing' && error.code !== 'corrupt')) throw error;
+			return { state: 'blocked', blockedBy: error.object, ...this.#counts };
+		}
+	}
+
+	/** Objects that no root needs and that are old enough: a first look, in as many passes as memory asks for. */
+	async #sweep(): Promise<Candidate[]> {
+		const { signal } = this.#options;
+		const roots = await readRoots(this.#repository, signal);
+		this.#counts.manifests = roots.manifests.length;
+		const all = [...roots.manifests, ...roots.pendings];
+		const passes = Math.min(256, Math.max(1, Math.ceil((countLists(all) * limits.entriesPerList) / limits.marksMax)));
+		const youngerThanMs = await this.#youngerThanMs();
+		const candidates: Candidate[] = [];
+		for (let pass = 0; pass < passes; pass++) {
+			const [from, to] = [Math.floor((pass * 256) / passes), Math.floor(((pass + 1) * 256) / passes)];
+			const marks = new GenerationSet();
+			await walkRoots(
+				this.#repository,
+				all,
+				(kind, entry) => {
+					if (passes === 1 || isBetween(this.#repository, kind, entry, from, to)) marks.add(entry, hashBytes);
+				},
+				() => this.#housekeeping.renewIfDue(),
+				signal,
+			);
+			for (const kind of ['list', 'chunk'] as const) {
+				for (let shard = from; shard < to; shard++) await this.#sweepShard(kind, shard, marks, youngerThanMs, candidates);
+			}
+		}
+		return candidates;
+	}
+
+	async #sweepShard(kind: ContentKind, shard: number, marks: GenerationSet, youngerThanMs: number, candidates: Candidate[]): Promise<void> {
+		await this.#housekeeping.renewIfDue();
+		for await (const { key, sizeBytes, modifiedMs } of this.#repository.store.list(
+			shardPrefix(kind, shard),
+			signalOf(this.#options.signal),
+		)) {
+			const parsed = parseContentKey(key);
+			if (parsed === undefined) continue;
+			if (marks.hasHex(parsed.generation)) this.#counts.keptObjects++;
+			else if (modifiedMs > youngerThanMs) this.#counts.youngObjects++;
+			else if (candidates.length < limits.condemnedMax) candidates.push({ kind, ...parsed, sizeBytes });
+			else this.#counts.keptObjects++;
+		}
+	}
+
+	/** What an export that is alive has uploaded since it began is left alone: it would only have to upload it again. */
+	async #youngerThanMs(): Promise<number> {
+		const { timing, store } = this.#repository;
+		const nowMs = store.nowMs();
+		let oldestMs = nowMs - (this.#options.graceMs ?? timing.graceMs);
+		for (const { keys, modifiedMs } of await listExports(this.#repository, this.#options.signal)) {
+			if (nowMs - modifiedMs > timing.leaseMs) continue;
+			for (const key of keys) {
+				if (!key.endsWith('/lease')) continue;
+				const startedMs = await this.#housekeeping.startOf(key);
+				if (startedMs !== undefined) oldestMs = Math.min(oldestMs, startedMs - timing.leaseMs);
+			}
+		}
+		return oldestMs;
+	}
+
+	#count(candidates: readonly Candidate[]): void {
+		this.#counts.deletedObjects += candidates.length;
+		for (const { sizeBytes } of candidates) this.#counts.deletedBytes += sizeBytes;
+	}
+
+	async #condemn(candidates: readonly Candidate[]): Promise<void> {
+		const { signal } = this.#options;
+		const { run } = this.#housekeeping;
+		// Before the roots are read: only so it is known of a manifest that stands then that those runs have seen it, too.
+		const others: CondemnedBatch[] = [];
+		for await (const batch of condemnedBatches(this.#repository, signal)) if (batch.run !== run) others.push(batch);
+		if (candidates.length === 0 && others.length === 0) return;
+		const batches: string[] = [];
+		const takeBack = async (): Promise<void> => {
+			for (const key of batches) await this.#repository.store.delete(key, signalOf(signal));
+		};
+		for (let at = 0; at < candidates.length; at += limits.condemnedPerBatch) {
+			const key = condemnedKey(run, batches.length);
+			batches.push(key);
+			await this.#repository.putSmall('condemned', key, encodeCondemned(candidates.slice(at, at + limits.condemnedPerBatch)), { signal });
+		}
+		await this.#repository.runtime.sleep(this.#repository.timing.settleMs, signal);
+		let needed: { byManifests: GenerationSet; byPendings: GenerationSet };
+		try {
+			needed = await this.#needed();
+		} catch (error) {
+			// This run has deleted nothing and will not: nobody need heed its batches.
+			if (error instanceof ArchiveError) await takeBack();
+			throw error;
+		}
+		const deleted = new GenerationSet();
+		const tasks = new BoundedTasks(parallelDeletes);
+		for (const candidate of candidates) {
+			if (needed.byManifests.hasHex(candidate.generation) || needed.byPendings.hasHex(candidate.generation)) {
+				this.#counts.keptObjects++;
+				continue;
+			}
+			await this.#housekeeping.renewIfDue();
+			await tasks.run(async () => {
+				await this.#repository.store.delete(keyOfName(candidate), signalOf(signal));
+				deleted.addHex(candidate.generation);
+				this.#counts.deletedObjects++;
+				this.#counts.deletedBytes += candidate.sizeBytes;
+			});
+		}
+		await tasks.idle();
+		if (deleted.size === 0) await takeBack();
+		else for (const key of batches) await this.#housekeeping.closeBatch(key);
+		await this.#clearOthers(others, needed.byManifests, deleted);
+	}
+
+	/** Generations that roots need, as they stand now. */
+	async #needed(): Promise<{ byManifests: GenerationSet; byPendings: GenerationSet }> {
+		const roots = await readRoots(this.#repository, this.#options.signal);
+		const [byManifests, byPendings] = [await this.#marksOf(roots.manifests), await this.#marksOf(roots.pendings)];
+		return { byManifests, byPendings };
+	}
+
+	async #marksOf(roots: readonly Manifest[]): Promise<GenerationSet> {
+		const marks = new GenerationSet();
+		await walkRoots(
+			this.#repository,
+			roots,
+			(_kind, entry) => marks.add(entry, hashBytes),
+			() => this.#housekeeping.renewIfDue(),
+			this.#options.signal,
+		);
+		return marks;
+	}
+
+	/** Batches of runs that ended before they were through. Their keys that nobody needs were candidates of this run. */
+	async #clearOthers(others: readonly CondemnedBatch[], byManifests: GenerationSet, deleted: GenerationSet): Promise<void> {
+		const { store } = this.#repository;
+		for (const { key, names } of others) {
+			let isDone = true;
+			for (const name of names) {
+				if (byManifests.hasHex(name.generation) || deleted.hasHex(name.generation)) continue;
+				await this.#housekeeping.renewIfDue();
+				if ((await store.head(keyOfName(name), signalOf(this.#options.signal))) === undefined) continue;
+				isDone = false;
+				break;
+			}
+			if (isDone) await this.#housekeeping.closeBatch(key);
+		}
+	}
+}

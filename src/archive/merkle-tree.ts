@@ -1,0 +1,70 @@
+import { hash as digest } from 'node:crypto';
+import { limits } from './limits.ts';
+
+/**
+ * The Merkle tree of RFC 9162 §2.1.1 (that of RFC 6962) over the chunks' hashes, with SHA-256: a leaf is the hash of 00h and the chunk's hash, a node that of 01h and both children, and the left child
+ * is the largest power of two below the number of leaves. A list is a power of two of chunks, so each list is a subtree, and the root follows from the lists' roots.
+ */
+export const hashBytes = 32;
+
+/** A chunk's entry: SHA-256 of its plain bytes, and the generation of its object. All zeros: the chunk is zeros and has no object. */
+export const entryBytes = 40;
+
+/** Over entries of a list, of which the hashes count. */
+export function treeOfEntries(entries: Uint8Array): Buffer {
+	const count = entries.length / entryBytes;
+	const scratch = Buffer.alloc(1 + hashBytes);
+	const leaves: Buffer[] = [];
+	for (let index = 0; index < count; index++) {
+		scratch.set(entries.subarray(index * entryBytes, index * entryBytes + hashBytes), 1);
+		leaves.push(sha256(scratch));
+	}
+	return reduce(leaves);
+}
+
+/** Over the roots of lists, all of which but the last are full. */
+export function treeOfRoots(roots: readonly Uint8Array[]): Buffer {
+	return reduce(roots.map((root) => Buffer.from(root)));
+}
+
+/** Joining neighbours level by level, the odd one going up as it is, is the same tree. */
+function reduce(leaves: Buffer[]): Buffer {
+	if (leaves.length === 0) return sha256(Buffer.alloc(0));
+	let level = leaves;
+	while (level.length > 1) {
+		const above: Buffer[] = [];
+		for (let index = 0; index < level.length; index += 2) {
+			const [left, right] = [level[index], level[index + 1]];
+			if (left === undefined) break;
+			above.push(right === undefined ? left : sha256(Buffer.concat([Uint8Array.of(1), left, right])));
+		}
+		level = above;
+	}
+	return level[0] as Buffer;
+}
+
+const zeroRoots = new Map<number, Buffer>();
+
+/** Of a list of so many zero chunks. */
+export function treeOfZeros(count: number): Buffer {
+	let root = zeroRoots.get(count);
+	if (root === undefined) {
+		root = treeOfEntries(new Uint8Array(count * entryBytes));
+		// Two lengths occur in one volume; volumes come and go.
+		if (zeroRoots.size >= 64) zeroRoots.clear();
+		zeroRoots.set(count, root);
+	}
+	return root;
+}
+
+export function listsOf(chunks: number): number {
+	return Math.ceil(chunks / limits.entriesPerList);
+}
+
+export function entriesOfList(chunks: number, list: number): number {
+	return Math.min(limits.entriesPerList, chunks - list * limits.entriesPerList);
+}
+
+export function sha256(bytes: Uint8Array): Buffer {
+	return digest('sha256', bytes, 'buffer');
+}
