@@ -67,7 +67,7 @@ export interface CompareCompletion extends Completion {
  * - outOfRange: beyond the last block
  * - noSpace: the file system below is full; of a command up to atomicBytesMax nothing was written; reads go on, and zero as long as the log has room
  * - miscompare: compareAndWrite found something else than was expected
- * - mediumError: a page whose checksum does not match, or EIO on a read
+ * - mediumError: a page whose checksum does not match, or EIO on a read; of a volume that is being restored, a page that could not be fetched in time
  * - faulted: the volume refuses writes and flushes since an earlier failure; BlockDevice.fault says which
  * - closed: the volume is being shut down
  */

@@ -3,6 +3,7 @@ import { readMapBlock } from './frozen-layer.ts';
 import type { LayerTree } from './layer-tree.ts';
 import { pageBytes } from './limits.ts';
 import { blockBytes, entriesPerBlock, entryAbsent, entryOffset } from './page-map-block.ts';
+import type { RemoteChunks } from './remote-file.ts';
 
 /** Pages that may differ: `pages` from `firstPage` on. */
 export interface PageRange {
@@ -15,6 +16,8 @@ export interface MapSource {
 	/** Blocks that may hold anything, ascending. */
 	blocks(): AsyncIterable<{ blockIndex: number }>;
 	readBlock(blockIndex: number, target: Buffer): Promise<unknown>;
+	/** Of a layer that lacks pages: what they are. */
+	readonly remote?: RemoteChunks | undefined;
 }
 
 /** The layers in which two states of a tree differ: those of either stack that the other one does not have. */

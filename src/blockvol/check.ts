@@ -6,6 +6,7 @@ import type { LayerTree, TreeLayer } from './layer-tree.ts';
 import { defaultTuning, limits, pageBytes, unitBytes } from './limits.ts';
 import { RunningDigest } from './map-digest.ts';
 import { entriesPerBlock, entryAbsent, entryLost, entryZero } from './page-map-block.ts';
+import { readRemote, type RemoteChunks, remoteName } from './remote-file.ts';
 import { replay } from './replay.ts';
 import { SanitizeUnfinished } from './sanitize.ts';
 import { SuperblockFile, type MapDigest, type Superblock } from './superblock.ts';
@@ -76,7 +77,8 @@ class Check {
 		await this.#checkTreeFiles(superblock);
 		await this.#checkLayerFiles(superblock, tree);
 		await this.#checkLinks(superblock, tree);
-		for (const layer of tree.layers.values()) if (layer.id !== tree.live) await this.#checkFrozen(superblock, tree, layer);
+		const chunks = await this.#checkRemote(superblock, tree);
+		for (const layer of tree.layers.values()) if (layer.id !== tree.live) await this.#checkFrozen(superblock, tree, layer, chunks);
 		await this.#checkLive(superblock, tree);
 	}
 
@@ -117,7 +119,12 @@ class Check {
 	 * A frozen layer. Of one that is on its way into the layer above, only what is not there yet counts: the rest may have given its space back; and so may all of one that nobody names
 	 * and nothing stands on any more.
 	 */
-	async #checkFrozen(superblock: Superblock, tree: LayerTree, { id, mapDigest }: TreeLayer): Promise<void> {
+	async #checkFrozen(
+		superblock: Superblock,
+		tree: LayerTree,
+		{ id, mapDigest, isRemote }: TreeLayer,
+		chunks: RemoteChunks | undefined,
+	): Promise<void> {
 		const layer = await this.#open(superblock, id);
 		const [heir, ...others] = tree.children(id);
 		const isNamed = tree.snapshotOf(id) !== undefined || tree.origin === id;
@@ -134,6 +141,9 @@ class Check {
 					const page = pages[at] as number;
 					const entry = entries[at] as number;
 					digest.toggle(page, entry);
+					// A damaged sector says that of all its pages.
+					if (isRemote === true && chunks?.holdsPage(page) === false && entry !== entryLost)
+						this.add(`page ${page} (layer ${id}) has a map entry, and the archive has nothing for it`);
 					if (entry === entryZero || isLeft) continue;
 					if (above !== undefined) {
 						await above.map.load(page);
@@ -154,6 +164,14 @@ class Check {
 			await layer.close();
 			await above?.close();
 		}
+	}
+
+	/** What tells where missing pages come from is there as long as there may be some, and no longer; a crash may leave it for the next opening to remove. */
+	async #checkRemote({ geometry, clean }: Superblock, tree: LayerTree): Promise<RemoteChunks | undefined> {
+		if (tree.remote !== undefined) return readRemote(this.#disk, this.#directory, geometry.uuid, tree.remote.id);
+		if (clean && (await this.#disk.list(this.#directory)).includes(remoteName))
+			this.add(`${remoteName} tells where missing pages come from, and there are none`);
+		return undefined;
 	}
 
 	/** A crash may leave a tree that came to nothing, or one that nobody names any more; the next opening removes it. */

@@ -235,12 +235,13 @@ export class History {
 	/** The map of a layer that is held, live or frozen, whatever becomes of it meanwhile. */
 	#source(id: number): MapSource {
 		const { layers, index } = this.#parts;
-		return mapSource(id, (work) => {
+		const source = mapSource(id, (work) => {
 			const live = index.openLayers.find((layer) => layer.id === id);
 			if (live !== undefined) return live.map.use(work);
 			const { mapFile } = layers.frozen(id);
 			return layers.pool.use(mapFile, work);
 		});
+		return layers.remote?.chunks.layer === id ? { ...source, remote: layers.remote.chunks } : source;
 	}
 
 	/** Volume.space. */

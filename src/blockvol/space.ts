@@ -3,6 +3,7 @@ import { isAnchor } from './history-hold.ts';
 import type { LayerTree } from './layer-tree.ts';
 import { limits, pageBytes } from './limits.ts';
 import { blockBytes, entriesPerBlock, entryAbsent, entryOffset, entryZero } from './page-map-block.ts';
+import type { RemoteChunks } from './remote-file.ts';
 
 /** What a volume and its snapshots hold, in bytes of pages; maps and log come on top. */
 export interface SpaceReport {
@@ -27,6 +28,8 @@ export interface SnapshotSpace {
 const nothing = 0;
 const isZero = 1;
 const isData = 2;
+/** It is shown, and takes no space: it has to be fetched. */
+const isElsewhere = 3;
 
 interface Sum {
 	referenced: number;
@@ -55,8 +58,9 @@ export async function countSpace(
 		previous = blockIndex;
 		const own = new Map<number, Uint8Array>();
 		for (const id of holders) {
-			await (sources.get(id) as MapSource).readBlock(blockIndex, block);
-			own.set(id, statesOf(block));
+			const source = sources.get(id) as MapSource;
+			await source.readBlock(blockIndex, block);
+			own.set(id, statesOf(block, blockIndex, source.remote));
 		}
 		const shown = new Map<number, Uint8Array>();
 		for (const id of order) {
@@ -64,7 +68,7 @@ export async function countSpace(
 			const mine = own.get(id);
 			shown.set(id, mine === undefined ? below : mine.map((state, at) => (state === nothing ? (below[at] as number) : state)));
 			const sum = sums.get(id) as Sum;
-			sum.referenced += countData(shown.get(id) as Uint8Array);
+			sum.referenced += countData(shown.get(id) as Uint8Array) + countOf(shown.get(id) as Uint8Array, isElsewhere);
 			if (mine === undefined) continue;
 			sum.total += countData(mine);
 			const [heir, ...others] = children.get(id) ?? [];
@@ -99,6 +103,11 @@ async function blocksOf(sources: ReadonlyMap<number, MapSource>): Promise<Map<nu
 			if (known === undefined) holders.set(blockIndex, [id]);
 			else known.push(id);
 		}
+		for (const blockIndex of missingBlocks(source.remote)) {
+			const known = holders.get(blockIndex);
+			if (known === undefined) holders.set(blockIndex, [id]);
+			else if (!known.includes(id)) known.push(id);
+		}
 	}
 	return new Map([...holders].sort(([a], [b]) => a - b));
 }
@@ -117,18 +126,29 @@ function parentsFirst(tree: LayerTree): number[] {
 	return order;
 }
 
-function statesOf(block: Buffer): Uint8Array {
+/** Blocks of a page map of which the archive holds something. */
+function* missingBlocks(remote: RemoteChunks | undefined): Generator<number> {
+	if (remote === undefined) return;
+	for (let block = remote.nextBlock(0); block !== Infinity; block = remote.nextBlock(block + 1)) yield block;
+}
+
+function statesOf(block: Buffer, blockIndex: number, remote: RemoteChunks | undefined): Uint8Array {
 	const states = new Uint8Array(entriesPerBlock);
 	for (let at = 0; at < entriesPerBlock; at++) {
 		const entry = block.readUInt32LE(entryOffset(at));
 		if (entry !== entryAbsent) states[at] = entry === entryZero ? isZero : isData;
+		else if (remote?.holdsPage(blockIndex * entriesPerBlock + at) === true) states[at] = isElsewhere;
 	}
 	return states;
 }
 
 function countData(states: Uint8Array): number {
+	return countOf(states, isData);
+}
+
+function countOf(states: Uint8Array, wanted: number): number {
 	let count = 0;
-	for (const state of states) if (state === isData) count++;
+	for (const state of states) if (state === wanted) count++;
 	return count;
 }
 

@@ -14,6 +14,8 @@ import { WatchedDisk } from './watched-disk.ts';
 export const identity = { repository: 'vault', manifest: 'c0ffee' };
 export const chunkBytes = 64 * kib;
 
+const zeros = Buffer.alloc(chunkBytes);
+
 /** An archived snapshot in memory, which may be slow, gone or damaged. */
 export class MemoryPages implements RemotePages {
 	readonly content: Buffer;
@@ -31,7 +33,7 @@ export class MemoryPages implements RemotePages {
 	}
 
 	get source(): RemoteSource {
-		const chunkIsZero = (chunk: number): boolean => this.chunk(chunk).every((byte) => byte === 0);
+		const chunkIsZero = (chunk: number): boolean => this.chunk(chunk).equals(zeros.subarray(0, this.chunk(chunk).length));
 		return { identity, sizeBytes: this.content.length, chunkBytes, chunkIsZero };
 	}
 
