@@ -235,6 +235,9 @@ export class Appliance {
 			log: options.log,
 			inTurn: (change) => this.operations.inTurn(change),
 			announceLuns: (target) => this.#portals?.iscsi.announceLuns(target),
+			shadows: () => this.shadows,
+			archiveDirectory: directory.archive,
+			version: options.version,
 		});
 		this.#protection = protection;
 		this.#opened.push(() => protection.closeMounts());
@@ -288,7 +291,7 @@ export class Appliance {
 		const [opened, listening] = await Promise.allSettled([opening, this.#listenAdmin(operations, protection, directory, guarded)]);
 		if (opened.status === 'rejected') throw opened.reason;
 		if (listening.status === 'rejected') throw listening.reason;
-		protection.start();
+		await protection.start();
 		for (const { volume, fault } of volumes.faults()) this.#notices.push(`volume ${volume} is faulted: ${fault}`);
 		if (volumes.unknownDirectories.length > 0) {
 			this.#notices.push(

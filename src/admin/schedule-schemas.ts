@@ -23,6 +23,7 @@ export const schedule = z.object({
 	zone: z.string(),
 	template: z.string(),
 	keep,
+	repository: name.optional().describe('Where its snapshots are archived once they are made.'),
 	createdAt: z.string(),
 	next: z.array(z.string()).describe('The next times, at most three; none if the schedule has a fault.'),
 	fault: z.string().optional().describe('Why it does nothing, or failed the last time.'),
@@ -53,6 +54,7 @@ export const newSchedule = z.strictObject({
 	zone: z.string().max(512).default('UTC').describe('IANA name of the time zone that cron and the calendar of the rules mean.'),
 	template: z.string().max(512).optional().describe('Of the names: {schedule} and {utc:YYYYMMDD-HHmmss}.'),
 	keep: keepChange,
+	repository: name.optional().describe('Has each snapshot archived there.'),
 });
 
 export const scheduleChange = z.strictObject({
@@ -60,6 +62,7 @@ export const scheduleChange = z.strictObject({
 	zone: z.string().max(512).optional(),
 	template: z.string().max(512).optional(),
 	keep: keepChange.optional(),
+	repository: name.nullable().optional().describe('Null: no longer archived.'),
 });
 
 export const scheduleRun = z.object({

@@ -11,6 +11,8 @@ const retryMsMin = 2000;
 const retryMsMax = 600_000;
 /** Tries in a row: more than half a day. */
 export const triesMax = 80;
+/** A job that ends the process each time must not keep it from serving volumes. */
+export const cutShortMax = 16;
 
 /** How a job ended. */
 export interface JobEnd {
@@ -25,7 +27,7 @@ export interface JobEnd {
 export interface JobContext {
 	readonly signal: AbortSignal;
 	/** `done` is from 0 to 1. */
-	progress(done: number, numbers: Readonly<Record<string, number>>): void;
+	readonly progress: (done: number, numbers: Readonly<Record<string, number>>) => void;
 }
 
 /** It cannot be done now, and may be later with nobody doing anything. */
@@ -84,7 +86,12 @@ export class ArchiveRunner {
 	start(): void {
 		if (this.#state === 'stopped') return;
 		const { jobs } = this.#parts;
-		for (const { id, state } of jobs.pending()) if (state === 'running') jobs.again(id, undefined);
+		for (const { id, state } of jobs.pending()) {
+			if (state !== 'running' || jobs.cutShort(id) < cutShortMax) continue;
+			const fault = `The process ended ${cutShortMax} times in a row while this job ran: it is not begun again.`;
+			this.#tell(jobs.end(id, { state: 'failed', fault }), 'error', 'archive-failed', fault);
+			this.#forget(id);
+		}
 		this.#state = 'started';
 		this.#look();
 	}
@@ -153,7 +160,7 @@ export class ArchiveRunner {
 		} catch (error) {
 			if (!(error instanceof UsageError)) throw error;
 			events.add({ severity: 'error', kind: 'archive-failed', message: `The archive jobs cannot be read: ${error.message}` });
-			this.#cancel = clock.later(retryMsMax, () => this.#look());
+			this.#cancel = clock.later(retryMsMax, () => this.#lookAgain());
 			return;
 		}
 		const taken = new Set(pending.filter(({ id }) => this.#running.has(id)).map(placeOf));
@@ -170,7 +177,7 @@ export class ArchiveRunner {
 				this.#begin(job.id);
 			}
 		}
-		if (wakeMs < Infinity) this.#cancel = clock.later(wakeMs - nowMs, () => this.#look());
+		if (wakeMs < Infinity) this.#cancel = clock.later(wakeMs - nowMs, () => this.#lookAgain());
 	}
 
 	#begin(id: number): void {
@@ -186,7 +193,7 @@ export class ArchiveRunner {
 	}
 
 	async #run(id: number, running: Running): Promise<void> {
-		const { jobs, work, clock, events } = this.#parts;
+		const { jobs, work, clock } = this.#parts;
 		try {
 			// Who asked has its answer first.
 			await Promise.resolve();
@@ -209,12 +216,17 @@ export class ArchiveRunner {
 			this.#failed(id, error, running.abort.signal);
 		} finally {
 			this.#running.delete(id);
-			try {
-				this.#look();
-			} catch (error) {
-				if (!(error instanceof UsageError)) throw error;
-				events.add({ severity: 'error', kind: 'archive-failed', message: `No archive job can begin: ${error.message}` });
-			}
+			this.#lookAgain();
+		}
+	}
+
+	/** Nobody waits for the answer. */
+	#lookAgain(): void {
+		try {
+			this.#look();
+		} catch (error) {
+			if (!(error instanceof UsageError)) throw error;
+			this.#parts.events.add({ severity: 'error', kind: 'archive-failed', message: `No archive job can begin: ${error.message}` });
 		}
 	}
 

@@ -26,6 +26,11 @@ export class DataDirectory {
 		return defaultSocket(this.path);
 	}
 
+	/** What exports write down on their way. */
+	get archive(): string {
+		return join(this.path, 'archive');
+	}
+
 	volume(uuid: string): string {
 		return join(this.volumes, uuid);
 	}

@@ -2,10 +2,12 @@ import type { FastifyPluginCallback } from 'fastify';
 import type { Metric } from '../admin/metrics.ts';
 import type { Configuration } from '../config/configuration.ts';
 import type { Logger } from '../os/logger.ts';
+import { ApplianceArchive } from './archive.ts';
 import { EventLog } from './event-log.ts';
 import { ScheduleRunner, systemClock } from './schedule-runner.ts';
 import { ApplianceScrubs, type ScrubsParts } from './scrubs.ts';
 import { ApplianceSchedules } from './schedules.ts';
+import type { ShadowVolumes } from './shadow-volumes.ts';
 import { SnapshotMounts } from './snapshot-mounts.ts';
 import { ApplianceSnapshots } from './snapshots.ts';
 import type { ExportedSubsystems } from './subsystems.ts';
@@ -21,28 +23,56 @@ export interface ProtectionParts {
 	readonly log: Logger;
 	readonly inTurn: <T>(change: () => Promise<T>) => Promise<T>;
 	readonly announceLuns: (target: string) => void;
+	readonly shadows: () => ShadowVolumes;
+	/** Of exports that are on their way. */
+	readonly archiveDirectory: string;
+	readonly version: string;
 }
 
-/** What keeps data from being lost: snapshots, those that are mounted, schedules, scrubs, and the events that tell of them. */
+/** What keeps data from being lost: snapshots, those that are mounted, schedules, scrubs, archives, and the events that tell of them. */
 export class Protection {
 	readonly events: EventLog;
 	readonly snapshots: ApplianceSnapshots;
 	readonly schedules: ApplianceSchedules;
 	readonly scrubs: ApplianceScrubs;
+	readonly archive: ApplianceArchive;
 	readonly #mounts: SnapshotMounts;
 	readonly #runner: ScheduleRunner;
 	readonly #configuration: Configuration;
 
 	/** Places of mounted snapshots are there when this returns, and answer later. */
-	constructor({ configuration, volumes, engine, targets, subsystems, log, inTurn, announceLuns }: ProtectionParts) {
+	constructor(parts: ProtectionParts) {
+		const { configuration, volumes, engine, targets, subsystems, log, inTurn, announceLuns, shadows, archiveDirectory, version } = parts;
 		this.#configuration = configuration;
 		const { schedules } = configuration;
 		this.events = new EventLog(log);
 		this.#mounts = new SnapshotMounts({ configuration, volumes, targets, subsystems, log });
 		const { events } = this;
-		this.snapshots = new ApplianceSnapshots({ configuration, volumes, engine, mounts: this.#mounts, events, inTurn, announceLuns });
+		this.snapshots = new ApplianceSnapshots({
+			configuration,
+			volumes,
+			engine,
+			mounts: this.#mounts,
+			events,
+			inTurn,
+			announceLuns,
+			jobOf: (volume, name) => this.archive.jobOf(volume, name),
+		});
 		const { snapshots } = this;
-		this.#runner = new ScheduleRunner({ schedules, snapshots, events, inTurn });
+		this.archive = new ApplianceArchive({
+			configuration,
+			volumes,
+			snapshots,
+			shadows,
+			events,
+			disk: engine.disk,
+			directory: archiveDirectory,
+			tool: `blockport ${version}`,
+			inTurn,
+			clock: systemClock,
+		});
+		const archive = (...made: Parameters<ApplianceArchive['archive']>): void => this.archive.archive(...made);
+		this.#runner = new ScheduleRunner({ schedules, snapshots, events, inTurn, archive });
 		this.schedules = new ApplianceSchedules({ schedules, runner: this.#runner, snapshots, inTurn });
 		const scrub: ScrubsParts['scrub'] = (volume, options) => volumes.scrub(volume, options);
 		this.scrubs = new ApplianceScrubs({ configuration, events, scrub, inTurn, clock: systemClock });
@@ -53,15 +83,16 @@ export class Protection {
 		return this.#mounts.openAll();
 	}
 
-	/** Schedules and scrubs run from now on. */
-	start(): void {
+	/** Schedules, scrubs and archive jobs run from now on. */
+	async start(): Promise<void> {
 		this.#runner.start();
 		this.scrubs.start();
+		await this.archive.start();
 	}
 
-	/** No schedule and no scrub runs any more when this resolves. */
+	/** No schedule, no scrub and no archive job runs any more when this resolves. */
 	async stop(): Promise<void> {
-		await Promise.all([this.#runner.stop(), this.scrubs.stop()]);
+		await Promise.all([this.#runner.stop(), this.scrubs.stop(), this.archive.stop()]);
 	}
 
 	/** Before the volumes are closed. */
@@ -70,6 +101,7 @@ export class Protection {
 	}
 
 	*metrics(): Generator<Metric> {
+		yield* this.archive.metrics();
 		for (const [severity, value] of Object.entries(this.events.counts)) {
 			yield { name: 'blockport_events_total', help: 'Events since the start, by severity.', value, labels: { severity } };
 		}
@@ -98,12 +130,19 @@ export class Protection {
 
 	/** Not at the top: the listeners answer while these are loaded. */
 	async routes(): Promise<FastifyPluginCallback[]> {
-		const [{ eventRoutes }, { scheduleRoutes }, { snapshotRoutes }, { scrubRoutes }] = await Promise.all([
+		const [{ archiveRoutes }, { eventRoutes }, { scheduleRoutes }, { snapshotRoutes }, { scrubRoutes }] = await Promise.all([
+			import('../admin/archive-routes.ts'),
 			import('../admin/event-routes.ts'),
 			import('../admin/schedule-routes.ts'),
 			import('../admin/snapshot-routes.ts'),
 			import('../admin/scrub-routes.ts'),
 		]);
-		return [eventRoutes(this.events), scheduleRoutes(this.schedules), snapshotRoutes(this.snapshots), scrubRoutes(this.scrubs)];
+		return [
+			eventRoutes(this.events),
+			scheduleRoutes(this.schedules),
+			snapshotRoutes(this.snapshots),
+			scrubRoutes(this.scrubs),
+			archiveRoutes(this.archive),
+		];
 	}
 }

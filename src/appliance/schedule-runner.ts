@@ -28,6 +28,8 @@ export interface RunnerParts {
 	/** Changes of the appliance run one at a time. */
 	readonly inTurn: <T>(change: () => Promise<T>) => Promise<T>;
 	readonly clock?: RunnerClock;
+	/** Has snapshots put into a repository, soon; UsageError if that cannot be. */
+	readonly archive?: (repository: string, volumes: readonly string[], name: string) => void;
 }
 
 export interface Failure {
@@ -195,9 +197,21 @@ export class ScheduleRunner {
 		try {
 			const made = await snapshots.create(row.volumes, name);
 			for (const [index, { id }] of made.entries()) schedules.made(row.name, { volume: row.volumes[index] as string, name, id });
+			this.#archive(row, row.volumes, name);
 		} catch (error) {
 			if (error instanceof UsageError) this.#settle(row);
 			throw error;
+		}
+	}
+
+	/** The snapshot is there, whatever becomes of this: it is not made anew for it. */
+	#archive({ name: schedule, repository }: ScheduleRow, volumes: readonly string[], name: string): void {
+		if (repository === undefined) return;
+		try {
+			this.#parts.archive?.(repository, volumes, name);
+		} catch (error) {
+			if (!(error instanceof UsageError)) throw error;
+			this.#event('error', 'archive-failed', schedule, `Snapshot ${name} of schedule ${schedule} is not archived: ${error.message}`);
 		}
 	}
 
@@ -237,7 +251,10 @@ export class ScheduleRunner {
 				const found = there.find((one) => one.name === name && (id === undefined || one.id === id));
 				if (found === undefined) schedules.forget(row.name, volume, name);
 				else own.add(found.id);
-				if (found !== undefined && id === undefined) schedules.made(row.name, { volume, name, id: found.id });
+				if (found !== undefined && id === undefined) {
+					schedules.made(row.name, { volume, name, id: found.id });
+					this.#archive(row, [volume], name);
+				}
 			}
 			return { volume, snapshots: there.map((info) => this.#fact(volume, info, own.has(info.id))) };
 		});

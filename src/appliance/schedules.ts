@@ -76,7 +76,7 @@ export class ApplianceSchedules implements ScheduleOperations {
 		return this.#view(row);
 	}
 
-	#view({ name, volumes, cron, zone, template, keep, createdAt, ...row }: ScheduleRow): ScheduleView {
+	#view({ name, volumes, cron, zone, template, keep, repository, createdAt, ...row }: ScheduleRow): ScheduleView {
 		const policy = { name, cron, zone, template, keep };
 		const fault = policyFault(policy);
 		const failure = this.#parts.runner.failure(name);
@@ -93,6 +93,7 @@ export class ApplianceSchedules implements ScheduleOperations {
 		return {
 			...policy,
 			volumes: [...volumes],
+			...(repository === undefined ? {} : { repository }),
 			createdAt,
 			next,
 			...(why === undefined ? {} : { fault: why }),

@@ -21,6 +21,8 @@ export interface SnapshotsParts {
 	readonly inTurn: <T>(change: () => Promise<T>) => Promise<T>;
 	/** The LUNs of a target are others now. */
 	readonly announceLuns: (target: string) => void;
+	/** The job that archives a snapshot, or is about to. */
+	readonly jobOf: (volume: string, name: string) => number | undefined;
 }
 
 /**
@@ -67,15 +69,15 @@ export class ApplianceSnapshots implements SnapshotOperations, SnapshotKeeper {
 
 	async delete(volume: string, name: string): Promise<void> {
 		const open = this.#parts.volumes.openVolume(volume);
-		this.#info(volume, name);
-		if (this.#parts.mounts.isMounted(volume, name))
-			throw new UsageError(`Snapshot ${volume}@${name} is mounted: unmount it first.`, 'inUse');
-		if (this.#isRead(volume, name)) throw new UsageError(`Snapshot ${volume}@${name} is being exported: wait for its end.`, 'inUse');
+		const { id } = this.#info(volume, name);
+		this.mustBeUnused(volume, name);
 		try {
 			await snapshotCalls(open, 'deleteSnapshot').deleteSnapshot(name);
 		} catch (error) {
 			throw asUsage(error, `Snapshot ${volume}@${name} was not deleted`);
 		}
+		const { configuration } = this.#parts;
+		configuration.archiveJobs.forgetSnapshot(configuration.volume(volume).uuid, id);
 		this.#parts.events.add({
 			severity: 'info',
 			kind: 'snapshot-deleted',
@@ -86,7 +88,20 @@ export class ApplianceSnapshots implements SnapshotOperations, SnapshotKeeper {
 	}
 
 	isInUse(volume: string, name: string): boolean {
-		return this.#parts.mounts.isMounted(volume, name) || this.#isRead(volume, name);
+		return this.#parts.mounts.isMounted(volume, name) || this.#parts.jobOf(volume, name) !== undefined || this.#isRead(volume, name);
+	}
+
+	/** Throws UsageError while somebody reads it. */
+	mustBeUnused(volume: string, name: string): void {
+		if (this.#parts.mounts.isMounted(volume, name))
+			throw new UsageError(`Snapshot ${volume}@${name} is mounted: unmount it first.`, 'inUse');
+		const job = this.#parts.jobOf(volume, name);
+		if (job !== undefined)
+			throw new UsageError(
+				`Snapshot ${volume}@${name} is being archived: wait for the end of archive job ${job}, or cancel it first.`,
+				'inUse',
+			);
+		if (this.#isRead(volume, name)) throw new UsageError(`Snapshot ${volume}@${name} is being exported: wait for its end.`, 'inUse');
 	}
 
 	views(volume?: string): SnapshotView[] {

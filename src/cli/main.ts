@@ -1,6 +1,7 @@
 import { Command, CommanderError } from 'commander';
 import { UsageError } from '../config/usage-error.ts';
 import { ApiError } from './api-client.ts';
+import { archiveCommand } from './archive-commands.ts';
 import { discoveryCommand } from './discovery-commands.ts';
 import { eventCommand } from './event-commands.ts';
 import { scheduleCommand } from './schedule-commands.ts';
@@ -48,6 +49,7 @@ export function program(surroundings: Surroundings): Command {
 		.addCommand(controllerCommand())
 		.addCommand(snapshotCommand())
 		.addCommand(scheduleCommand())
+		.addCommand(archiveCommand())
 		.addCommand(eventCommand())
 		.addCommand(statusCommand());
 	everyCommand(root, (command) => command.exitOverride().showHelpAfterError('(add --help for what there is)'));

@@ -12,6 +12,8 @@ type KeepFlags = { [Name in `keep${Capitalize<Rule>}`]?: number };
 interface PolicyFlags extends CommonFlags, KeepFlags {
 	readonly zone?: string;
 	readonly template?: string;
+	/** False: --no-repository. */
+	readonly repository?: string | false;
 }
 
 export function scheduleCommand(): Command {
@@ -63,6 +65,7 @@ export function scheduleCommand(): Command {
 		policy(remoteCommand('change', 'change a schedule; what is left out stays as it is, and it keeps what it made'))
 			.argument('<name>')
 			.option('--cron <expression>', 'when')
+			.option('--no-repository', 'archive its snapshots no longer')
 			.action(async (name: string, flags: PolicyFlags & { cron?: string }) => {
 				const body = { ...said(flags), ...(flags.cron === undefined ? {} : { cron: flags.cron }), keep: keepOf(flags) };
 				const changed = await new ApiClient(flags).patch<ScheduleView>(path(name), body);
@@ -98,7 +101,8 @@ export function scheduleCommand(): Command {
 function policy(command: Command): Command {
 	command
 		.option('--zone <name>', 'time zone of cron expression and calendar, as Europe/Berlin; UTC if not said')
-		.option('--template <text>', 'of the names; {schedule}-{utc:YYYYMMDD-HHmmss} if not said');
+		.option('--template <text>', 'of the names; {schedule}-{utc:YYYYMMDD-HHmmss} if not said')
+		.option('--repository <name>', 'archive each snapshot there');
 	command.option('--keep-last <count>', 'keep the newest', whole);
 	for (const rule of rules.slice(1))
 		command.option(`--keep-${rule} <count>`, `keep the newest of so many ${periods[rule as keyof typeof periods]}`, whole);
@@ -107,8 +111,12 @@ function policy(command: Command): Command {
 
 const periods = { hourly: 'hours', daily: 'days', weekly: 'weeks', monthly: 'months', yearly: 'years' };
 
-function said({ zone, template }: PolicyFlags): object {
-	return { ...(zone === undefined ? {} : { zone }), ...(template === undefined ? {} : { template }) };
+function said({ zone, template, repository }: PolicyFlags): object {
+	return {
+		...(zone === undefined ? {} : { zone }),
+		...(template === undefined ? {} : { template }),
+		...(repository === undefined ? {} : { repository: repository === false ? null : repository }),
+	};
 }
 
 function keepOf(flags: KeepFlags): Partial<Record<Rule, number>> {
@@ -138,6 +146,7 @@ function describe(one: ScheduleDetailView): string {
 		['cron', `${one.cron} (${one.zone})`],
 		['template', one.template],
 		['keeps', kept(one)],
+		['archived in', one.repository],
 		['created', one.createdAt],
 		['next', one.next.join(', ') || 'never'],
 		['fault', one.fault],

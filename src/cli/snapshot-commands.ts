@@ -1,4 +1,5 @@
 import { Command } from 'commander';
+import type { SnapshotDeletionView } from '../admin/archive-schemas.ts';
 import type { VolumeView } from '../admin/schemas.ts';
 import type { ChangesView, MountPlaceView, SnapshotView } from '../admin/snapshot-schemas.ts';
 import { ApiClient, ApiError } from './api-client.ts';
@@ -8,6 +9,8 @@ import { merged } from './merge-wait.ts';
 import { type SnapshotReference, snapshotReference } from './snapshot-reference.ts';
 import { confirm, lines, show, table } from './terminal.ts';
 import { usersOf } from './volume-users.ts';
+
+type ArchivedPlace = SnapshotDeletionView['archived'][number];
 
 export function snapshotCommand(): Command {
 	const snapshot = new Command('snapshot').description('make, restore, mount, clone, compare and delete snapshots of volumes');
@@ -84,14 +87,26 @@ export function snapshotCommand(): Command {
 	snapshot.addCommand(
 		remoteCommand('delete', 'delete a snapshot; volume and other snapshots stay as they are')
 			.argument('<volume@name>', '', snapshotReference)
+			.option('--everywhere', 'delete it from the repositories too that this appliance has put it into, and there first')
 			.option('-y, --yes', 'do not ask')
 			.option('--wait', 'show how far its space is given back, and wait for the end')
-			.action(async (which: SnapshotReference, flags: CommonFlags & { yes?: boolean; wait?: boolean }) => {
-				if (!(await confirm(`Deleting snapshot ${full(which)}`, flags.yes))) throw new ApiError('Nothing was deleted.', 0);
+			.action(async (which: SnapshotReference, flags: CommonFlags & { yes?: boolean; wait?: boolean; everywhere?: boolean }) => {
 				const client = new ApiClient(flags);
-				await client.delete(path(which));
+				const { archived } = await client.get<{ archived: ArchivedPlace[] }>(`${path(which)}/archived`);
+				const places = archived.map(placeInRepository).join(', ');
+				const known = places === '' ? '' : flags.everywhere === true ? `, and ${places}` : `, which stays as ${places}`;
+				if (!(await confirm(`Deleting snapshot ${full(which)}${known}`, flags.yes))) throw new ApiError('Nothing was deleted.', 0);
+				let deleted: SnapshotDeletionView = { deleted: full(which), archived, deletedFrom: [] };
+				if (flags.everywhere === true) deleted = await client.delete<SnapshotDeletionView>(`${path(which)}/everywhere`);
+				else await client.delete(path(which));
 				if (flags.wait === true) await merged(client, which.volume);
-				await show(flags.json, { deleted: full(which) }, () => `snapshot ${full(which)} deleted`);
+				await show(flags.json, deleted, (done) =>
+					[
+						...done.deletedFrom.map((place) => `${placeInRepository(place)} deleted`),
+						`snapshot ${full(which)} deleted`,
+						...done.archived.map((place) => `it still lives as ${placeInRepository(place)}`),
+					].join('\n'),
+				);
 			}),
 	);
 
@@ -153,6 +168,10 @@ export function snapshotCommand(): Command {
 			}),
 	);
 	return snapshot;
+}
+
+function placeInRepository({ repository, manifest }: ArchivedPlace): string {
+	return `${manifest} in repository ${repository}`;
 }
 
 function path({ volume, name }: SnapshotReference): string {

@@ -143,7 +143,20 @@ export class ArchiveJobs {
 	/** It has not ended and is begun anew later, `fault` says why. */
 	again(id: number, fault: string | undefined): void {
 		this.#transactions.change(() =>
-			this.#database.prepare("UPDATE archive_jobs SET state = 'waiting', fault = ? WHERE id = ?").run(fault ?? null, id),
+			this.#database.prepare("UPDATE archive_jobs SET state = 'waiting', cut_short = 0, fault = ? WHERE id = ?").run(fault ?? null, id),
+		);
+	}
+
+	/** The process ended in the middle of it; how often in a row now. */
+	cutShort(id: number): number {
+		return this.#transactions.change(
+			() =>
+				this.#database
+					.prepare<[number], number>(
+						"UPDATE archive_jobs SET state = 'waiting', cut_short = cut_short + 1 WHERE id = ? RETURNING cut_short",
+					)
+					.pluck()
+					.get(id) ?? 0,
 		);
 	}
 

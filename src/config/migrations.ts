@@ -207,6 +207,7 @@ export const migrations: readonly string[] = [
 		wish         TEXT NOT NULL CHECK (json_valid(wish)),
 		state        TEXT NOT NULL CHECK (state IN ('waiting', 'running', 'done', 'failed', 'cancelled')),
 		attempts     INTEGER NOT NULL DEFAULT 0,
+		cut_short    INTEGER NOT NULL DEFAULT 0,
 		note         TEXT,
 		result       TEXT CHECK (result IS NULL OR json_valid(result)),
 		fault        TEXT,

@@ -1,6 +1,14 @@
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
-import { ArchiveRunner, type JobContext, type JobEnd, LaterError, runningMax, triesMax } from '../../src/appliance/archive-runner.ts';
+import {
+	ArchiveRunner,
+	type JobContext,
+	type JobEnd,
+	LaterError,
+	cutShortMax,
+	runningMax,
+	triesMax,
+} from '../../src/appliance/archive-runner.ts';
 import { EventLog } from '../../src/appliance/event-log.ts';
 import type { ArchiveJobRow, ArchiveWish } from '../../src/config/archive-jobs.ts';
 import { Configuration } from '../../src/config/configuration.ts';
@@ -191,4 +199,24 @@ test('a stop and a crash leave jobs for the next start, which begins them anew',
 	runner.start();
 	await turns();
 	t.is(asked.length, 4);
+});
+
+test('a job that ends the process each time is given up, and keeps nobody from being served', async (t) => {
+	const { runner, make, jobs, events } = await fixture(t);
+	const { id } = runner.add('a', { kind: 'gc' });
+	await turns();
+	for (let crash = 1; crash < cutShortMax; crash++) {
+		make().start();
+		await turns();
+		t.is(jobs.get(id).state, 'running');
+	}
+	make().start();
+	t.is(jobs.get(id).state, 'failed');
+	t.regex(events.after(0, 99).at(-1)?.message ?? '', /ended 16 times in a row/);
+	// An orderly end of the process does not count.
+	const other = runner.add('b', { kind: 'gc' });
+	await turns();
+	t.is(jobs.cutShort(other.id), 1);
+	jobs.again(other.id, undefined);
+	t.is(jobs.cutShort(other.id), 1);
 });
