@@ -4,6 +4,7 @@ import type { Configuration } from '../config/configuration.ts';
 import type { Logger } from '../os/logger.ts';
 import { ApplianceArchive } from './archive.ts';
 import { EventLog } from './event-log.ts';
+import { ApplianceHistory } from './history.ts';
 import { ScheduleRunner, systemClock } from './schedule-runner.ts';
 import { ApplianceScrubs, type ScrubsParts } from './scrubs.ts';
 import { ApplianceSchedules } from './schedules.ts';
@@ -35,6 +36,7 @@ export class Protection {
 	readonly snapshots: ApplianceSnapshots;
 	readonly schedules: ApplianceSchedules;
 	readonly scrubs: ApplianceScrubs;
+	readonly history: ApplianceHistory;
 	readonly archive: ApplianceArchive;
 	readonly #mounts: SnapshotMounts;
 	readonly #runner: ScheduleRunner;
@@ -74,6 +76,7 @@ export class Protection {
 		const archive = (...made: Parameters<ApplianceArchive['archive']>): void => this.archive.archive(...made);
 		this.#runner = new ScheduleRunner({ schedules, snapshots, events, inTurn, archive });
 		this.schedules = new ApplianceSchedules({ schedules, runner: this.#runner, snapshots, inTurn });
+		this.history = new ApplianceHistory({ configuration, volumes, snapshots, events, inTurn });
 		const scrub: ScrubsParts['scrub'] = (volume, options) => volumes.scrub(volume, options);
 		this.scrubs = new ApplianceScrubs({ configuration, events, scrub, inTurn, clock: systemClock });
 	}
@@ -85,6 +88,7 @@ export class Protection {
 
 	/** Schedules, scrubs and archive jobs run from now on. */
 	async start(): Promise<void> {
+		this.history.start();
 		this.#runner.start();
 		this.scrubs.start();
 		await this.archive.start();
@@ -130,18 +134,21 @@ export class Protection {
 
 	/** Not at the top: the listeners answer while these are loaded. */
 	async routes(): Promise<FastifyPluginCallback[]> {
-		const [{ archiveRoutes }, { eventRoutes }, { scheduleRoutes }, { snapshotRoutes }, { scrubRoutes }] = await Promise.all([
-			import('../admin/archive-routes.ts'),
-			import('../admin/event-routes.ts'),
-			import('../admin/schedule-routes.ts'),
-			import('../admin/snapshot-routes.ts'),
-			import('../admin/scrub-routes.ts'),
-		]);
+		const [{ archiveRoutes }, { eventRoutes }, { scheduleRoutes }, { snapshotRoutes }, { scrubRoutes }, { historyRoutes }] =
+			await Promise.all([
+				import('../admin/archive-routes.ts'),
+				import('../admin/event-routes.ts'),
+				import('../admin/schedule-routes.ts'),
+				import('../admin/snapshot-routes.ts'),
+				import('../admin/scrub-routes.ts'),
+				import('../admin/history-routes.ts'),
+			]);
 		return [
 			eventRoutes(this.events),
 			scheduleRoutes(this.schedules),
 			snapshotRoutes(this.snapshots),
 			scrubRoutes(this.scrubs),
+			historyRoutes(this.history),
 			archiveRoutes(this.archive),
 		];
 	}

@@ -5,6 +5,7 @@ import { ApiClient, ApiError } from './api-client.ts';
 import { describeReservations } from './reservations.ts';
 import { UsageError } from '../config/usage-error.ts';
 import { type CommonFlags, argument, remoteCommand, size } from './flags.ts';
+import { historyCommand, rewindCommand } from './history-commands.ts';
 import { pastedCommand, usualDataDirectory } from './pasted-command.ts';
 import { scrubCommand } from './scrub-command.ts';
 import { merged } from './merge-wait.ts';
@@ -101,6 +102,8 @@ export function volumeCommand(checkVolume: CheckVolume): Command {
 	);
 
 	volume.addCommand(scrubCommand());
+	volume.addCommand(historyCommand());
+	volume.addCommand(rewindCommand());
 
 	volume.addCommand(
 		remoteCommand('flatten', 'have a clone stand on its own; what it shares is copied in the background')
