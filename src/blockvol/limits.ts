@@ -38,7 +38,7 @@ export const limits = {
 	/** Names of a repository and of a manifest in it. */
 	remoteNameBytes: 255,
 	/** Chunks of an archived snapshot that a volume is filled from: one is fetched at a time, and held in memory while it is stored. */
-	remoteChunkBytesMin: 64 * 1024,
+	remoteChunkBytesMin: 4096,
 	remoteChunkBytesMax: 16 * 1024 * 1024,
 	/** A bit each, in a file that is read at the opening: 64 TiB of chunks of 1 MiB. */
 	remoteChunksMax: 2 ** 26,

@@ -11,7 +11,7 @@ export interface RemoteSource {
 	readonly identity: RemoteIdentity;
 	/** Bytes of the archived snapshot, a multiple of 4096. The volume may be larger: what is behind reads as zeros. */
 	readonly sizeBytes: number;
-	/** A power of two from 64 KiB to 16 MiB. */
+	/** A power of two from 4 KiB to 16 MiB. */
 	readonly chunkBytes: number;
 	/** True for a chunk that holds nothing but zeros: it is never fetched. */
 	chunkIsZero(index: number): boolean;

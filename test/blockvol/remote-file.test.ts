@@ -57,7 +57,7 @@ test('every damaged byte, another volume, another layer and a newer version are 
 
 test('a source that cannot be is refused: chunks and names beyond their limits, too many chunks, a volume that is too small', async (t) => {
 	t.is(remoteFault(source), undefined);
-	for (const wrong of [chunkBytes / 2, chunkBytes * 3, 2 * limits.remoteChunkBytesMax])
+	for (const wrong of [page / 2, chunkBytes * 3, 2 * limits.remoteChunkBytesMax])
 		t.regex(remoteFault({ ...source, chunkBytes: wrong }) ?? '', /not a power of two/);
 	t.regex(remoteFault({ ...source, sizeBytes: (limits.remoteChunksMax + 1) * chunkBytes }) ?? '', /larger ones are needed/);
 	for (const repository of ['', 'x'.repeat(256), '\ud800'])
