@@ -10,7 +10,9 @@ import { Flusher } from './flusher.ts';
 import { defaultTuning, pageBytes, recordDataBytes, unitBytes, type Geometry, type Tuning } from './limits.ts';
 import { Marks } from './marks.ts';
 import type { PageIndex } from './page-index.ts';
+import { isChecksum } from './page-map.ts';
 import { QuietTimer } from './quiet-timer.ts';
+import { Quota } from './quota.ts';
 import { Reader } from './reader.ts';
 import { RecordClock } from './record-clock.ts';
 import type { RemoteOpener } from './remote-pages.ts';
@@ -22,6 +24,7 @@ import { VolumeChanges } from './volume-changes.ts';
 import { Spans } from './spans.ts';
 import { Timeline, type HistoryEvent } from './timeline.ts';
 import { blocksPerBit } from './below-index.ts';
+import { VolumeUsageError } from './volume-fault.ts';
 import { Wal } from './wal.ts';
 import { recordType } from './wal-record.ts';
 import { Writer } from './writer.ts';
@@ -57,6 +60,7 @@ export class Engine {
 	readonly flusher: Flusher;
 	readonly changes: VolumeChanges;
 	readonly health: Health;
+	readonly quota: Quota;
 	readonly resizeListeners = new Set<() => void>();
 	readonly restoreListeners = new Set<() => void>();
 	readonly historyListeners = new Set<(event: HistoryEvent) => void>();
@@ -139,6 +143,14 @@ export class Engine {
 		const spans = new Spans();
 		this.#marks = new Marks(superblock.current.marks, geometry.sizeBytes, tuning.markAfterWrites);
 		this.reader = new Reader(this.index, this.wal, spans, layers.pool);
+		this.quota = new Quota(tuning.noSpaceRetryMs, {
+			flush: () => this.#flushAll(spans),
+			allocatedBytes: () => this.allocatedBytes(),
+			// What was written since the last snapshot, and is in the live layer or will be. While one is on its way, what is written now may be after it.
+			hasPlace: (page) => spans.suspensions === 0 && (isChecksum(index.layer.map.entry(page)) || index.active.find(page) >= 0),
+			counted: () => this.#wake(),
+			failed: (reason, cause) => this.health.fail(reason, cause),
+		});
 		const sizes = { recordBytes, segmentBytes: geometry.segmentBytes };
 		this.writer = new Writer(this.index, this.wal, this.reader, this.#marks, spans, tuning, sizes, {
 			layerWritten: () => {
@@ -150,6 +162,7 @@ export class Engine {
 			writeFailed: (reason, cause) => this.health.fail(reason, cause),
 			outOfSpace: () => this.health.noSpace(),
 			isFull: () => this.health.isFull,
+			quota: this.quota,
 			// A restore may have made the volume smaller while a command waited.
 			refusalOf: ({ isZero, offsetBytes, lengthBytes }) =>
 				this.health.refusalOf(isZero) ?? (offsetBytes + lengthBytes > this.sizeBytes ? 'outOfRange' : undefined),
@@ -225,6 +238,31 @@ export class Engine {
 				},
 			},
 		);
+	}
+
+	/** Has everything that was begun until now carried into the layers, whatever of it is on its way to the log or straight to the layer. */
+	async #flushAll(spans: Spans): Promise<void> {
+		spans.suspensions++;
+		try {
+			await spans.whenEmpty();
+		} finally {
+			spans.suspensions--;
+		}
+		const { tailLSN } = this.wal;
+		while (this.wal.installedLSN < tailLSN) {
+			this.health.mustServe();
+			await this.snapshots.woken();
+		}
+		await this.flusher.flush();
+		if (this.superblock.current.checkpointLSN < tailLSN) throw new VolumeUsageError('the volume could not be flushed');
+	}
+
+	/** Volume.allocatedBytes. */
+	async allocatedBytes(): Promise<number> {
+		if (this.health.isClosing) throw new VolumeUsageError('the volume is being closed');
+		const all = [...this.index.openLayers, ...this.layers.all()];
+		const sizes = await Promise.all(all.map((layer) => layer.allocatedBytes()));
+		return sizes.reduce((sum, bytes) => sum + bytes, 0);
 	}
 
 	/** Volume.close. */

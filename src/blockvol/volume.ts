@@ -15,7 +15,6 @@ import type { HistoryEvent, HistoryReport } from './timeline.ts';
 import type { Hold } from './superblock.ts';
 import { createVolumeFiles, type WantedGeometry } from './volume-files.ts';
 import { gather, type VolumeStatistics } from './volume-statistics.ts';
-import { VolumeUsageError } from './volume-fault.ts';
 
 /**
  * A volume: the log, the dirty map, the layer and the flusher put together. One instance a directory; the caller holds the lock on what lies above.
@@ -231,11 +230,22 @@ export class Volume implements BlockDevice {
 	}
 
 	/** Disk space of layer data and maps; the log comes on top. */
-	async allocatedBytes(): Promise<number> {
-		if (this.#engine.health.isClosing) throw new VolumeUsageError('the volume is being closed');
-		const all = [...this.#engine.index.openLayers, ...this.#engine.layers.all()];
-		const sizes = await Promise.all(all.map((layer) => layer.allocatedBytes()));
-		return sizes.reduce((sum, bytes) => sum + bytes, 0);
+	allocatedBytes(): Promise<number> {
+		return this.#engine.allocatedBytes();
+	}
+
+	/** How much of that there may be; undefined: as much as the file system has. A write that would take more ends with noSpace. Not kept over a restart. */
+	set quotaBytes(limitBytes: number | undefined) {
+		this.#engine.quota.set(limitBytes);
+	}
+
+	get quotaBytes(): number | undefined {
+		return this.#engine.quota.limitBytes;
+	}
+
+	/** True while writes are refused because of the quota. */
+	get isQuotaReached(): boolean {
+		return this.#engine.quota.isReached;
 	}
 
 	statistics(): VolumeStatistics {

@@ -7,6 +7,7 @@ import type { Marks } from './marks.ts';
 import { Overwriter } from './overwriter.ts';
 import { isChecksum, notLoaded } from './page-map.ts';
 import type { PageIndex } from './page-index.ts';
+import type { Quota } from './quota.ts';
 import type { Reader } from './reader.ts';
 import type { Span, Spans } from './spans.ts';
 import type { Wal } from './wal.ts';
@@ -28,6 +29,8 @@ export interface WriterOwner {
 	outOfSpace(): void;
 	/** The file system is full. */
 	isFull(): boolean;
+	/** quota.ts. */
+	readonly quota: Pick<Quota, 'stepFor' | 'took'>;
 	/** Why a command may not go on now; undefined if it may. */
 	refusalOf(command: WriteCommand): Outcome | undefined;
 }
@@ -195,6 +198,8 @@ export class Writer {
 		const end = Math.ceil((position + length) / pageBytes);
 		if (!this.#spans.isEmpty && command.directSpan === undefined && this.#spans.overlaps(first, end)) return 'noRoom';
 		if (command.directChecksums !== undefined) return this.#appendDirect(command, first, end, command.directChecksums);
+		const refusal = command.isZero ? undefined : this.#owner.quota.stepFor(first, end);
+		if (refusal !== undefined) return refusal;
 		if (command.expected !== undefined) {
 			const step = this.#compare(command, command.expected, first, end);
 			if (step !== undefined) return step;
@@ -259,6 +264,7 @@ export class Writer {
 		const isStaged = isPartial || length <= copiedBytesMax;
 		const record = this.#wal.begin(recordType.write, first, pages, isStaged, command.isZero ? 0 : this.#keepUnits, command);
 		if (record === undefined) return this.#noRecord();
+		this.#owner.quota.took(pages);
 		command.awaited.length = 0;
 		const data = command.isZero ? undefined : command.data.subarray(command.doneBytes, command.doneBytes + length);
 		if (isStaged) {
@@ -389,6 +395,7 @@ export class Writer {
 			if (entry !== entryAbsent) return undefined;
 		}
 		command.isWaiting = true;
+		this.#owner.quota.took(end - first);
 		// Small data is lent for this turn only.
 		this.#own(command);
 		void this.#writeDirect(
