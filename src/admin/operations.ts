@@ -28,6 +28,8 @@ export interface Operations {
 	volume(name: string): Promise<VolumeView>;
 	createVolume(volume: NewVolume): Promise<VolumeView>;
 	resizeVolume(name: string, sizeBytes: number): Promise<VolumeView>;
+	/** Whether initiators may have it sanitized. */
+	setSanitizable(name: string, isAllowed: boolean): Promise<VolumeView>;
 	deleteVolume(name: string): Promise<void>;
 
 	targets(): TargetView[];

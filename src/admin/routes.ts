@@ -50,13 +50,16 @@ export function volumeRoutes(operations: Operations): FastifyPluginCallback {
 			'/v1/volumes/:volume',
 			{
 				schema: {
-					summary: 'Grow a volume',
+					summary: 'Grow a volume, or let initiators sanitize it',
 					params: schemas.volumeParameters,
 					body: schemas.volumeChange,
 					response: { 200: schemas.volume, ...failed },
 				},
 			},
-			(request) => operations.resizeVolume(request.params.volume, request.body.sizeBytes),
+			({ params, body: { sizeBytes, sanitizable } }) =>
+				sizeBytes === undefined
+					? operations.setSanitizable(params.volume, sanitizable === true)
+					: operations.resizeVolume(params.volume, sizeBytes),
 		);
 		app.delete(
 			'/v1/volumes/:volume',

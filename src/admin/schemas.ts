@@ -78,7 +78,8 @@ export const volume = z.object({
 	sizeBytes: bytes,
 	blockSize: z.union([z.literal(512), z.literal(4096)]),
 	createdAt: z.string(),
-	state: z.enum(['opening', 'online', 'faulted']),
+	state: z.enum(['opening', 'online', 'faulted', 'sanitizing']),
+	sanitizable: z.boolean().optional().describe('Initiators may destroy everything in it by SANITIZE.'),
 	fault: z.string().optional().describe('Why the volume refuses writes, or could not be opened.'),
 	mappings: z.array(lunMapping),
 	namespaces: z.array(namespaceMapping),
@@ -99,7 +100,9 @@ export const newVolume = z.strictObject({
 		.describe('Also makes a target, a subsystem or both of that name, and maps the volume there. Whom they admit is said apart.'),
 });
 
-export const volumeChange = z.strictObject({ sizeBytes: bytes });
+export const volumeChange = z
+	.strictObject({ sizeBytes: bytes.optional(), sanitizable: z.boolean().optional() })
+	.refine(({ sizeBytes, sanitizable }) => (sizeBytes === undefined) !== (sanitizable === undefined), 'One of sizeBytes and sanitizable.');
 
 /** Who proves itself by CHAP. Secrets are never shown. */
 const chapView = {

@@ -141,6 +141,10 @@ export class ApplianceOperations implements Operations {
 		return this.#inTurn(() => this.#volumes.resize(name, sizeBytes));
 	}
 
+	setSanitizable(name: string, isAllowed: boolean): Promise<VolumeView> {
+		return this.#inTurn(() => this.#volumes.setSanitizable(name, isAllowed));
+	}
+
 	deleteVolume(name: string): Promise<void> {
 		return this.#inTurn(async () => {
 			await this.#volumes.delete(name);

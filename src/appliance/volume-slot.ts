@@ -4,6 +4,7 @@ import {
 	type CompareCompletion,
 	type Completion,
 	type Outcome,
+	type Sanitizer,
 	atomicBytesMax,
 	copiedBytesMax,
 } from '../blockvol/block-device.ts';
@@ -33,13 +34,13 @@ export interface VolumeIdentity {
 /**
  * The place of a volume from the moment the configuration names it, so that listeners answer while the engine still replays.
  *
- *     opening ──opened()──▶ online
- *        │                    │
+ *     opening ──opened()──▶ online ◀──opened()──┐
+ *        │                    ├────────── withhold()
  *        ├──failed()──▶ faulted
  *        └──────── end() ─────┴──▶ ended
  *
  * opening: commands wait, and run in their order once the volume is there; what waits is bounded by what the sessions may have outstanding.
- * online: every call goes through. faulted: every command ends with `faulted`. ended: with `closed`.
+ * online: every call goes through. faulted: every command ends with `faulted`. ended: with `closed`. While it is sanitized, or that has failed: with an outcome that says so.
  */
 export class VolumeSlot<Device extends OpenDevice = OpenVolume> implements BlockDevice {
 	readonly uuid: string;
@@ -53,6 +54,8 @@ export class VolumeSlot<Device extends OpenDevice = OpenVolume> implements Block
 	#refused: Completion[] = [];
 	#endResize: (() => void) | undefined;
 	#used: UsedBytes | undefined;
+	/** What sanitizes it; undefined: nobody. */
+	sanitizer: Sanitizer | undefined;
 
 	constructor(identity: VolumeIdentity) {
 		this.uuid = identity.uuid;
@@ -78,8 +81,9 @@ export class VolumeSlot<Device extends OpenDevice = OpenVolume> implements Block
 		return this.#failure ?? this.#volume?.fault;
 	}
 
-	get state(): 'opening' | 'online' | 'faulted' {
+	get state(): 'opening' | 'online' | 'faulted' | 'sanitizing' {
 		if (this.fault !== undefined) return 'faulted';
+		if (this.#refusal === 'sanitizing') return 'sanitizing';
 		return this.#volume === undefined ? 'opening' : 'online';
 	}
 
@@ -91,6 +95,8 @@ export class VolumeSlot<Device extends OpenDevice = OpenVolume> implements Block
 	/** The replay is over. A size that differs from the configuration's (a crash in the middle of a resize) is the volume's. */
 	opened(volume: Device): void {
 		this.#volume = volume;
+		this.#refusal = undefined;
+		this.#failure = undefined;
 		this.#endResize = volume.onResize(() => this.#resized());
 		if (volume.allocatedBytes !== undefined) this.#used = new UsedBytes(volume.allocatedBytes.bind(volume));
 		if (volume.sizeBytes !== this.#configuredBytes) this.#resized();
@@ -106,12 +112,13 @@ export class VolumeSlot<Device extends OpenDevice = OpenVolume> implements Block
 
 	/** No command reaches the volume from now on. Returns it, for whom has to close it. */
 	end(): Device | undefined {
-		const volume = this.#volume;
-		this.#volume = undefined;
-		this.#used = undefined;
-		this.#endResize?.();
-		this.#refuseAll('closed');
-		return volume;
+		return this.#take('closed');
+	}
+
+	/** The same until opened() or end(); commands end with that outcome. `failure` is why it stays so, in one sentence. */
+	withhold(outcome: 'sanitizing' | 'sanitizeFailed', failure?: string): Device | undefined {
+		this.#failure = failure;
+		return this.#take(outcome);
 	}
 
 	/** What is in the device has become something else under its initiators: they are told as if its size had changed, so that they look at it again. */
@@ -168,6 +175,15 @@ export class VolumeSlot<Device extends OpenDevice = OpenVolume> implements Block
 	onResize(listener: () => void): () => void {
 		this.#listeners.add(listener);
 		return () => this.#listeners.delete(listener);
+	}
+
+	#take(refusal: Exclude<Outcome, 'good'>): Device | undefined {
+		const volume = this.#volume;
+		this.#volume = undefined;
+		this.#used = undefined;
+		this.#endResize?.();
+		this.#refuseAll(refusal);
+		return volume;
 	}
 
 	#wait(completion: Completion, start: (volume: BlockDevice) => void): void {

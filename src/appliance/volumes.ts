@@ -11,6 +11,9 @@ import { reservationsView } from './reservations-view.ts';
 import type { DataDirectory } from './data-directory.ts';
 import { removeTree } from './remove-tree.ts';
 import type { SnapshotInfo } from './snapshot-engine.ts';
+import { SanitizeUnfinished } from '../blockvol/sanitize.ts';
+import { keepsOldBytes } from '../os/file-system.ts';
+import { VolumeSanitizer } from './volume-sanitizer.ts';
 import type { Space } from '../scsi/thin-space.ts';
 import { UsedBytes } from './used-bytes.ts';
 import { type OpenVolume, type VolumeIdentity, VolumeSlot } from './volume-slot.ts';
@@ -46,6 +49,7 @@ export class Volumes {
 	readonly #log: Logger;
 	readonly #slots = new Map<string, VolumeSlot>();
 	readonly #reservations = new Map<string, ReservationTable>();
+	readonly #sanitizers = new Map<VolumeSlot, VolumeSanitizer>();
 	readonly #freeBytes: UsedBytes;
 	/** Whoever reads snapshots beside the exports; asked before a volume goes. */
 	readonly readers: VolumeReader[] = [];
@@ -70,8 +74,9 @@ export class Volumes {
 
 	/** The open volume itself; UsageError unless it is there and serves. */
 	openVolume(name: string): OpenVolume {
-		const { volume, fault } = this.slot(name);
+		const { volume, fault, state } = this.slot(name);
 		if (fault !== undefined) throw new UsageError(`Volume ${name} is faulted: ${fault}`, 'unavailable');
+		if (state === 'sanitizing') throw new UsageError(`Volume ${name} is being sanitized.`, 'unavailable');
 		if (volume === undefined) throw new UsageError(`Volume ${name} is not open yet: try again soon.`, 'unavailable');
 		return volume;
 	}
@@ -127,7 +132,8 @@ export class Volumes {
 
 	counts(): { opening: number; online: number; faulted: number } {
 		const counts = { opening: 0, online: 0, faulted: 0 };
-		for (const slot of this.#slots.values()) counts[slot.state]++;
+		// A volume that is being sanitized is not open yet either.
+		for (const { state } of this.#slots.values()) counts[state === 'sanitizing' ? 'opening' : state]++;
 		return counts;
 	}
 
@@ -159,6 +165,16 @@ export class Volumes {
 			throw asUsage(error, `Volume ${name} was not resized`);
 		}
 		this.#configuration.resizeVolume(name, sizeBytes);
+		return this.view(name);
+	}
+
+	/** Whether initiators may have a volume sanitized, from now on. Refused where the file system keeps what is overwritten. */
+	async setSanitizable(name: string, isAllowed: boolean): Promise<VolumeView> {
+		const { uuid } = this.#configuration.volume(name);
+		const keeper = isAllowed ? await keepsOldBytes(this.#directory.path) : undefined;
+		if (keeper !== undefined)
+			throw new UsageError(`${keeper} writes elsewhere what is overwritten and keeps the old bytes: nothing can be sanitized on it.`);
+		this.#configuration.sanitizing.set(uuid, isAllowed);
 		return this.view(name);
 	}
 
@@ -253,6 +269,20 @@ export class Volumes {
 
 	#add(row: VolumeRow): VolumeSlot {
 		const slot = new VolumeSlot(row);
+		const { uuid } = row;
+		const sanitizer = new VolumeSanitizer({
+			slot,
+			disk: this.#engine.disk,
+			directory: this.#directory.volume(uuid),
+			log: this.#log,
+			isAllowed: () => this.#configuration.sanitizing.has(uuid),
+			reopen: async () => {
+				const now = this.#configuration.volumes().find((one) => one.uuid === uuid);
+				if (now !== undefined) await this.#open(now, slot, false);
+			},
+		});
+		this.#sanitizers.set(slot, sanitizer);
+		slot.sanitizer = sanitizer;
 		this.#reservations.set(row.name, new ReservationTable(this.#configuration.reservationStore(row.uuid, this.#log)));
 		this.#slots.set(row.name, slot);
 		return slot;
@@ -268,6 +298,11 @@ export class Volumes {
 			slot.opened(volume);
 			if (volume.sizeBytes !== row.sizeBytes) this.#configuration.takeVolumeSize(row.name, volume.sizeBytes);
 		} catch (error) {
+			const sanitizer = this.#sanitizers.get(slot);
+			if (error instanceof SanitizeUnfinished && sanitizer !== undefined) {
+				sanitizer.resume(error.order);
+				return;
+			}
 			const code = kernelCode(error);
 			if (!(error instanceof VolumeFault) && code === '') throw error;
 			const reason = error instanceof VolumeFault ? error.message : `The volume cannot be opened (${code}).`;
@@ -278,6 +313,8 @@ export class Volumes {
 
 	/** Resolves to the name when the volume could not be closed properly; the log says why. */
 	async #close(name: string, slot: VolumeSlot): Promise<string | undefined> {
+		await this.#sanitizers.get(slot)?.stop();
+		this.#sanitizers.delete(slot);
 		const volume = slot.end();
 		if (volume === undefined) return undefined;
 		try {
@@ -316,6 +353,7 @@ export class Volumes {
 			...(slot.fault === undefined ? {} : { fault: slot.fault }),
 			mappings,
 			namespaces,
+			...(this.#configuration.sanitizing.has(row.uuid) ? { sanitizable: true } : {}),
 			...(statistics === undefined ? {} : { statistics }),
 		};
 	}

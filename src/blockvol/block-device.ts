@@ -1,3 +1,5 @@
+import type { SanitizeOrder } from './sanitize-record.ts';
+
 /**
  * What a protocol sees of a volume. Volume implements it; a test may put something simpler in its place.
  *
@@ -44,6 +46,34 @@ export interface BlockDevice {
 	allocation(offsetBytes: number, extentsMax: number): Promise<Allocation>;
 	/** Calls the listener after each change of sizeBytes; returns the function that ends it. */
 	onResize(listener: () => void): () => void;
+	/** Undefined: it cannot be sanitized. */
+	readonly sanitizer?: Sanitizer | undefined;
+}
+
+/** Makes everything that a volume keeps unreadable (sanitize.ts), while other commands end with `sanitizing`. */
+export interface Sanitizer {
+	/** Whether initiators may ask for it. */
+	readonly isAllowed: boolean;
+	/** Undefined: it neither runs nor has it failed. */
+	readonly state: SanitizeState | undefined;
+	begin(order: SanitizeOrder, watcher: SanitizeWatcher): void;
+	/** Makes an empty volume of one where it has failed, if the order allowed that; else `sanitizeFailed`. `good` where nothing has failed. */
+	exitFailure(completion: Completion): void;
+}
+
+export type SanitizeState =
+	{ readonly kind: 'running'; /** 0 to 1. */ readonly done: number } | { readonly kind: 'failed'; readonly mayExitFailure: boolean };
+
+export interface SanitizeWatcher {
+	/**
+	 * Good: the order is durable, and ended() follows. Else nothing has changed: `kept` if somebody shares or keeps what the volume holds (snapshots, clones, holds on its log).
+	 * Never before begin() returned.
+	 */
+	begun(answer: Outcome | 'kept'): void;
+	/** Now and then, while it runs. */
+	moved(): void;
+	/** Good, or `sanitizeFailed`; `closed` when it goes on after the next start. */
+	ended(outcome: Outcome): void;
 }
 
 export interface Allocation {
@@ -70,8 +100,10 @@ export interface CompareCompletion extends Completion {
  * - mediumError: a page whose checksum does not match, or EIO on a read; of a volume that is being restored, a page that could not be fetched in time
  * - faulted: the volume refuses writes and flushes since an earlier failure; BlockDevice.fault says which
  * - closed: the volume is being shut down
+ * - sanitizing, sanitizeFailed: what it held is being made unreadable, or that has failed (Sanitizer)
  */
-export type Outcome = 'good' | 'outOfRange' | 'noSpace' | 'miscompare' | 'mediumError' | 'faulted' | 'closed';
+export type Outcome =
+	'good' | 'outOfRange' | 'noSpace' | 'miscompare' | 'mediumError' | 'faulted' | 'closed' | 'sanitizing' | 'sanitizeFailed';
 
 /** write() copies data up to this length before it returns. */
 export const copiedBytesMax = 64 * 1024;

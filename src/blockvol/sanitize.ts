@@ -59,12 +59,25 @@ export async function beginSanitize(disk: Disk, directory: string, order: Saniti
 	if (fault !== undefined) throw new RangeError(fault);
 	await withSuperblock(disk, directory, async (file) => {
 		const superblock = file.current;
-		const refusal = await refusalOf(disk, directory, superblock);
-		if (refusal !== undefined) throw new VolumeUsageError(refusal);
+		if (superblock.sanitize === undefined && !superblock.clean) throw new VolumeUsageError('the volume could not be closed in good order');
+		const kept = await keptOf(disk, directory, superblock);
+		if (kept !== undefined) throw new VolumeUsageError(kept);
 		const { method, passes, invert, pattern, mayExitFailure } = order;
 		const sanitize = { method, passes, invert, pattern, mayExitFailure, hasFailed: false };
 		await file.updateBoth({ sanitize, clean: false, mapDigest: undefined, marks: [] });
 	});
+}
+
+/**
+ * Who shares or keeps what a volume holds, in words; undefined: nobody. Also of one that is open: a hint then. Rejects with VolumeFault if it cannot be read just now.
+ */
+export async function keptBy(disk: Disk, directory: string): Promise<string | undefined> {
+	const file = await SuperblockFile.open(disk, volumePaths(directory).superblock, 'readOnly');
+	try {
+		return await keptOf(disk, directory, file.current);
+	} finally {
+		await file.close();
+	}
 }
 
 /** Carries out the order that stands in the superblock. Rejects with VolumeFault when it has failed, which the superblock then says; with SanitizeStopped after the signal. */
@@ -126,10 +139,8 @@ async function withSuperblock(disk: Disk, directory: string, work: (file: Superb
 	}
 }
 
-/** Who shares or keeps what the volume holds, in words; undefined: nobody. */
-async function refusalOf(disk: Disk, directory: string, superblock: Readonly<Superblock>): Promise<string | undefined> {
-	const { clean, holds, sanitize: before } = superblock;
-	if (before === undefined && !clean) return 'the volume could not be closed in good order';
+async function keptOf(disk: Disk, directory: string, superblock: Readonly<Superblock>): Promise<string | undefined> {
+	const { holds } = superblock;
 	if (holds.length > 0) return `the log is held for ${holds.map(({ name }) => name).join(', ')}`;
 	const tree = await readTree(disk, directory, superblock);
 	if (tree.snapshots.length > 0)

@@ -70,6 +70,21 @@ export function volumeCommand(checkVolume: CheckVolume): Command {
 	);
 
 	volume.addCommand(
+		remoteCommand('set', 'change how a volume may be used')
+			.argument('<name>')
+			.option('--sanitize <on|off>', 'let initiators destroy all its data by SANITIZE, beyond recovery by this machine', onOrOff)
+			.action(async (name: string, flags: CommonFlags & { sanitize?: boolean }) => {
+				if (flags.sanitize === undefined) throw new UsageError('Say what to change: --sanitize on or off.');
+				const changed = await new ApiClient(flags).patch<VolumeView>(path(name), { sanitizable: flags.sanitize });
+				await show(flags.json, changed, () =>
+					changed.sanitizable === true
+						? `initiators that write volume ${name} may destroy all its data by SANITIZE from now on`
+						: `volume ${name} knows no SANITIZE`,
+				);
+			}),
+	);
+
+	volume.addCommand(
 		remoteCommand('delete', 'delete a volume and all its data; it must not be mapped')
 			.argument('<name>')
 			.option('-y, --yes', 'do not ask')
@@ -160,6 +175,11 @@ const protocols = argument((text: string): string[] => {
 	return named;
 });
 
+const onOrOff = argument((text: string): boolean => {
+	if (text !== 'on' && text !== 'off') throw new UsageError('It takes on or off.');
+	return text === 'on';
+});
+
 function mappings(volume: VolumeView): string {
 	return [
 		...volume.mappings.map(({ target, lun }) => `${target} LUN ${lun}`),
@@ -189,6 +209,7 @@ async function describe(volume: VolumeView): Promise<string> {
 		['block size', String(volume.blockSize)],
 		['created', volume.createdAt],
 		['state', volume.state],
+		['sanitize', volume.sanitizable === true ? 'on' : undefined],
 		['fault', volume.fault],
 		['mapped as', mappings(volume) || 'nothing'],
 		...Object.entries(volume.statistics ?? {}).map(([name, value]) => [name, String(value)] as const),

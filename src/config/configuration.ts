@@ -9,6 +9,7 @@ import { checkAlias, checkBlockSize, checkIscsiName, checkRedirection, checkTpgt
 import { Repositories } from './repositories.ts';
 import { SqliteReservationStore } from './reservation-store.ts';
 import { Schedules } from './schedules.ts';
+import { SanitizePermissions } from './sanitize-permissions.ts';
 import { Scrubs } from './scrubs.ts';
 import { SnapshotMounts, placeText } from './snapshot-mounts.ts';
 import { Subsystems } from './subsystems.ts';
@@ -89,6 +90,8 @@ export class Configuration {
 	readonly repositories: Repositories;
 	/** What is to be done there. */
 	readonly archiveJobs: ArchiveJobs;
+	/** Which volumes initiators may have sanitized. */
+	readonly sanitizing: SanitizePermissions;
 	readonly discoveryAuthentication: DiscoveryAuthentication;
 	readonly #initiators: Initiators;
 	readonly #transactions: Transactions;
@@ -107,6 +110,7 @@ export class Configuration {
 		this.repositories = new Repositories(this.#transactions, now);
 		this.archiveJobs = new ArchiveJobs(this.#transactions, now);
 		this.discoveryAuthentication = new DiscoveryAuthentication(this.#transactions);
+		this.sanitizing = new SanitizePermissions(this.#transactions);
 		this.mounts = new SnapshotMounts(this.#transactions);
 		this.subsystems = new Subsystems(this.#transactions, now, (volume) => void this.volume(volume), this.mounts);
 		this.scrubs = new Scrubs(this.#transactions, now, (volume) => void this.volume(volume));

@@ -227,4 +227,10 @@ export const migrations: readonly string[] = [
 	-- Where its snapshots are archived once they are made.
 	ALTER TABLE schedules ADD COLUMN repository TEXT REFERENCES repositories (name) ON DELETE RESTRICT;
 	`,
+	`
+	-- Initiators may destroy everything that is in them.
+	CREATE TABLE sanitizable_volumes (
+		volume_uuid  TEXT PRIMARY KEY REFERENCES volumes (uuid) ON DELETE CASCADE
+	) STRICT;
+	`,
 ];

@@ -29,6 +29,12 @@ export function endWithOutcome(request: Request, outcome: Outcome, access: 'read
 		case 'closed':
 			request.end(status.internalPathError, false);
 			return;
+		case 'sanitizing':
+			request.end(status.sanitizeInProgress, false);
+			return;
+		case 'sanitizeFailed':
+			request.end(status.sanitizeFailed);
+			return;
 		case 'good':
 			assert(false, 'good is no failure');
 	}

@@ -22,6 +22,8 @@ export const status = {
 	sglOffsetInvalid: 0x016,
 	hostIdentifierInconsistentFormat: 0x018,
 	keepAliveTimeoutInvalid: 0x01a,
+	sanitizeFailed: 0x01c,
+	sanitizeInProgress: 0x01d,
 	namespaceIsWriteProtected: 0x020,
 	transientTransportError: 0x022,
 	lbaOutOfRange: 0x080,

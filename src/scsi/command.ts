@@ -16,7 +16,9 @@ export interface Command extends CommandRow {
 	readonly naca: Field;
 	readonly access: Access;
 	readonly attention: 'reported' | 'exempt';
+	readonly duringSanitize: boolean;
 	readonly timeoutSeconds: number;
+	isOffered(unit: LogicalUnit): boolean;
 }
 
 export interface CommandRow {
@@ -33,6 +35,10 @@ export interface CommandRow {
 	readonly access?: Access;
 	/** `exempt`: carried out although a unit attention waits (SAM-5); default reported. */
 	readonly attention?: 'reported' | 'exempt';
+	/** Carried out while the unit is being sanitized, or that has failed; default false. */
+	readonly duringSanitize?: boolean;
+	/** Whether a unit has it; default always. */
+	isOffered?(unit: LogicalUnit): boolean;
 	/** What an initiator should wait at least (SPC-4, RECOMMENDED COMMAND TIMEOUT); default limits.timeoutSeconds. */
 	readonly timeoutSeconds?: number;
 	start(unit: LogicalUnit, task: ScsiTask, nexus: Nexus): NextStep;
@@ -61,5 +67,6 @@ export function defineCommand(row: CommandRow): Command {
 	// SPC-4: in the usage data the service action's field holds its value.
 	if (row.serviceAction !== undefined) usage[1] = (usage[1]! & ~0x1f) | row.serviceAction;
 	const { serviceAction: action, access = 'none', attention = 'reported', timeoutSeconds = limits.timeoutSeconds } = row;
-	return { ...row, serviceAction: action, usage, naca, access, attention, timeoutSeconds };
+	const { duringSanitize = false, isOffered = () => true } = row;
+	return { ...row, serviceAction: action, usage, naca, access, attention, duringSanitize, isOffered, timeoutSeconds };
 }

@@ -4,6 +4,7 @@ import { extendedCopy } from './extended-copy.ts';
 import { getLbaStatus } from './get-lba-status.ts';
 import { inquiry } from './inquiry.ts';
 import { logSense } from './log-sense.ts';
+import type { LogicalUnit } from './logical-unit.ts';
 import { modeSelect10, modeSelect6 } from './mode-select.ts';
 import { modeSense10, modeSense6 } from './mode-sense.ts';
 import { readFullStatus, readKeys, readReservation, reportCapabilities } from './persistent-reserve-in.ts';
@@ -28,6 +29,7 @@ import { defineReportSupportedOperationCodes } from './report-supported-operatio
 import { reportSupportedTaskManagementFunctions } from './report-supported-tmf.ts';
 import { release10, release6, reserve10, reserve6 } from './reserve-release.ts';
 import { requestSense } from './request-sense.ts';
+import { sanitizeBlockErase, sanitizeExitFailureMode, sanitizeOverwrite } from './sanitize.ts';
 import { preventAllowMediumRemoval, startStopUnit, testUnitReady } from './start-stop.ts';
 import { synchronizeCache10, synchronizeCache16 } from './synchronize-cache.ts';
 import { reportTargetPortGroups, setTargetPortGroups } from './target-port-groups.ts';
@@ -60,6 +62,9 @@ export const commands: readonly Command[] = [
 	readDefectData10,
 	writeSame10,
 	unmap,
+	sanitizeOverwrite,
+	sanitizeBlockErase,
+	sanitizeExitFailureMode,
 	logSense,
 	modeSelect10,
 	reserve10,
@@ -106,14 +111,15 @@ export const commands: readonly Command[] = [
 
 const { byOpcode, byServiceAction } = buildTables();
 
-/** The command that a CDB asks for; undefined if there is none. */
+/** The command that a CDB asks for; undefined if there is none. Not every unit offers it. */
 export function findCommand(cdb: Buffer): Command | undefined {
 	return byOpcode[cdb[0]!] ?? byServiceAction.get(cdb[0]!)?.get(cdb[1]! & 0x1f);
 }
 
-/** Whether the CDB's operation code exists and needs a service action. */
-export function hasServiceActions(cdb: Buffer): boolean {
-	return byServiceAction.has(cdb[0]!);
+/** Whether the CDB's operation code exists on a unit and needs a service action. */
+export function hasServiceActions(cdb: Buffer, unit: LogicalUnit): boolean {
+	const actions = byServiceAction.get(cdb[0]!);
+	return actions !== undefined && [...actions.values()].some((command) => command.isOffered(unit));
 }
 
 function buildTables() {

@@ -36,6 +36,7 @@ export const inquiry = defineCommand({
 	fields: { evpd, pageCode, allocationLength },
 	reservation: 'free',
 	attention: 'exempt',
+	duringSanitize: true,
 	start(unit, task, nexus) {
 		if (evpd.get(task.cdb) === 0) {
 			if (pageCode.get(task.cdb) !== 0) return unit.invalidField(task, pageCode);

@@ -44,6 +44,8 @@ export const limits = {
 	/** What REPORT SUPPORTED OPERATION CODES recommends to wait for a command, and for one whose length only the limits above bound. */
 	timeoutSeconds: 30,
 	longTimeoutSeconds: 120,
+	/** SANITIZE without IMMED: a terabyte at the speed of a slow disk, some times. */
+	sanitizeTimeoutSeconds: 24 * 3600,
 	/** What REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS recommends: a function waits for what the disk has. */
 	taskManagementTimeoutSeconds: 60,
 	/** So many writes may go by until somebody looks how much space is left; TEST UNIT READY looks too. */

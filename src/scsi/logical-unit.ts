@@ -5,6 +5,7 @@ import { serviceAction } from './command.ts';
 import { Copies } from './copies.ts';
 import { findCommand, hasServiceActions } from './commands.ts';
 import { Identity } from './identity.ts';
+import { sanitizeSense } from './sanitize-sense.ts';
 import type { Field } from './field.ts';
 import type { Nexus, TargetPort } from './nexus.ts';
 import { limits } from './limits.ts';
@@ -95,7 +96,8 @@ export class LogicalUnit {
 	 * Looks at a new command; task.cdb and task.owner are set, everything else as after reset(). A `pending` task ends by taskFinished() of its owner.
 	 */
 	start(task: ScsiTask, nexus: Nexus): NextStep {
-		const found = findCommand(task.cdb);
+		const known = findCommand(task.cdb);
+		const found = known?.isOffered(this) === true ? known : undefined;
 		const { reservations } = this;
 		const isConflict = reservations.restricts && found !== undefined && conflicts(reservations, found, task.cdb, nexus.registrant);
 		if (this.#attentions.any && found?.attention !== 'exempt') {
@@ -107,10 +109,12 @@ export class LogicalUnit {
 			if (sense !== undefined) return this.check(task, sense);
 		}
 		if (found === undefined) {
-			if (hasServiceActions(task.cdb)) return this.invalidField(task, serviceAction);
+			if (hasServiceActions(task.cdb, this)) return this.invalidField(task, serviceAction);
 			return this.check(task, illegal(additionalSense.invalidCommandOperationCode));
 		}
 		if (isConflict) return this.conflict(task);
+		const sanitize = this.device.sanitizer?.state;
+		if (sanitize !== undefined && !found.duringSanitize) return this.check(task, sanitizeSense(sanitize));
 		// NORMACA is 0, so NACA is not taken (SAM-5, CONTROL byte).
 		if (found.naca.get(task.cdb) !== 0) return this.invalidField(task, found.naca);
 		if (found.access === 'write') {

@@ -23,6 +23,8 @@ const table: Record<Exclude<Outcome, 'good'>, Record<Access, Sense | undefined>>
 	},
 	faulted: forAll({ key: senseKey.hardwareError, code: additionalSense.internalTargetFailure }),
 	closed: forAll(undefined),
+	sanitizing: forAll({ key: senseKey.notReady, code: additionalSense.logicalUnitNotReadySanitizeInProgress }),
+	sanitizeFailed: forAll({ key: senseKey.mediumError, code: additionalSense.sanitizeCommandFailed }),
 };
 
 /** Sense of a command that went wrong; undefined is status BUSY. `lba` goes to INFORMATION of a medium error only (SBC-3, sense data for medium errors). */

@@ -19,6 +19,7 @@ export const reportLunsCommand = defineCommand({
 	fields: { selectReport, allocationLength },
 	reservation: 'free',
 	attention: 'exempt',
+	duringSanitize: true,
 	start: (_unit, task, nexus) => reportLuns(nexus.port, task, nexus),
 });
 

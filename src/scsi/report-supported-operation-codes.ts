@@ -41,13 +41,14 @@ export function defineReportSupportedOperationCodes(commands: () => readonly Com
 		reservation: 'read',
 		start(unit, task) {
 			const { cdb } = task;
+			const offered = commands().filter((command) => command.isOffered(unit));
 			const withTimeouts = rctd.get(cdb) !== 0;
 			const options = reportingOptions.get(cdb);
-			if (options === all) return answer(task, allCommands(commands(), withTimeouts), allocationLength.get(cdb));
+			if (options === all) return answer(task, allCommands(offered, withTimeouts), allocationLength.get(cdb));
 			if (options > oneEitherWay) return unit.invalidField(task, reportingOptions);
 			const opcode = requestedOperationCode.get(cdb);
 			const serviceAction = requestedServiceAction.get(cdb);
-			const ofOpcode = commands().filter((command) => command.opcode === opcode);
+			const ofOpcode = offered.filter((command) => command.opcode === opcode);
 			const hasServiceActions = ofOpcode.some((command) => command.serviceAction !== undefined);
 			if (options === oneWithoutServiceAction && hasServiceActions) return unit.invalidField(task, reportingOptions);
 			if (options === oneWithServiceAction && ofOpcode.length > 0 && !hasServiceActions) return unit.invalidField(task, reportingOptions);

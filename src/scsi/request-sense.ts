@@ -1,6 +1,7 @@
 import { answer } from './answer.ts';
 import { defineCommand } from './command.ts';
 import { bits, u8 } from './field.ts';
+import { sanitizeSense } from './sanitize-sense.ts';
 import { additionalSense, illegal, senseData, senseKey } from './sense.ts';
 import type { Sense } from './sense.ts';
 import type { ScsiTask } from './task.ts';
@@ -20,9 +21,13 @@ export const requestSense = defineCommand({
 	fields: { desc, allocationLength },
 	reservation: 'free',
 	attention: 'exempt',
+	duringSanitize: true,
 	start(unit, task, nexus) {
 		// A condition that the allocation length would cut off has not been told, so it stays.
 		if (allocationLength.get(task.cdb) < shortest) return respond(task, nothing);
+		// First, since initiators ask again and again how far it is; what else they are to be told waits.
+		const sanitize = unit.device.sanitizer?.state;
+		if (sanitize !== undefined) return respond(task, sanitizeSense(sanitize));
 		const code = unit.takeAttention(nexus);
 		if (code !== undefined) return respond(task, { key: senseKey.unitAttention, code });
 		return respond(task, unit.takeDeferred(nexus) ?? nothing);

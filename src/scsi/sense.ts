@@ -3,6 +3,7 @@ import type { Field } from './field.ts';
 /** SPC-4, sense keys that this device server returns. */
 export const senseKey = {
 	noSense: 0x0,
+	notReady: 0x2,
 	mediumError: 0x3,
 	hardwareError: 0x4,
 	illegalRequest: 0x5,
@@ -16,6 +17,7 @@ export const senseKey = {
 export const additionalSense = {
 	noAdditionalSenseInformation: 0x0000,
 	operationInProgress: 0x0016,
+	logicalUnitNotReadySanitizeInProgress: 0x041b,
 	unreachableCopyTarget: 0x0804,
 	writeError: 0x0c00,
 	thirdPartyDeviceFailure: 0x0d01,
@@ -44,6 +46,8 @@ export const additionalSense = {
 	reservationsReleased: 0x2a04,
 	registrationsPreempted: 0x2a05,
 	capacityDataHasChanged: 0x2a09,
+	commandSequenceError: 0x2c00,
+	sanitizeCommandFailed: 0x3103,
 	thinProvisioningSoftThresholdReached: 0x3807,
 	savingParametersNotSupported: 0x3900,
 	reportedLunsDataHasChanged: 0x3f0e,
@@ -62,6 +66,8 @@ export interface Sense {
 	readonly information?: number | undefined;
 	/** Which field an ILLEGAL REQUEST is about. */
 	readonly fieldPointer?: FieldPointer | undefined;
+	/** Of what goes on in the background: how much is done, 0 to 1. */
+	readonly progress?: number | undefined;
 }
 
 export interface FieldPointer {
@@ -108,13 +114,13 @@ function fixedFormat(sense: Sense): Buffer {
 	}
 	data[7] = fixedLength - 8;
 	data.writeUInt16BE(sense.code, 12);
-	if (sense.fieldPointer !== undefined) writeFieldPointer(data, 15, sense.fieldPointer);
+	writeSpecific(data, 15, sense);
 	return data;
 }
 
 function descriptorFormat(sense: Sense): Buffer {
 	const information = sense.information === undefined ? 0 : 12;
-	const pointer = sense.fieldPointer === undefined ? 0 : 8;
+	const pointer = sense.fieldPointer === undefined && sense.progress === undefined ? 0 : 8;
 	const data = Buffer.alloc(8 + information + pointer);
 	data[0] = sense.isDeferred === true ? 0x73 : 0x72;
 	data[1] = sense.key;
@@ -126,12 +132,21 @@ function descriptorFormat(sense: Sense): Buffer {
 		data[10] = 0x80;
 		data.writeBigUInt64BE(BigInt(sense.information), 12);
 	}
-	if (sense.fieldPointer !== undefined) {
+	if (pointer > 0) {
 		data[8 + information] = 0x02;
 		data[9 + information] = 0x06;
-		writeFieldPointer(data, 12 + information, sense.fieldPointer);
+		writeSpecific(data, 12 + information, sense);
 	}
 	return data;
+}
+
+/** SPC-4, sense key specific data. */
+function writeSpecific(data: Buffer, at: number, { fieldPointer, progress }: Sense): void {
+	if (fieldPointer !== undefined) writeFieldPointer(data, at, fieldPointer);
+	else if (progress !== undefined) {
+		data[at] = 0x80;
+		data.writeUInt16BE(Math.min(0xffff, Math.floor(progress * 0x1_0000)), at + 1);
+	}
 }
 
 /** SPC-4, field pointer sense key specific data: SKSV, C/D, BPV and the pointers. */

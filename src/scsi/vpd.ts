@@ -89,12 +89,13 @@ function blockLimits(unit: LogicalUnit): Buffer {
 	return data;
 }
 
-/** SBC-3, Block Device Characteristics VPD page: 0001h is a medium that does not rotate. */
-const mediumRotationRate = u16be(4);
+/** SBC-4, Block Device Characteristics VPD page: 0001h is a medium that does not rotate; WABEREQ 01b: after a block erase reads complete without error. */
+const characteristics = { mediumRotationRate: u16be(4), wabereq: bits(7, 6, 2) };
 
-function blockDeviceCharacteristics(): Buffer {
+function blockDeviceCharacteristics({ device }: LogicalUnit): Buffer {
 	const data = page(0xb1, Buffer.alloc(0x3c));
-	mediumRotationRate.set(data, 0x0001);
+	characteristics.mediumRotationRate.set(data, 0x0001);
+	if (device.sanitizer?.isAllowed === true) characteristics.wabereq.set(data, 1);
 	return data;
 }
 

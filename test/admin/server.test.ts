@@ -91,6 +91,7 @@ class Stub implements Operations {
 	volume = (name: string) => this.#done(volume, 'volume', name);
 	createVolume = (body: object) => this.#done(volume, 'createVolume', body);
 	resizeVolume = (name: string, sizeBytes: number) => this.#done(volume, 'resizeVolume', name, sizeBytes);
+	setSanitizable = (name: string, isAllowed: boolean) => this.#done(volume, 'setSanitizable', name, isAllowed);
 	deleteVolume = (name: string) => this.#done(undefined, 'deleteVolume', name);
 	targets = () => [target];
 	target = () => target;
@@ -199,6 +200,8 @@ test('every route reaches its operation with what was asked', async (t) => {
 	t.deepEqual((await call('GET', '/v1/volumes/data')).body, volume);
 	t.is((await call('POST', '/v1/volumes', { name: 'data', sizeBytes: 4096 })).status, 201);
 	t.deepEqual((await call('PATCH', '/v1/volumes/data', { sizeBytes: 8192 })).body, volume);
+	t.deepEqual((await call('PATCH', '/v1/volumes/data', { sanitizable: true })).body, volume);
+	for (const neither of [{}, { sizeBytes: 8192, sanitizable: true }]) t.is((await call('PATCH', '/v1/volumes/data', neither)).status, 400);
 	t.is((await call('DELETE', '/v1/volumes/data')).status, 204);
 	t.deepEqual((await call('GET', '/v1/targets')).body, { targets: [target] });
 	t.deepEqual((await call('GET', `/v1/targets/${name}`)).body, target);
@@ -222,6 +225,7 @@ test('every route reaches its operation with what was asked', async (t) => {
 		['volume', 'data'],
 		['createVolume', { name: 'data', sizeBytes: 4096, blockSize: 512 }],
 		['resizeVolume', 'data', 8192],
+		['setSanitizable', 'data', true],
 		['deleteVolume', 'data'],
 		['createTarget', { name: target.name, alias: '', tpgt: 1 }],
 		['deleteTarget', target.name],

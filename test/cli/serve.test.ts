@@ -28,6 +28,12 @@ test('the commands of the manual: volumes and targets from making to deleting, o
 	const made = await json<VolumeView>('volume', 'create', 'data', '--size', '1G', '--block-size', '4096');
 	t.like(made, { name: 'data', sizeBytes: 2 ** 30, blockSize: 4096, state: 'online' });
 	t.is((await run('volume', 'resize', 'data', '--size', '2GiB')).stdout, 'volume data has 2 GiB now\n');
+	t.regex(
+		(await run('volume', 'set', 'data', '--sanitize', 'on')).stdout,
+		/^initiators that write volume data may destroy all its data by SANITIZE/,
+	);
+	t.regex((await run('volume', 'show', 'data')).stdout, /^sanitize +on$/m);
+	t.is((await run('volume', 'set', 'data', '--sanitize', 'off')).stdout, 'volume data knows no SANITIZE\n');
 	t.regex((await run('target', 'create', target, '--alias', 'One')).stdout, /^target iqn\.2026-11\.dev\.blockport:one made\n$/);
 	t.is((await run('target', 'map', target, 'data', '--lun', '3')).stdout, `volume data is LUN 3 of ${target}\n`);
 	t.is((await run('target', 'allow', target, initiator)).code, 0);
@@ -199,6 +205,8 @@ test('what is asked wrongly is 2, what cannot be done is 1, each in one sentence
 		[2, ['target', 'create', 'nonsense']],
 		[1, ['volume', 'show', 'absent']],
 		[1, ['volume', 'resize', 'absent', '--size', '1G']],
+		[1, ['volume', 'set', 'absent', '--sanitize', 'on']],
+		[2, ['volume', 'set', 'a']],
 		[1, ['volume', 'delete', 'absent', '--yes']],
 		[1, ['target', 'show', target]],
 		[1, ['target', 'map', target, 'absent']],

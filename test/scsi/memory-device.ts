@@ -5,6 +5,7 @@ import {
 	type CompareCompletion,
 	type Completion,
 	type Outcome,
+	type Sanitizer,
 } from '../../src/blockvol/block-device.ts';
 
 const pageBytes = 4096;
@@ -24,6 +25,7 @@ export interface MemoryDeviceOptions {
 	sizeBytes?: number;
 	/** tryRead always has to wait. */
 	cold?: boolean;
+	sanitizer?: Sanitizer;
 }
 
 /** A sparse volume in memory. It records its calls, checks their alignment, and answers with whatever outcome a test asks for. */
@@ -37,6 +39,7 @@ export class MemoryDevice implements BlockDevice {
 	outcome: ((call: Call) => Outcome | undefined) | undefined = undefined;
 	/** Completions wait for release() while this is true. */
 	held = false;
+	readonly sanitizer: Sanitizer | undefined;
 	readonly #cold: boolean;
 	readonly #waiting: (() => void)[] = [];
 	readonly #pages = new Map<number, Buffer>();
@@ -48,6 +51,7 @@ export class MemoryDevice implements BlockDevice {
 		this.blockSize = options.blockSize ?? 512;
 		this.#sizeBytes = options.sizeBytes ?? 1024 * 1024;
 		this.#cold = options.cold ?? false;
+		this.sanitizer = options.sanitizer;
 	}
 
 	get sizeBytes(): number {

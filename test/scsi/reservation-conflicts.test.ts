@@ -43,6 +43,10 @@ const rows: Readonly<Record<string, Row>> = {
 	'VERIFY (10)': { cdb: cdb.verify10(0, 1), ...reads },
 	'SYNCHRONIZE CACHE (10)': { cdb: cdb.synchronizeCache10(0, 0), ...writes },
 	'WRITE SAME (10)': { cdb: cdb.writeSame10(0, 1), ...writes },
+	// With a list that is not as it should be: nothing is to begin here.
+	'SANITIZE, OVERWRITE': { cdb: [0x48, 0x01, 0, 0, 0, 0, 0, 0, 0, 0], ...writes },
+	'SANITIZE, BLOCK ERASE': { cdb: [0x48, 0x02, 0, 0, 0, 0, 0, 0, 8, 0], ...writes },
+	'SANITIZE, EXIT FAILURE MODE': { cdb: [0x48, 0x1f, 0, 0, 0, 0, 0, 0, 8, 0], ...writes },
 	UNMAP: { cdb: cdb.unmap(0), ...writes },
 	'MODE SELECT (10)': { cdb: cdb.modeSelect10(0), ...writes },
 	'MODE SENSE (10)': { cdb: cdb.modeSense10(0x3f), ...reads },

@@ -5,6 +5,7 @@ import { ScsiTarget } from '../../src/scsi/target-device.ts';
 import { MemoryStore } from '../reservation/fixture.ts';
 import { type Answer, be, run } from './initiator.ts';
 import { MemoryDevice } from './memory-device.ts';
+import { ScriptedSanitizer } from './scripted-sanitizer.ts';
 
 export const conflict = 0x18;
 
@@ -91,7 +92,7 @@ export const portTag = 7;
 export function setUpShared(options: { persists?: boolean } = {}) {
 	const store = new MemoryStore();
 	const table = new ReservationTable(options.persists === false ? undefined : store);
-	const device = new MemoryDevice();
+	const device = new MemoryDevice({ sanitizer: new ScriptedSanitizer() });
 	const unit = new LogicalUnit(device, { reservations: table });
 	const target = new ScsiTarget('iqn.2026-11.test:disk', { targetPortalGroupTag: portTag });
 	target.map(0, unit);

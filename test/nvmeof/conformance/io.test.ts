@@ -455,6 +455,8 @@ const outcomes: Record<Exclude<Outcome, 'good' | 'miscompare'>, { read: readonly
 	mediumError: { read: [0x281], write: [0x280, 0x281] },
 	faulted: { read: [0x006, 0x280], write: [0x006, 0x020, 0x280] },
 	closed: { read: [0x300, 0x082, 0x006], write: [0x300, 0x082, 0x006], dnr: false },
+	sanitizing: { read: [0x01d], write: [0x01d], dnr: false },
+	sanitizeFailed: { read: [0x01c], write: [0x01c], dnr: true },
 };
 for (const [outcome, { read, write, dnr }] of Object.entries(outcomes)) {
 	for (const lengthBytes of [4096, 256 * 1024]) {
