@@ -17,10 +17,10 @@ export const s3Limits = {
 	/** An attempt as a whole has this time, and more for each MiB: 256 KiB/s at the least. */
 	attemptMs: 30_000,
 	attemptMsPerMiB: 4000,
-	attempts: 8,
+	attempts: 12,
 	/** No new attempt begins when an operation has taken so long. */
 	retryMs: 120_000,
-	/** The first wait between attempts is up to so long, each further one up to twice as long. */
+	/** The first wait between attempts is up to so long, each further one up to twice as long: 40 to 85 s altogether, in which a server restarts. */
 	firstWaitMs: 100,
 	longestWaitMs: 20_000,
 	/** At the opening somebody waits to be told what is wrong. */

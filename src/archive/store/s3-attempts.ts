@@ -142,12 +142,12 @@ export class Attempts {
 		}
 	}
 
-	/** Up to twice as long each time, anywhere between nothing and that (so that many do not come back together), and as long as the server asks for. */
+	/** Twice as long each time, anywhere in the upper half of it (so that many do not come back together), and as long as the server asks for. */
 	#waitMs(number: number, error: unknown): number {
 		const ceilingMs = Math.min(s3Limits.longestWaitMs, s3Limits.firstWaitMs * 2 ** (number - 1));
 		const asked = Number((error as { $response?: { headers?: Record<string, string> } }).$response?.headers?.['retry-after'] ?? 0);
 		const askedMs = Number.isFinite(asked) && asked > 0 ? Math.min(asked * 1000, s3Limits.longestWaitMs) : 0;
-		return Math.max(askedMs, this.#clock.random() * ceilingMs);
+		return Math.max(askedMs, ((1 + this.#clock.random()) / 2) * ceilingMs);
 	}
 }
 

@@ -88,15 +88,15 @@ test('throttling, failures and connections that end: every operation is done in 
 	t.is(server.objects.has('repository/one/a/b'), false);
 });
 
-test('it ends: after eight attempts, or two minutes, with what was wrong', async (t) => {
+test('it ends: after twelve attempts, or two minutes, with what was wrong', async (t) => {
 	const server = await new S3Server().start(t);
 	const { waitsMs, clock } = hurried();
 	const store = await open(t, server, {}, { clock });
 	server.fault = () => ({ status: 503, code: 'SlowDown' });
 	const error = await t.throwsAsync(store.put('a', Buffer.from('x')));
-	t.true(storeError('unreachable', /too busy.*8 times/)(error));
+	t.true(storeError('unreachable', /too busy.*12 times/)(error));
 	t.true((error as { retryable?: boolean }).retryable);
-	t.is(server.requests.splice(0).length, 8);
+	t.is(server.requests.splice(0).length, 12);
 	server.fault = () => ({ status: 503, code: 'SlowDown', headers: { 'retry-after': '3600' } });
 	waitsMs.length = 0;
 	t.true(storeError('unreachable')(await t.throwsAsync(store.get('a'))));
