@@ -4,7 +4,7 @@ import { type CondemnedBatch, type CondemnedName, condemnedBatches, condemnedKey
 import { GenerationSet } from './generation-set.ts';
 import { limits } from './limits.ts';
 import { hashBytes } from './merkle-tree.ts';
-import { type ContentKind, parseContentKey, shardPrefix } from './object-keys.ts';
+import { type ContentKind, kindPrefix, parseContentKey, shardPrefix } from './object-keys.ts';
 import { isBetween } from './presence.ts';
 import { type Repository, signalOf } from './repository.ts';
 import { ArchiveError, type CollectOptions, type CollectResult, type Manifest } from './repository-types.ts';
@@ -88,18 +88,22 @@ class Collection {
 				signal,
 			);
 			for (const kind of ['list', 'chunk'] as const) {
-				for (let shard = from; shard < to; shard++) await this.#sweepShard(kind, shard, marks, youngerThanMs, candidates);
+				const prefixes = passes === 1 ? [kindPrefix(kind)] : Array.from({ length: to - from }, (_, at) => shardPrefix(kind, from + at));
+				for (const prefix of prefixes) await this.#sweepNames(kind, prefix, marks, youngerThanMs, candidates);
 			}
 		}
 		return candidates;
 	}
 
-	async #sweepShard(kind: ContentKind, shard: number, marks: GenerationSet, youngerThanMs: number, candidates: Candidate[]): Promise<void> {
+	async #sweepNames(
+		kind: ContentKind,
+		prefix: string,
+		marks: GenerationSet,
+		youngerThanMs: number,
+		candidates: Candidate[],
+	): Promise<void> {
 		await this.#housekeeping.renewIfDue();
-		for await (const { key, sizeBytes, modifiedMs } of this.#repository.store.list(
-			shardPrefix(kind, shard),
-			signalOf(this.#options.signal),
-		)) {
+		for await (const { key, sizeBytes, modifiedMs } of this.#repository.store.list(prefix, signalOf(this.#options.signal))) {
 			const parsed = parseContentKey(key);
 			if (parsed === undefined) continue;
 			if (marks.hasHex(parsed.generation)) this.#counts.keptObjects++;

@@ -2,7 +2,7 @@ import { condemnedBatches } from './collector-runs.ts';
 import { GenerationSet } from './generation-set.ts';
 import { limits } from './limits.ts';
 import { NameIndex } from './name-index.ts';
-import { type ContentKind, contentPrefix, generationBytes, parseContentKey, shardPrefix } from './object-keys.ts';
+import { type ContentKind, contentPrefix, generationBytes, kindPrefix, parseContentKey } from './object-keys.ts';
 import { type Repository, signalOf } from './repository.ts';
 import type { ObjectKind } from './sealed-object.ts';
 
@@ -98,18 +98,16 @@ export class KnownObjects {
 	/** Whether all names are in the index now: a name that is not there was not in the repository then. */
 	async #list(signal: AbortSignal | undefined): Promise<boolean> {
 		for (const kind of ['list', 'chunk'] as const) {
-			for (let shard = 0; shard < 256; shard++) {
-				for await (const { key } of this.#repository.store.list(shardPrefix(kind, shard), signalOf(signal))) {
-					const parsed = parseContentKey(key);
-					if (parsed === undefined) continue;
-					const generation = Buffer.from(parsed.generation, 'hex');
-					if (this.avoided.has(generation, 0)) continue;
-					if (this.#index.size >= limits.namesMax) {
-						this.#index.clear();
-						return false;
-					}
-					this.#index.set(kind, parsed.name, generation);
+			for await (const { key } of this.#repository.store.list(kindPrefix(kind), signalOf(signal))) {
+				const parsed = parseContentKey(key);
+				if (parsed === undefined) continue;
+				const generation = Buffer.from(parsed.generation, 'hex');
+				if (this.avoided.has(generation, 0)) continue;
+				if (this.#index.size >= limits.namesMax) {
+					this.#index.clear();
+					return false;
 				}
+				this.#index.set(kind, parsed.name, generation);
 			}
 		}
 		return true;

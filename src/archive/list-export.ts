@@ -9,7 +9,7 @@ import { countData, readList } from './list-reader.ts';
 import { chunkLength, encodeRow, rowOf, zeroRow } from './manifest.ts';
 import { entriesOfList, entryBytes, hashBytes, listsOf } from './merkle-tree.ts';
 import type { Repository } from './repository.ts';
-import { type ArchiveOptions, type Manifest, type SnapshotSource, completed } from './repository-types.ts';
+import { ArchiveError, type ArchiveOptions, type Manifest, type SnapshotSource, completed } from './repository-types.ts';
 import { Semaphore } from './semaphore.ts';
 import { TokenBucket } from './token-bucket.ts';
 
@@ -51,14 +51,15 @@ export class ListExport {
 
 	/** The row of a list: the base's entries with the given chunks read anew. */
 	async list(base: Manifest | undefined, list: number, chunks: readonly number[]): Promise<Buffer> {
-		const { repository, signal, journal } = this.#parts;
+		const { journal } = this.#parts;
 		const count = entriesOfList(this.#parts.chunks, list);
 		const entries = new Uint8Array(count * entryBytes);
-		const before = base !== undefined && list < listsOf(base.chunks) ? await readList(repository, base, list, signal) : undefined;
-		if (before !== undefined) entries.set(before.subarray(0, entries.length));
+		const before = base !== undefined && list < listsOf(base.chunks) ? await this.#listOf(base, list) : undefined;
+		if (before instanceof Buffer) entries.set(before.subarray(0, entries.length));
+		const first = list * limits.entriesPerList;
 		const tasks = new BoundedTasks(this.#parallel);
-		for (const chunk of chunks) {
-			const at = (chunk - list * limits.entriesPerList) * entryBytes;
+		for (const chunk of before === 'lost' ? Array.from({ length: count }, (_, at) => first + at) : chunks) {
+			const at = (chunk - first) * entryBytes;
 			const done = journal?.entry(chunk);
 			if (done === undefined) {
 				await tasks.run(() =>
@@ -72,9 +73,20 @@ export class ListExport {
 			}
 		}
 		await tasks.idle();
-		const row = await this.#row(entries, base, list, before);
+		const row = await this.#row(entries, base, list, before instanceof Buffer ? before : undefined);
 		await journal?.addList(list, row);
 		return row;
+	}
+
+	/** 'lost': damaged, or collected since its manifest was deleted; then all that it covers is read anew. */
+	async #listOf(base: Manifest, list: number): Promise<Buffer | 'lost'> {
+		try {
+			return await readList(this.#parts.repository, base, list, this.#parts.signal);
+		} catch (error) {
+			if (!(error instanceof ArchiveError) || (error.code !== 'missing' && error.code !== 'corrupt')) throw error;
+			this.known.avoided.add(rowOf(base.segments, list), hashBytes);
+			return 'lost';
+		}
 	}
 
 	async #row(entries: Uint8Array<ArrayBuffer>, base: Manifest | undefined, list: number, before: Buffer | undefined): Promise<Buffer> {

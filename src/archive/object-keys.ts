@@ -16,6 +16,11 @@ export const condemnedPrefix = 'condemned/';
 export const collectedPrefix = 'collected/';
 export const collectorPrefix = 'collectors/';
 
+/** All objects of a kind. */
+export function kindPrefix(kind: ContentKind): string {
+	return `${folders[kind]}/`;
+}
+
 /** All objects of a kind whose names begin with a byte. */
 export function shardPrefix(kind: ContentKind, firstByte: number): string {
 	return `${folders[kind]}/${firstByte.toString(16).padStart(2, '0')}/`;

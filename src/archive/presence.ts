@@ -1,7 +1,7 @@
 import { GenerationSet } from './generation-set.ts';
 import { limits } from './limits.ts';
 import { hashBytes } from './merkle-tree.ts';
-import { type ContentKind, parseContentKey, shardPrefix } from './object-keys.ts';
+import { type ContentKind, kindPrefix, parseContentKey, shardPrefix } from './object-keys.ts';
 import { type Repository, signalOf } from './repository.ts';
 
 export interface Window {
@@ -15,6 +15,11 @@ export interface Window {
  * Which objects of a kind there are, as many at a time as may be held in memory: one window in nearly every repository, more in a huge one. Together they cover every name once.
  */
 export async function* existingWindows(repository: Repository, kind: ContentKind, signal: AbortSignal | undefined): AsyncGenerator<Window> {
+	const all = await everything(repository, kind, signal);
+	if (all !== undefined) {
+		yield { existing: all, covers: () => true };
+		return;
+	}
 	for (let first = 0; first < 256;) {
 		const existing = new GenerationSet();
 		let next = first;
@@ -27,10 +32,20 @@ export async function* existingWindows(repository: Repository, kind: ContentKind
 			// A shard is a 256th: as many as that again fit surely enough.
 		} while (next < 256 && existing.size < limits.marksMax);
 		const [from, to] = [first, next];
-		const isAll = from === 0 && to === 256;
-		yield { existing, covers: (entry) => isAll || isBetween(repository, kind, entry, from, to) };
+		yield { existing, covers: (entry) => isBetween(repository, kind, entry, from, to) };
 		first = next;
 	}
+}
+
+/** undefined: more than may be held. */
+async function everything(repository: Repository, kind: ContentKind, signal: AbortSignal | undefined): Promise<GenerationSet | undefined> {
+	const existing = new GenerationSet();
+	for await (const { key } of repository.store.list(kindPrefix(kind), signalOf(signal))) {
+		const parsed = parseContentKey(key);
+		if (parsed !== undefined) existing.addHex(parsed.generation);
+		if (existing.size >= limits.marksMax) return undefined;
+	}
+	return existing;
 }
 
 /** Whether the first byte of an entry's name is in [from, to). */

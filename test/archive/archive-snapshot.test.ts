@@ -52,7 +52,7 @@ for (const [name, options] of [
 		}
 		await repository.close();
 
-		const again = await openRepository(new MemoryStore({ sharing: store }), options);
+		const again = await openRepository(new MemoryStore({ sharing: store }), { ...options } as RepositoryOptions);
 		const manifests = await listManifests(again);
 		t.is(manifests.length, 6);
 		for (const [index, { id }] of manifests.entries()) {
