@@ -6,6 +6,7 @@
  * With S3_ENDPOINT, S3_REGION, S3_BUCKET and AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY set: against that server instead, without kills.
  */
 import { randomBytes } from 'node:crypto';
+import { setTimeout as wait } from 'node:timers/promises';
 import { CreateMultipartUploadCommand, S3Client, UploadPartCommand } from '@aws-sdk/client-s3';
 import type { S3Location } from '../../src/archive/store/location.ts';
 import { StoreError, type StoreErrorCode } from '../../src/archive/store/object-store.ts';
@@ -141,14 +142,18 @@ async function killed(server: S3ServerUnderTest): Promise<void> {
 						stored.set(key, bytes);
 					}
 				};
-				const writers = [0, 1, 2, 3].map(write);
-				while (stored.size < 20) await new Promise(setImmediate);
+				const writers = Promise.all([0, 1, 2, 3].map(write));
+				// A writer that fails ends the wait for what it will not store any more.
+				const until = async (count: number): Promise<void> => {
+					while (stored.size < count) await Promise.race([writers, wait(20)]);
+				};
+				await until(20);
 				await server.kill();
 				const before = stored.size;
 				await server.restart();
-				while (stored.size < before + 8) await new Promise(setImmediate);
+				await until(before + 8);
 				state.writing = false;
-				await Promise.all(writers);
+				await writers;
 				for (const [key, bytes] of stored) expect((await store.get(key))?.equals(bytes) === true, `${key} is not what was stored`);
 				return `${stored.size} objects, ${before} before the kill`;
 			},

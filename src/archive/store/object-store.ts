@@ -10,7 +10,7 @@
 export interface ObjectStore {
 	/** For messages: 'folder /x' or 's3 bucket/prefix'. Holds no secret. */
 	readonly name: string;
-	/** Whether `put` with `ifAbsent` is one atomic step here. Without it `ifAbsent` is refused as invalid: putOnce (put-once.ts) goes the long way. */
+	/** Whether `put` with `ifAbsent` is one atomic step here. Without it `ifAbsent` is refused as invalid: keys that nobody else uses, and a look afterwards, have to do. */
 	readonly canPutIfAbsent: boolean;
 	/** With ifAbsent: 'exists', and nothing changed, if there is one. The bytes must not change until it has resolved. */
 	put(key: string, bytes: Uint8Array, options?: PutOptions): Promise<'stored' | 'exists'>;
