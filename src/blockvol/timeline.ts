@@ -1,4 +1,5 @@
 import { errorCode } from '../os/disk.ts';
+import { sweepAnchors } from './anchor-sweep.ts';
 import type { Logger } from '../os/logger.ts';
 import { Exclusive } from './exclusive.ts';
 import { anchorName, historyHold, isAnchor, isHistoryHold, windowFault, windowOf, type HistoryWindow } from './history-hold.ts';
@@ -75,6 +76,8 @@ export class Timeline {
 	#isBusy = true;
 	#isStopped = false;
 	#isGiving = false;
+	/** It gave way, and no anchor was made since. */
+	#needsRoom = false;
 	/** A rewind that reads the log; never rejects. */
 	#reading: Promise<unknown> = Promise.resolve();
 	#timer: NodeJS.Timeout | undefined;
@@ -244,6 +247,7 @@ export class Timeline {
 		const fromLSN = isPart ? newest : checkpointLSN;
 		if (this.#segmentOf(fromLSN) <= this.#segmentOf(hold.fromLSN)) return false;
 		this.#isGiving = true;
+		this.#needsRoom = true;
 		// What is written before there is another anchor cannot be shown.
 		if ((anchors.at(-1)?.lsn ?? 0) < fromLSN) clock.setAnchor(undefined);
 		void this.#giveUp(hold, fromLSN);
@@ -265,6 +269,8 @@ export class Timeline {
 		);
 		this.#isGiving = false;
 		this.#owner.gaveWay();
+		// The layers of the anchors that are gone take space, too.
+		this.#kick();
 	}
 
 	#tell(kind: HistoryEvent['kind'], message: string): void {
@@ -349,9 +355,16 @@ export class Timeline {
 			newest.sizeBytes !== this.#owner.sizeBytes() ||
 			grownBytes >= maxBytes / anchorsPerWindow ||
 			(grownBytes > 0 && clock.nowMs() - newest.timeMs >= windowMs / anchorsPerWindow);
-		if (isDue && !this.#owner.isFull()) await this.#makeAnchor();
+		if (isDue && !this.#owner.isFull() && (await this.#hasRoom(maxBytes / anchorsPerWindow))) await this.#makeAnchor();
 		await this.#trim();
 		this.#plan();
+	}
+
+	/** After it had to give way: what it would take until the next anchor has to be free first. */
+	async #hasRoom(bytes: number): Promise<boolean> {
+		const { disk, directory } = this.#parts;
+		if (this.#needsRoom && (await disk.freeBytes(directory)) >= bytes) this.#needsRoom = false;
+		return !this.#needsRoom;
 	}
 
 	/** When the next tick has something to do. */
@@ -405,16 +418,13 @@ export class Timeline {
 		if (hold !== undefined && hold.fromLSN < fromLSN) await this.#parts.changes.replaceHold(hold.name, { ...hold, fromLSN });
 	}
 
-	/** Takes the names of anchors away whose log is gone, or that nobody wants any more: their layers are merged in the background. */
+	/** Lets go of the anchors whose log is gone. */
 	async #sweep(): Promise<void> {
 		const { layers, history, wal } = this.#parts;
 		const hold = this.#hold;
 		if (hold !== undefined) await this.#holdFrom(wal.segments.unbrokenFrom(wal.tailLSN));
 		const fromLSN = this.#hold?.fromLSN ?? Infinity;
-		const gone = layers.tree.current.snapshots.filter((snapshot) => isAnchor(snapshot) && snapshot.lsn < fromLSN);
-		if (gone.length === 0) return;
-		await layers.tree.commit((tree) => gone.reduce((left, { id }) => left.withoutSnapshot(id), tree));
-		history.merger.kick();
+		if (await sweepAnchors(layers, fromLSN, !this.#isOn || this.#needsRoom)) history.merger.kick();
 	}
 
 	async #build(plan: Parameters<typeof rewind>[1], name: string): Promise<SnapshotInfo> {

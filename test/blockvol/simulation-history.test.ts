@@ -1,7 +1,7 @@
 import test from 'ava';
 import { exploreHistory } from '../simulation/history.ts';
 
-const states = Number(process.env.BLOCKPORT_SIMULATION_STATES ?? 160);
+const states = Number(process.env.BLOCKPORT_SIMULATION_STATES ?? 80);
 const firstSeed = Number(process.env.BLOCKPORT_SIMULATION_SEED ?? 1);
 const crashesPerSeed = 20;
 const seedOfMoments = firstSeed + 1_000_000;
