@@ -54,6 +54,8 @@ export const limits = {
 	iscsiNameBytes: 223,
 	/** Of one GET LBA STATUS answer. */
 	lbaStatusDescriptorsMax: 128,
+	/** Looks of the device that one GET LBA STATUS answer is put together of. */
+	lbaStatusLooksMax: 16,
 	/** Commands that walk over a range hold one buffer of this size, whatever the length in the CDB. */
 	pieceBytes: copiedBytesMax,
 } as const;

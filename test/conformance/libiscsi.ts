@@ -48,9 +48,9 @@ interface Unit extends OfferedUnit {
 }
 
 const units: readonly Unit[] = [
-	{ target: 'iqn.2026-11.dev.blockport.test:thin-512', lun: 0, sizeBytes: 256 * mebibyte, blockSize: 512 },
+	{ target: 'iqn.2026-11.dev.blockport.test:thin-512', lun: 0, sizeBytes: 256 * mebibyte, blockSize: 512, isSanitizable: true },
 	// Below 65,536 blocks, which the suite would write by one command, whatever MAXIMUM TRANSFER LENGTH says.
-	{ target: 'iqn.2026-11.dev.blockport.test:thin-4096', lun: 0, sizeBytes: 128 * mebibyte, blockSize: 4096 },
+	{ target: 'iqn.2026-11.dev.blockport.test:thin-4096', lun: 0, sizeBytes: 128 * mebibyte, blockSize: 4096, isSanitizable: true },
 ];
 
 const suites = parseCunitList(await run('iscsi-test-cu', ['-l']), family);
@@ -89,7 +89,7 @@ async function compare(folder: string, started: TargetServer[]): Promise<void> {
 
 /** Compares with the tables; prints every test that is not simply right. */
 async function judge(blockSize: 512 | 4096, results: readonly CunitResult[]): Promise<void> {
-	const { skipped, contradicting } = exceptions[blockSize];
+	const { skipped, partly, fast, contradicting } = exceptions[blockSize];
 	const title = `iscsi-test-cu --dataloss, thin volume of ${blockSize}-byte blocks`;
 	const reasons = new Map<string, string[]>();
 	let contradictions = 0;
@@ -98,7 +98,14 @@ async function judge(blockSize: 512 | 4096, results: readonly CunitResult[]): Pr
 		const name = `${result.suite}.${result.test}`;
 		const reason = skipped[name] ?? skipped[result.suite];
 		const clause = contradicting[name];
-		if (result.outcome === 'skipped' && reason !== undefined) reasons.set(reason, [...(reasons.get(reason) ?? []), name]);
+		const part = partly[name];
+		if (result.outcome === 'skipped' && part !== undefined && result.words.join() === part) {
+			console.log(`# ${name} does all but a part: ${part}`);
+			result.outcome = 'passed';
+		} else if (fast[name] !== undefined) {
+			if (result.outcome !== 'passed') console.log(`# ${name} ${result.outcome}: ${fast[name]}`);
+			if (result.outcome === 'failed') contradictions++;
+		} else if (result.outcome === 'skipped' && reason !== undefined) reasons.set(reason, [...(reasons.get(reason) ?? []), name]);
 		else if (result.outcome === 'failed' && clause !== undefined) {
 			contradictions++;
 			console.log(`# ${name} fails: ${clause}`);

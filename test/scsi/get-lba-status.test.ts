@@ -1,5 +1,6 @@
 import test from 'ava';
-import { good, setUp } from './initiator.ts';
+import { limits } from '../../src/scsi/limits.ts';
+import { begin, good, setUp } from './initiator.ts';
 
 function getLbaStatus(lba: number, allocationLength: number): number[] {
 	const cdb = Buffer.alloc(16);
@@ -30,6 +31,33 @@ test('GET LBA STATUS: mapped and deallocated stretches in turn, from the block a
 		{ lba: 80, blocks: 432, status: 1 },
 	]);
 	t.deepEqual(descriptors((await send(getLbaStatus(67, 24))).dataIn), [{ lba: 67, blocks: 13, status: 0 }]);
+});
+
+test('GET LBA STATUS goes on where a look ends, so far and no further: neighbours are one, and an abort ends it', async (t) => {
+	const { send, device, unit, nexus } = setUp({ sizeBytes: 64 * 4096 });
+	device.poke(3 * 4096, Buffer.alloc(2 * 4096, 1));
+	const offsets: number[] = [];
+	device.allocation = async (offsetBytes) => {
+		offsets.push(offsetBytes / 4096);
+		const isMapped = offsetBytes === 3 * 4096 || offsetBytes === 4 * 4096;
+		return { outcome: offsetBytes === 60 * 4096 ? 'mediumError' : 'good', extents: [{ lengthBytes: 4096, isMapped }] };
+	};
+	t.deepEqual(descriptors((await send(getLbaStatus(0, 4096))).dataIn), [
+		{ lba: 0, blocks: 24, status: 1 },
+		{ lba: 24, blocks: 16, status: 0 },
+		{ lba: 40, blocks: 8 * 11, status: 1 },
+	]);
+	t.deepEqual(offsets, [...Array(limits.lbaStatusLooksMax).keys()]);
+	// No room for a second descriptor; and what cannot be read is met by who asks for it.
+	t.deepEqual(descriptors((await send(getLbaStatus(0, 24))).dataIn), [{ lba: 0, blocks: 24, status: 1 }]);
+	t.deepEqual(descriptors((await send(getLbaStatus(58 * 8, 4096))).dataIn), [{ lba: 464, blocks: 16, status: 1 }]);
+	t.is((await send(getLbaStatus(60 * 8, 4096))).sense?.key, 3);
+	const { task, done } = begin((one) => unit.start(one, nexus), getLbaStatus(0, 4096));
+	task.aborted = true;
+	offsets.length = 0;
+	await done;
+	t.is(task.status, 0x40);
+	t.deepEqual(offsets, []);
 });
 
 test('GET LBA STATUS is cut to its allocation length, and the parameter data length says what there is', async (t) => {

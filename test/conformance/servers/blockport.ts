@@ -82,6 +82,7 @@ export class Blockport implements TargetServer {
 		for (const [index, unit] of this.units.entries()) {
 			const volume = `volume${index}`;
 			await this.cli('volume', 'create', volume, '--size', String(unit.sizeBytes), '--block-size', String(unit.blockSize ?? 512));
+			if (unit.isSanitizable === true) await this.cli('volume', 'set', volume, '--sanitize', 'on');
 			await this.cli('target', 'map', unit.target, volume, '--lun', String(unit.lun));
 		}
 		// oxlint-enable no-await-in-loop

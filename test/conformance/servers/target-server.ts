@@ -7,6 +7,8 @@ export interface OfferedUnit {
 	sizeBytes: number;
 	/** Bytes of a logical block; without it 512 (tgtd has no other). */
 	blockSize?: 512 | 4096;
+	/** Initiators may sanitize it (Blockport only). */
+	isSanitizable?: boolean;
 }
 
 /** One iSCSI target program with its data in one folder, to be started, killed and started again. Blockport, or another one to compare with. */
