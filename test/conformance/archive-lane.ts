@@ -1,0 +1,357 @@
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import type { ArchiveJobView, ManifestsView } from '../../src/admin/archive-schemas.ts';
+import type { LunMappingView, VolumeView } from '../../src/admin/schemas.ts';
+import { collect } from '../../src/archive/collector.ts';
+import { deleteManifest, listManifests } from '../../src/archive/catalogue.ts';
+import { openRepository } from '../../src/archive/repository.ts';
+import type { StoreLocation } from '../../src/archive/store/location.ts';
+import { openStore } from '../../src/archive/store/open-store.ts';
+import { verify } from '../../src/archive/verify.ts';
+import { ApiClient } from '../../src/cli/api-client.ts';
+import { type ChunkHashes, WrittenVolume, chunkBytes, readHashes } from './archive-writer.ts';
+import { Random } from './random.ts';
+import { Blockport } from './servers/blockport.ts';
+import type { S3ServerUnderTest } from './swift.ts';
+
+export interface LaneStore {
+	readonly kind: string;
+	readonly location: StoreLocation;
+	readonly server: S3ServerUnderTest | undefined;
+}
+
+export interface LaneSettings {
+	readonly folder: string;
+	readonly store: LaneStore;
+	readonly seed: number;
+	readonly sizeBytes: number;
+	readonly increments: number;
+	readonly killSeconds: number;
+	readonly claim: (text: string, fault?: string) => void;
+	readonly note: (text: string) => void;
+}
+
+const targetName = 'iqn.2026-11.dev.blockport.test:archive';
+const passphrase = 'correct horse battery staple';
+const jobMs = 180_000;
+/** Chunks that are written to between two snapshots. */
+const chunksPerIncrement = 4;
+
+type Operation = 'export' | 'restore' | 'gc';
+
+/** One repository and an appliance that archives into it. */
+export class ArchiveLane {
+	readonly #settings: LaneSettings;
+	readonly #server: Blockport;
+	readonly #random: Random;
+	readonly #volume: WrittenVolume;
+	readonly #client: ApiClient;
+	/** What is archived: the manifest's id → what it has to hold. */
+	readonly #archived = new Map<string, ChunkHashes>();
+	/** Contents of chunks that the repository has. */
+	readonly #known = new Set<string>();
+	#snapshots = 0;
+
+	constructor(settings: LaneSettings) {
+		const { folder, sizeBytes, seed } = settings;
+		this.#settings = settings;
+		const dataDir = join(folder, 'data');
+		this.#server = new Blockport({ folder: dataDir, units: [{ target: targetName, lun: 0, sizeBytes }], initiators: [] });
+		this.#client = new ApiClient({ dataDir });
+		this.#random = new Random(seed);
+		this.#volume = new WrittenVolume(sizeBytes, this.#random);
+	}
+
+	get output(): string {
+		return this.#server.process.output;
+	}
+
+	async run(): Promise<void> {
+		await this.#server.start();
+		await this.#volume.connect(this.#server.port, targetName);
+		await this.#addRepository();
+		await this.#increments();
+		await this.#restores();
+		await this.#kills();
+		await this.#volume.disconnect();
+		await this.#server.stop();
+		await this.#bootstrap();
+		await this.#orphans();
+	}
+
+	async end(): Promise<void> {
+		await this.#server.kill().catch(() => undefined);
+	}
+
+	async #addRepository(): Promise<void> {
+		const { location } = this.#settings.store;
+		const { secretAccessKey, ...place } = location.kind === 's3' ? location : { ...location, secretAccessKey: undefined };
+		const secret = secretAccessKey === undefined ? {} : { secretAccessKey };
+		await this.#client.post('/v1/repositories', { name: 'off', location: place, ...secret, passphrase, create: true });
+	}
+
+	async #increments(): Promise<void> {
+		const { increments, sizeBytes, claim, note } = this.#settings;
+		const chunks = sizeBytes / chunkBytes;
+		let sent = 0;
+		let wrong = 0;
+		const begunMs = performance.now();
+		this.#volume.resume(Array.from({ length: chunks / 2 }, (_, index) => index * 2));
+		await delay(1000);
+		for (let index = 0; index <= increments; index++) {
+			const { name, hashes } = await this.#snapshot();
+			const changed = new Set(hashes.filter((hash) => hash !== '' && !this.#known.has(hash))).size;
+			// The load goes on while the snapshot is archived, elsewhere and in what is archived.
+			this.#volume.resume(Array.from({ length: chunksPerIncrement }, () => this.#random.between(0, chunks - 1)));
+			const job = await this.#ended(await this.#export(name));
+			const { uploadedChunks, uploadedBytes, readBytes } = this.#archive(job, hashes);
+			sent += uploadedChunks;
+			if (uploadedChunks !== changed) wrong++;
+			note(
+				`${index === 0 ? 'full' : `increment ${index}`}: ${changed} chunks changed, ${uploadedChunks} sent (${uploadedBytes} bytes), ${readBytes} bytes read`,
+			);
+		}
+		await this.#volume.pause();
+		note(`${this.#volume.writes} writes meanwhile, ${Math.round((performance.now() - begunMs) / 1000)} s`);
+		claim(
+			`a full backup and ${increments} increments send the chunks that changed and no others: ${sent}`,
+			wrong === 0 ? undefined : `${wrong} sent another number`,
+		);
+	}
+
+	async #restores(): Promise<void> {
+		const { claim } = this.#settings;
+		const wrong: string[] = [];
+		for (const [manifest, hashes] of this.#archived) {
+			const job = await this.#ended(await this.#restore(manifest, 'restored'));
+			const fault = job.state === 'done' ? await this.#differs('restored', hashes) : job.fault;
+			if (fault !== undefined) wrong.push(`${manifest}: ${fault}`);
+			await this.#client.delete('/v1/volumes/restored');
+		}
+		claim(
+			`each of ${this.#archived.size} archived snapshots is restored as it was, bit for bit`,
+			wrong.length === 0 ? undefined : wrong.join('; '),
+		);
+	}
+
+	/** Kills until the time is over; each kind of work at least once. */
+	async #kills(): Promise<void> {
+		const { killSeconds, claim, note, store } = this.#settings;
+		const untilMs = performance.now() + killSeconds * 1000;
+		const operations: Operation[] = ['export', 'restore', 'gc'];
+		const counts = { export: 0, restore: 0, gc: 0 };
+		const faults: string[] = [];
+		let cutShort = 0;
+		for (let round = 0; round < operations.length || performance.now() < untilMs; round++) {
+			const operation = operations[round % operations.length] as Operation;
+			const victim = store.server !== undefined && round % 2 === 1 ? 'server' : 'appliance';
+			const { text, attempts, fault } = await this.#kill(operation, victim);
+			if (attempts > 1) cutShort++;
+			counts[operation]++;
+			note(`kill ${round + 1}, ${victim} during ${operation}: ${text}`);
+			if (fault !== undefined) faults.push(`round ${round + 1}: ${fault}`);
+		}
+		const what = Object.entries(counts).map(([operation, count]) => `${count} ${operation}`);
+		claim(
+			`kill -9 during ${what.join(', ')}, ${cutShort} of them in the middle: nothing wrong is visible, and all is done in the end`,
+			faults[0],
+		);
+	}
+
+	async #kill(
+		operation: Operation,
+		victim: 'appliance' | 'server',
+	): Promise<{ text: string; attempts: number; fault: string | undefined }> {
+		const begun = await this.#begin(operation);
+		const afterMs = this.#random.logarithmic(2, 600);
+		await delay(afterMs);
+		if (victim === 'appliance') {
+			await this.#server.kill();
+			await this.#volume.disconnect();
+			await this.#server.start();
+			await this.#volume.connect(this.#server.port, targetName);
+		} else {
+			await this.#settings.store.server?.kill();
+			await delay(this.#random.between(0, 1500));
+			await this.#settings.store.server?.restart();
+		}
+		const early = await this.#catalogueFault(begun.hashes);
+		const job = await this.#ended(begun.job);
+		const fault = early ?? (await this.#outcomeFault(operation, begun, job)) ?? (await this.#catalogueFault(undefined));
+		return { text: `after ${afterMs} ms; ${job.state} at attempt ${job.attempts}`, attempts: job.attempts, fault };
+	}
+
+	async #begin(operation: Operation): Promise<{ job: ArchiveJobView; hashes: ChunkHashes | undefined; manifest: string }> {
+		const ids = [...this.#archived.keys()];
+		const manifest = ids[this.#random.between(0, ids.length - 1)] ?? '';
+		if (operation === 'export') {
+			this.#volume.resume(
+				Array.from({ length: chunksPerIncrement * 2 }, () => this.#random.between(0, this.#settings.sizeBytes / chunkBytes - 1)),
+			);
+			await delay(200);
+			const { name, hashes } = await this.#snapshot();
+			return { job: await this.#export(name), hashes, manifest: '' };
+		}
+		if (operation === 'restore') return { job: await this.#restore(manifest, 'restored'), hashes: undefined, manifest };
+		await this.#client.delete(`/v1/repositories/off/manifests/${manifest}`);
+		this.#archived.delete(manifest);
+		return { job: await this.#client.post<ArchiveJobView>('/v1/repositories/off/gc', { graceSeconds: 0 }), hashes: undefined, manifest };
+	}
+
+	/** What is not as it should be after the job has ended. */
+	async #outcomeFault(
+		operation: Operation,
+		{ hashes, manifest }: { hashes: ChunkHashes | undefined; manifest: string },
+		job: ArchiveJobView,
+	): Promise<string | undefined> {
+		// A collector that died keeps others away until its lease is over.
+		if (operation === 'gc' && job.state === 'cancelled') return undefined;
+		if (job.state !== 'done') return `the ${operation} is ${job.state}: ${job.fault}`;
+		if (operation === 'export') {
+			this.#archive(job, hashes ?? []);
+			return undefined;
+		}
+		if (operation === 'gc') return undefined;
+		const fault = await this.#differs('restored', this.#archived.get(manifest) ?? []);
+		await this.#client.delete('/v1/volumes/restored');
+		return fault;
+	}
+
+	/** The catalogue shows what was archived, and at most what is being archived now. */
+	async #catalogueFault(onItsWay: ChunkHashes | undefined): Promise<string | undefined> {
+		const { manifests, damaged } = await this.#whileAway(() => this.#client.get<ManifestsView>('/v1/repositories/off/manifests'));
+		if (damaged.length > 0) return damaged.join(' ');
+		const seen = new Set(manifests.map(({ id }) => id));
+		const gone = [...this.#archived.keys()].filter((id) => !seen.has(id));
+		if (gone.length > 0) return `${gone.join(', ')} cannot be seen`;
+		const more = seen.size - this.#archived.size;
+		return more > (onItsWay === undefined ? 0 : 1) ? `${more} manifests more than were made` : undefined;
+	}
+
+	/** Another appliance that is given the repository and nothing else. */
+	async #bootstrap(): Promise<void> {
+		const { folder, sizeBytes, claim } = this.#settings;
+		const dataDir = join(folder, 'other');
+		const other = new Blockport({ folder: dataDir, units: [{ target: targetName, lun: 0, sizeBytes: 2 ** 20 }], initiators: [] });
+		try {
+			await other.start();
+			const lane = new ArchiveLane({ ...this.#settings, folder: join(folder, 'nothing') });
+			const client = new ApiClient({ dataDir });
+			const { location } = this.#settings.store;
+			const { secretAccessKey, ...place } = location.kind === 's3' ? location : { ...location, secretAccessKey: undefined };
+			const secret = secretAccessKey === undefined ? {} : { secretAccessKey };
+			await client.post('/v1/repositories', { name: 'brought', location: place, ...secret, passphrase });
+			const { manifests } = await client.get<ManifestsView>('/v1/repositories/brought/manifests');
+			const last = manifests.at(-1);
+			const wanted = [...this.#archived.keys()].toSorted();
+			const isAll = JSON.stringify(manifests.map(({ id }) => id).toSorted()) === JSON.stringify(wanted);
+			const job = await lane.#ended(
+				await client.post<ArchiveJobView>(`/v1/repositories/brought/manifests/${last?.id}/restore`, { volume: 'again' }),
+				client,
+			);
+			const { lun } = await client.post<LunMappingView>(`/v1/targets/${targetName}/luns`, { volume: 'again' });
+			const hashes = await readHashes(other.port, targetName, lun, sizeBytes);
+			const isSame = JSON.stringify(hashes) === JSON.stringify(this.#archived.get(last?.id ?? ''));
+			claim(
+				`an appliance that is given the repository and nothing else lists ${manifests.length} archived snapshots and restores the last`,
+				isAll && isSame ? undefined : `all listed: ${isAll}, restored as it was: ${isSame}, ${job.state} ${job.fault ?? ''}`,
+			);
+		} finally {
+			await other.kill();
+		}
+	}
+
+	/** Every byte is verified, and then nothing is left of what no manifest needs; of a repository without manifests, no chunk at all. */
+	async #orphans(): Promise<void> {
+		const { store, claim } = this.#settings;
+		// The killed ones are as dead as they would be after a day.
+		const timing = { graceMs: 0, leaseMs: 0, abandonMs: 0, settleMs: 0 };
+		const repository = await openRepository(await openStore(store.location), { passphrase, timing });
+		try {
+			const collected = async (): Promise<void> => {
+				for (let pass = 0; pass < 3; pass++) {
+					await delay(1100);
+					await collect(repository, { graceMs: 0 });
+				}
+			};
+			await collected();
+			const { manifests, findingsTotal, findings } = await verify(repository, { mode: 'full' });
+			claim(
+				`after the last collection every byte of ${manifests} archived snapshots is there`,
+				findingsTotal === 0 && manifests === this.#archived.size
+					? undefined
+					: `${manifests} of ${this.#archived.size}, ${JSON.stringify(findings[0])}`,
+			);
+			for (const { id } of await listManifests(repository)) await deleteManifest(repository, id);
+			await collected();
+			const left: string[] = [];
+			for await (const { key } of repository.store.list(''))
+				if (/^(?:chunks|lists|manifests|exports|condemned)\//.test(key)) left.push(key);
+			claim(
+				'no orphan is left after the last archived snapshot was deleted',
+				left.length === 0 ? undefined : `${left.length} objects: ${left.slice(0, 5).join(', ')}`,
+			);
+		} finally {
+			await repository.close();
+		}
+	}
+
+	async #snapshot(): Promise<{ name: string; hashes: ChunkHashes }> {
+		const name = `s${this.#snapshots++}`;
+		await this.#volume.pause();
+		const hashes = this.#volume.hashes();
+		await this.#client.post('/v1/snapshots', { volumes: ['volume0'], name });
+		return { name, hashes };
+	}
+
+	#export(snapshot: string): Promise<ArchiveJobView> {
+		return this.#client.post<ArchiveJobView>('/v1/repositories/off/exports', { volume: 'volume0', snapshot });
+	}
+
+	#restore(manifest: string, volume: string): Promise<ArchiveJobView> {
+		return this.#client.post<ArchiveJobView>(`/v1/repositories/off/manifests/${manifest}/restore`, { volume });
+	}
+
+	#archive(job: ArchiveJobView, hashes: ChunkHashes): { uploadedChunks: number; uploadedBytes: number; readBytes: number } {
+		const { result } = job;
+		if (job.state !== 'done' || result === undefined) throw new Error(`an export is ${job.state}: ${job.fault}`);
+		this.#archived.set(String(result['manifest']), hashes);
+		for (const hash of hashes) this.#known.add(hash);
+		const number = (name: string): number => Number(result[name]);
+		return { uploadedChunks: number('uploadedChunks'), uploadedBytes: number('uploadedBytes'), readBytes: number('readBytes') };
+	}
+
+	/** How a volume differs from what it should hold; undefined if it does not. */
+	async #differs(volume: string, hashes: ChunkHashes): Promise<string | undefined> {
+		const { state } = await this.#client.get<VolumeView>(`/v1/volumes/${volume}`);
+		if (state !== 'online') return `the volume is ${state}`;
+		const { lun } = await this.#client.post<LunMappingView>(`/v1/targets/${targetName}/luns`, { volume });
+		const read = await readHashes(this.#server.port, targetName, lun, this.#settings.sizeBytes);
+		await this.#client.delete(`/v1/targets/${targetName}/luns/${lun}`);
+		const at = hashes.findIndex((hash, index) => hash !== read[index]);
+		return at < 0 ? undefined : `chunk ${at} is not what it was`;
+	}
+
+	async #ended({ id }: ArchiveJobView, client = this.#client): Promise<ArchiveJobView> {
+		const untilMs = performance.now() + jobMs;
+		for (;;) {
+			const job = await client.get<ArchiveJobView>(`/v1/archive/jobs/${id}`);
+			if (job.state !== 'waiting' && job.state !== 'running') return job;
+			if (/Somebody else collects/.test(job.fault ?? '')) return await client.delete<ArchiveJobView>(`/v1/archive/jobs/${id}`);
+			if (performance.now() > untilMs) throw new Error(`job ${id} does not end: ${JSON.stringify(job)}`);
+			await delay(25);
+		}
+	}
+
+	/** While the store is away, its catalogue cannot be read: that is no fault. */
+	async #whileAway<T>(ask: () => Promise<T>): Promise<T> {
+		for (let tries = 0; ; tries++) {
+			try {
+				return await ask();
+			} catch (error) {
+				if (tries === 20) throw error;
+				await delay(500);
+			}
+		}
+	}
+}
