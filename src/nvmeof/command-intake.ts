@@ -1,3 +1,4 @@
+import type { GrantTaker } from '../os/grant-line.ts';
 import type { BudgetWaiter } from '../os/memory-budget.ts';
 import { acquireCommand, type Command } from './command.ts';
 import type { Connection } from './connection.ts';
@@ -5,9 +6,10 @@ import { limits } from './limits.ts';
 import { CapsuleCmd, Sqe } from './pdu.ts';
 import { status } from './status.ts';
 import { fes } from './term-req.ts';
+import { transportLimits } from './transport-limits.ts';
 
 /** Takes CapsuleCmd PDUs and finds memory for the data that comes with them. */
-export class CommandIntake implements BudgetWaiter {
+export class CommandIntake implements BudgetWaiter, GrantTaker {
 	readonly #connection: Connection;
 	/** The command that the connection is not read for, until there is memory for its capsule's data. */
 	#waiting: Command | undefined;
@@ -49,26 +51,53 @@ export class CommandIntake implements BudgetWaiter {
 	/** Memory for the data in its capsule. If there is none the connection is not read until there is: see TransportMemory. */
 	admit(command: Command): void {
 		const { budget } = this.#connection.memory;
-		if (!budget.tryTake(command.wantedBytes)) {
-			this.#waiting = command;
-			if (!budget.take(command.wantedBytes, this)) return;
-			this.#waiting = undefined;
-		}
-		command.capsuleHeldBytes = command.wantedBytes;
+		this.#waiting = command;
+		if (isLarge(command.wantedBytes)) this.#connection.capsules.request(this);
+		else if (budget.tryTake(command.wantedBytes) || budget.take(command.wantedBytes, this)) this.#admit();
 	}
 
-	granted(): void {
-		const command = this.#waiting!;
-		this.#waiting = undefined;
-		command.capsuleHeldBytes = command.wantedBytes;
+	/** GrantTaker. */
+	get wantedGrantBytes(): number {
+		return this.#waiting!.wantedBytes;
+	}
+
+	/** GrantTaker: of the share of large capsules, perhaps before admit() has returned. */
+	memoryGranted(): void {
+		this.#admit();
 		this.#connection.resume();
+	}
+
+	/** BudgetWaiter. */
+	granted(): void {
+		this.#admit();
+		this.#connection.resume();
+	}
+
+	/** The device has the capsule's data no more, or will not get it. */
+	give(command: Command): void {
+		const bytes = command.capsuleHeldBytes;
+		if (bytes === 0) return;
+		command.capsuleHeldBytes = 0;
+		if (isLarge(bytes)) this.#connection.capsules.give(bytes);
+		else this.#connection.memory.budget.give(bytes);
 	}
 
 	/** The command ends. */
 	forget(command: Command): void {
 		if (this.#waiting !== command) return;
-		this.#connection.memory.budget.forget(this);
+		if (isLarge(command.wantedBytes)) this.#connection.capsules.forget(this);
+		else this.#connection.memory.budget.forget(this);
 		this.#waiting = undefined;
 		this.#connection.resume();
 	}
+
+	#admit(): void {
+		const command = this.#waiting!;
+		this.#waiting = undefined;
+		command.capsuleHeldBytes = command.wantedBytes;
+	}
+}
+
+function isLarge(bytes: number): boolean {
+	return bytes > transportLimits.smallCapsuleBytes;
 }

@@ -8,6 +8,7 @@ import { CommandIntake } from './command-intake.ts';
 import { CommandTable } from './command-table.ts';
 import { Framing, type PDUHandler } from './framing.ts';
 import { acceptH2CData, capsuleEnded, h2cDataEnded, placeCapsule, placeH2CData } from './h2c-data.ts';
+import { limits } from './limits.ts';
 import { OpenR2Ts } from './open-r2ts.ts';
 import { connectType, fabricsOpcode, ICReq, pduType, Sqe, TermReq } from './pdu.ts';
 import { icResp, PDUWriter } from './pdu-writer.ts';
@@ -68,6 +69,7 @@ export class Connection implements PDUHandler, QueueLink {
 	readonly r2ts = new OpenR2Ts();
 	readonly solicited: GrantLine<Command>;
 	readonly reads: GrantLine<Command>;
+	readonly capsules: GrantLine<CommandIntake>;
 	readonly line: TransmitLine;
 	/** From ICReq on. */
 	logic: QueueLogic | undefined;
@@ -106,6 +108,7 @@ export class Connection implements PDUHandler, QueueLink {
 		this.statistics = environment.statistics;
 		this.solicited = this.memory.solicitedLine();
 		this.reads = this.memory.readLine();
+		this.capsules = this.memory.capsuleLine();
 		this.writer = new PDUWriter(host.transmitter);
 		this.line = new TransmitLine(this, host.transmitter);
 	}
@@ -133,7 +136,11 @@ export class Connection implements PDUHandler, QueueLink {
 
 	/** A host waits for memory that may be what this one holds. */
 	get isContended(): boolean {
-		return this.solicited.isContended || this.reads.isContended;
+		return this.solicited.isContended || this.reads.isContended || this.capsules.isContended;
+	}
+
+	get inCapsuleBytesMax(): number {
+		return this.logic?.inCapsuleBytesMax ?? limits.adminInCapsuleBytes;
 	}
 
 	/** A capsule has begun whose data is not all here. */
@@ -353,12 +360,14 @@ export class Connection implements PDUHandler, QueueLink {
 		this.r2ts.forEach((chunk) => this.r2ts.delete(chunk));
 		this.solicited.leave();
 		this.reads.leave();
+		this.capsules.leave();
 	}
 
 	/** Memory is shared by hosts. */
 	#joinHost(nqn: string): void {
 		this.solicited.join(nqn);
 		this.reads.join(nqn);
+		this.capsules.join(nqn);
 	}
 
 	#initialize(buffer: Buffer, at: number): void {

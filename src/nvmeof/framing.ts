@@ -1,5 +1,4 @@
 import { crc32cOfRange } from '../wire/crc32c.ts';
-import { limits } from './limits.ts';
 import { CapsuleCmd, CommonHeader, commonHeaderBytes, digestBytes, flag, H2CData, ICReq, pduType, TermReq } from './pdu.ts';
 import { fes, termReqBytesMax } from './term-req.ts';
 
@@ -10,6 +9,8 @@ export interface PDUHandler {
 	/** Agreed by ICReq and ICResp. */
 	readonly headerDigest: boolean;
 	readonly dataDigest: boolean;
+	/** The most data that a capsule may bring now. */
+	readonly inCapsuleBytesMax: number;
 	/** Whether a PDU of this type may come now. */
 	expects(type: number): boolean;
 	/** A header, found good, stands at `at`; `dataBytes` of data follow. */
@@ -177,7 +178,7 @@ export class Framing {
 		this.#hasDataDigest = flagged;
 		this.#dataBytes = bodyBytes - this.#paddingBytes - (flagged ? digestBytes : 0);
 		if (this.#dataBytes < (flagged ? 1 : 0)) return CommonHeader.plen.offset;
-		if (type === pduType.capsuleCmd && this.#dataBytes > limits.inCapsuleBytes) return CommonHeader.plen.offset;
+		if (type === pduType.capsuleCmd && this.#dataBytes > this.#handler.inCapsuleBytesMax) return CommonHeader.plen.offset;
 		return undefined;
 	}
 

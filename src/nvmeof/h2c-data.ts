@@ -133,7 +133,8 @@ export function placeCapsule(command: Command, source: Buffer, start: number, en
 	const to = Math.min(command.capsuleOffset + command.wantedBytes, offset + end - start);
 	if (from >= to) return;
 	const at = start + from - offset;
-	if (whole && command.step === 'write') {
+	if (whole && command.step === 'write' && command.wantedBytes <= copiedBytesMax) {
+		// The device copies before it returns.
 		writeCapsule(command, source.subarray(at, at + command.wantedBytes));
 		return;
 	}
@@ -150,7 +151,8 @@ export function capsuleEnded(command: Command, digestGood: boolean): void {
 		settle(command);
 	} else if (command.step === 'write') {
 		writeCapsule(command, command.buffer!.subarray(headRoomBytes, headRoomBytes + command.wantedBytes));
-		dropBuffer(command);
+		// Of longer data the device has not made a copy: it goes with the command.
+		if (command.wantedBytes <= copiedBytesMax) dropBuffer(command);
 	} else {
 		command.handedBytes = command.wantedBytes;
 		settle(command);
@@ -276,9 +278,7 @@ function writeCapsule(command: Command, data: Uint8Array): void {
 }
 
 function giveCapsule(command: Command): void {
-	const bytes = command.capsuleHeldBytes;
-	command.capsuleHeldBytes = 0;
-	if (bytes > 0) command.connection!.memory.budget.give(bytes);
+	command.connection!.intake.give(command);
 }
 
 function dropBuffer(command: Command): void {

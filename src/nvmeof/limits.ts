@@ -20,8 +20,10 @@ export const limits = {
 	dataManagementRangesMax: 256,
 	/** What is written in one piece, so that a crash leaves all of it or none and no other command sees a part: AWUN, AWUPF and ACWU. */
 	atomicBytes: copiedBytesMax,
-	/** In-capsule data of an I/O queue: IOCCSZ less the command. */
-	inCapsuleBytes: 8192,
+	/** In-capsule data of an I/O queue: IOCCSZ less the command (docs/decisions/013). */
+	inCapsuleBytes: 128 * 1024,
+	/** The same of an admin queue, as the transport fixes it (NVMe/TCP Transport 1.0, In-capsule Data). */
+	adminInCapsuleBytes: 8192,
 	/** Commands that walk over a range read pieces of this size. */
 	pieceBytes: copiedBytesMax,
 	/** Buffers of that size for the Verify commands of one namespace; who finds none waits for its turn. */

@@ -6,6 +6,7 @@ import type { FabricState } from './fabric-state.ts';
 import { FusedPairs } from './fused.ts';
 import type { IoContext } from './io-command.ts';
 import { ioParameters, startIO } from './io-commands.ts';
+import { limits } from './limits.ts';
 import type { NvmController } from './nvm-controller.ts';
 import { endWithOutcome } from './outcome-status.ts';
 import type { NextStep, QueueLink, QueueLogic, Request } from './request.ts';
@@ -47,6 +48,10 @@ export class Queue implements QueueLogic {
 		this.fabric = fabric;
 		this.link = link;
 		this.sinceMs = fabric.now();
+	}
+
+	get inCapsuleBytesMax(): number {
+		return this.#io === undefined ? limits.adminInCapsuleBytes : limits.inCapsuleBytes;
 	}
 
 	get hostNQN(): string | undefined {

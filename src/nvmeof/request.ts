@@ -93,6 +93,8 @@ export class Request implements Completion {
 export interface QueueLogic {
 	/** Entries of the queue that Connect asked for; before it, 1. The transport ends a connection that has more requests outstanding. */
 	readonly depth: number;
+	/** Data that a capsule may bring; the transport ends a connection that sends more. */
+	readonly inCapsuleBytesMax: number;
 	/** HOSTNQN of Connect; undefined before it has succeeded. The transport shares memory by hosts. */
 	readonly hostNQN: string | undefined;
 	/** Submission queue flow control is off (Connect, CATTR): SQHD in completions means nothing. */

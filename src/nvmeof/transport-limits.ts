@@ -22,6 +22,10 @@ export const transportLimits = {
 	waitingDataBytes: 1024 * 1024,
 	/** Share of the memory budget that R2Ts may solicit, over all connections. */
 	solicitedShare: 1 / 4,
+	/** Share for capsules with more data than smallCapsuleBytes: who begins one and keeps the rest back cannot have all. */
+	capsuleShare: 1 / 4,
+	/** Data in a capsule up to this length takes what is free of the whole budget. 512 connections with one each come to 4 MiB. */
+	smallCapsuleBytes: 8192,
 	/** Of each share, what is kept for hosts that hold nothing of it. */
 	reservedOfShare: 1 / 4,
 	/** Share for reads that wait for the medium, and for their data until it has left: a host that does not read it cannot have the rest. */
@@ -29,6 +33,8 @@ export const transportLimits = {
 	/** What one connection may have solicited, and may have read, whatever the budget; all of a host's together have what FairShare leaves them. */
 	solicitedBytesPerConnection: 8 * 1024 * 1024,
 	readBytesPerConnection: 4 * 1024 * 1024,
+	/** The same for what it has sent in larger capsules. */
+	capsuleBytesPerConnection: 8 * 1024 * 1024,
 	/** From accept to the end of Connect. */
 	connectSeconds: 15,
 	/** From our last word on a connection to its end: for a host that does not even read that. */

@@ -1,4 +1,5 @@
 import test from 'ava';
+import { limits } from '../../../src/nvmeof/limits.ts';
 import { MemoryDevice } from '../../scsi/memory-device.ts';
 import type { Association } from '../../nvme-host/association.ts';
 import * as commands from '../../nvme-host/commands.ts';
@@ -48,7 +49,7 @@ test('Identify Controller: everything that a host computes with is there and is 
 	t.is(u32(id, 536) & (1 << 20), 1 << 20, 'SGLS: offsets');
 	t.is(u32(id, 536) & (1 << 2), 0, 'SGLS: no keyed descriptors');
 	t.is(ascii(id, 768, subnqn.length + 1), `${subnqn}\0`, 'SUBNQN');
-	t.is(u32(id, 1792), 516, 'IOCCSZ');
+	t.is(u32(id, 1792), (64 + limits.inCapsuleBytes) / 16, 'IOCCSZ');
 	t.is(u32(id, 1796), 1, 'IORCSZ');
 	t.is(u16(id, 1800), 0, 'ICDOFF');
 	t.is(id[1802]! & 1, 0, 'FCATT: dynamic controllers');
@@ -443,7 +444,7 @@ test('Abort of a write whose data is withheld, and of one that the device has', 
 	});
 	let cid = -1;
 	const fill = (sqe: Buffer): void => commands.range(sqe, commands.ioOpcode.write, 1, 0, 128);
-	const withheld = queue.execute(fill, { dataOut: content(65_536) }, (command) => (cid = command.cid));
+	const withheld = queue.execute(fill, { dataOut: content(65_536), solicited: true }, (command) => (cid = command.cid));
 	await asked;
 	t.true(await association.abort(1, cid));
 	t.is((await withheld).status, 0x007);

@@ -1,4 +1,5 @@
 import test from 'ava';
+import { limits } from '../../../src/nvmeof/limits.ts';
 import * as commands from '../../nvme-host/commands.ts';
 import type { Command } from '../../nvme-host/command.ts';
 import { content, World } from './world.ts';
@@ -27,7 +28,7 @@ for (const [headerDigest, dataDigest] of digests) {
 				const data = content(size, index);
 				const lba = 1 + index * 3;
 				const result = await namespace.write(lba, data, { queueIndex: index % ioQueues });
-				t.is(result.r2ts === 0, size <= 8192);
+				t.is(result.r2ts === 0, size <= limits.inCapsuleBytes);
 				t.true(world.device.bytes(lba * 512, size).equals(data));
 				t.true((await namespace.read(lba, size / 512, (index + 1) % ioQueues)).equals(data), `${size} bytes`);
 				// oxlint-enable no-await-in-loop

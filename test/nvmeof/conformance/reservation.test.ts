@@ -190,7 +190,10 @@ test('preempt and abort: what the preempted host has outstanding ends', async (t
 			return true;
 		};
 	});
-	const outstanding = a.execute((sqe) => commands.range(sqe, ioOpcode.write, 1, 0, 128), { dataOut: content(65_536) });
+	const outstanding = a.execute((sqe) => commands.range(sqe, ioOpcode.write, 1, 0, 128), {
+		dataOut: content(65_536),
+		solicited: true,
+	});
 	await asked;
 	t.is(await acquire(b, 2, 1, keyB, keyA), 0);
 	t.is((await outstanding).status, 0x007);

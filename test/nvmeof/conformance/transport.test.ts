@@ -1,4 +1,5 @@
 import test, { type ExecutionContext } from 'ava';
+import { limits } from '../../../src/nvmeof/limits.ts';
 import type { Association } from '../../nvme-host/association.ts';
 import * as commands from '../../nvme-host/commands.ts';
 import { Namespace } from '../../nvme-host/namespace.ts';
@@ -132,7 +133,7 @@ const onQueue: Record<string, { send: (ttag: number) => Buffer; fes: number | re
 		fei: 4,
 	},
 	'CapsuleCmd: more in-capsule data than there may be': {
-		send: () => capsuleCmd(write(1, 17, true), Buffer.alloc(17 * 512)),
+		send: () => capsuleCmd(write(1, limits.inCapsuleBytes / 512 + 1, true), Buffer.alloc(limits.inCapsuleBytes + 512)),
 		fes: [fes.invalidPDUHeaderField, fes.limitExceeded],
 		fei: 4,
 	},

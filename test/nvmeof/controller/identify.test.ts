@@ -32,7 +32,7 @@ test('Identify Controller: what Linux looks at before it uses a controller', asy
 	const data = await read(0x01);
 	t.is(data.readUInt16LE(78), cntlid);
 	t.not(data.readUInt16LE(320), 0, 'KAS');
-	t.is(data.readUInt32LE(1792), (64 + 8192) / 16, 'IOCCSZ');
+	t.is(data.readUInt32LE(1792), (64 + limits.inCapsuleBytes) / 16, 'IOCCSZ');
 	t.is(data.readUInt32LE(1796), 1, 'IORCSZ');
 	t.is(data.readUInt16LE(1800), 0, 'ICDOFF');
 	t.is(data.readUInt16LE(514), 128, 'MAXCMD, no more than MQES + 1');

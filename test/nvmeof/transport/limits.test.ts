@@ -14,16 +14,22 @@ import { opcode, pattern, r2t, statusOf, World } from './peer.ts';
 const MiB = 1024 * 1024;
 
 // The others of transport-limits.ts: c2hDataBytes and readBytesPerConnection in c2h-data, h2cDataBytes in termination, r2tBytes and r2tsPerCommand in initialization, shares in h2c-data and
-// c2h-data, seconds in watch, waitingDataBytes in c2h-data; parameterBytesMax in h2c-data.
+// c2h-data, shares and what one connection may hold of capsules in large-capsules, seconds in watch, waitingDataBytes in c2h-data; parameterBytesMax in h2c-data.
 
-test('in-capsule data: 8,192 bytes are taken, one dword more ends the connection', async (t) => {
-	const world = new World();
-	const peer = await world.connect().open();
-	peer.send(peer.command({ opcode: opcode.write, cid: 1, blocks: 16, data: pattern(limits.inCapsuleBytes, 1) }));
-	t.is(statusOf(await peer.answer()), '0');
-	peer.send(peer.command({ opcode: opcode.write, cid: 1, blocks: 16, data: pattern(limits.inCapsuleBytes + 1, 1) }));
-	t.is(statusOf(await peer.answer()), 'term 1/4');
-});
+for (const [queue, bytes] of [
+	['an I/O queue', limits.inCapsuleBytes],
+	['the admin queue', limits.adminInCapsuleBytes],
+] as const) {
+	test(`in-capsule data of ${queue}: ${bytes} bytes are taken, one more ends the connection`, async (t) => {
+		const world = new World();
+		const peer = await world.connect().open();
+		peer.logic.inCapsuleBytesMax = bytes;
+		peer.send(peer.command({ opcode: opcode.write, cid: 1, blocks: bytes / 512, data: pattern(bytes, 1) }));
+		t.is(statusOf(await peer.answer()), '0');
+		peer.send(peer.command({ opcode: opcode.write, cid: 1, blocks: bytes / 512, data: pattern(bytes + 1, 1) }));
+		t.is(statusOf(await peer.answer()), 'term 1/4');
+	});
+}
 
 test('an H2CData of MAXH2CDATA is taken', async (t) => {
 	const world = new World();

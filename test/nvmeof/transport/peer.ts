@@ -1,5 +1,6 @@
 import type { Outcome } from '../../../src/blockvol/block-device.ts';
 import { Connection, type ConnectionEnvironment, type ConnectionHost } from '../../../src/nvmeof/connection.ts';
+import { limits } from '../../../src/nvmeof/limits.ts';
 import * as pdu from '../../../src/nvmeof/pdu.ts';
 import type { Fabric, NextStep, QueueLink, QueueLogic, Request } from '../../../src/nvmeof/request.ts';
 import { Statistics } from '../../../src/nvmeof/statistics.ts';
@@ -29,6 +30,7 @@ export class FakeLogic implements QueueLogic {
 	readonly link: QueueLink;
 	readonly world: World;
 	depth = 1;
+	inCapsuleBytesMax: number = limits.inCapsuleBytes;
 	flowControlDisabled = false;
 	readonly pending: Request[] = [];
 	readonly log: string[] = [];
@@ -156,8 +158,8 @@ export class World implements Fabric {
 
 	/** Nothing of the memory is held, and nobody waits for any. */
 	get isFree(): boolean {
-		const { budget, solicited, reads } = this.memory;
-		return [budget, solicited, reads].every(({ usedBytes, waiting }) => usedBytes === 0 && waiting === 0);
+		const { budget, solicited, reads, capsules } = this.memory;
+		return [budget, solicited, reads, capsules].every(({ usedBytes, waiting }) => usedBytes === 0 && waiting === 0);
 	}
 }
 
