@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { type RequestOptions, request as plainRequest } from 'node:http';
+import { type IncomingMessage, type RequestOptions, request as plainRequest } from 'node:http';
 import { request as tlsRequest } from 'node:https';
 import { join, resolve } from 'node:path';
 import { UsageError } from '../config/usage-error.ts';
@@ -26,9 +26,24 @@ export class ApiError extends Error {
 	}
 }
 
+/** A request or an answer of bytes. */
+export interface BytesRequest {
+	readonly headers?: Readonly<Record<string, string>>;
+	readonly body?: Buffer;
+	/** How long the appliance may say nothing. */
+	readonly timeoutMs?: number;
+}
+
+export interface BytesAnswer {
+	readonly status: number;
+	readonly headers: IncomingMessage['headers'];
+	readonly trailers: IncomingMessage['trailers'];
+	readonly body: Buffer;
+}
+
 /** An answer is a listing of bounded things; what is longer is not from a blockport. */
 const answerBytesMax = 64 * 2 ** 20;
-const timeoutMs = 120_000;
+const usualTimeoutMs = 120_000;
 
 export class ApiClient {
 	readonly #place: string;
@@ -79,22 +94,33 @@ export class ApiClient {
 		return this.#call<T>('DELETE', path);
 	}
 
+	/** Sends or takes bytes. Rejects with ApiError for an answer that is no success, as the others do. */
+	async bytes(method: string, path: string, request: BytesRequest = {}): Promise<BytesAnswer> {
+		const answer = await this.#exchange(method, path, request);
+		if (answer.status >= 200 && answer.status < 300) return answer;
+		throw this.#refusal(answer, parseJson(answer.body.toString('utf8')));
+	}
+
 	async #call<T>(method: string, path: string, body?: object): Promise<T> {
-		const { status, text } = await this.#exchange(method, path, body === undefined ? undefined : JSON.stringify(body));
-		const parsed = parseJson(text);
-		if (status >= 200 && status < 300) return parsed as T;
-		throw new ApiError(
+		const json = body === undefined ? undefined : Buffer.from(JSON.stringify(body));
+		const headers = { 'content-type': 'application/json' };
+		const answer = await this.#exchange(method, path, json === undefined ? {} : { headers, body: json });
+		const parsed = parseJson(answer.body.toString('utf8'));
+		if (answer.status >= 200 && answer.status < 300) return parsed as T;
+		throw this.#refusal(answer, parsed);
+	}
+
+	#refusal({ status }: BytesAnswer, parsed: unknown): ApiError {
+		return new ApiError(
 			messageOf(parsed) ?? `${this.#place} answered HTTP ${status} and no blockport error: is it another program?`,
 			status,
 		);
 	}
 
-	#exchange(method: string, path: string, body: string | undefined): Promise<{ status: number; text: string }> {
+	#exchange(method: string, path: string, { headers, body, timeoutMs = usualTimeoutMs }: BytesRequest): Promise<BytesAnswer> {
 		return new Promise((resolve, reject) => {
-			const options: RequestOptions = { ...this.#options, headers: this.#headers, method, path, timeout: timeoutMs, agent: false };
-			if (body !== undefined) {
-				options.headers = { ...this.#headers, 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) };
-			}
+			const sent = { ...this.#headers, ...headers, ...(body === undefined ? {} : { 'content-length': String(body.length) }) };
+			const options: RequestOptions = { ...this.#options, headers: sent, method, path, timeout: timeoutMs, agent: false };
 			const request = this.#request(options, (response) => {
 				const chunks: Buffer[] = [];
 				let length = 0;
@@ -103,7 +129,14 @@ export class ApiClient {
 					if (length > answerBytesMax) request.destroy(new ApiError(`${this.#place} sends more than a blockport would.`, 0));
 					else chunks.push(chunk);
 				});
-				response.on('end', () => resolve({ status: response.statusCode ?? 0, text: Buffer.concat(chunks).toString('utf8') }));
+				response.on('end', () =>
+					resolve({
+						status: response.statusCode ?? 0,
+						headers: response.headers,
+						trailers: response.trailers,
+						body: Buffer.concat(chunks),
+					}),
+				);
 				response.on('error', (error) => reject(this.#unanswered(error)));
 			});
 			request.on('timeout', () => request.destroy(new ApiError(`${this.#place} did not answer within ${timeoutMs / 1000} s.`, 0)));

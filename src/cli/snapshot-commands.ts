@@ -7,13 +7,14 @@ import { type CommonFlags, names, remoteCommand, whole } from './flags.ts';
 import { printSize } from './size.ts';
 import { merged } from './merge-wait.ts';
 import { type SnapshotReference, snapshotReference } from './snapshot-reference.ts';
+import { streamExportCommand } from './stream-export-command.ts';
 import { confirm, lines, show, table } from './terminal.ts';
 import { usersOf } from './volume-users.ts';
 
 type ArchivedPlace = SnapshotDeletionView['archived'][number];
 
 export function snapshotCommand(): Command {
-	const snapshot = new Command('snapshot').description('make, restore, mount, clone, compare and delete snapshots of volumes');
+	const snapshot = new Command('snapshot').description('make, restore, mount, clone, compare, export and delete snapshots of volumes');
 
 	snapshot.addCommand(
 		remoteCommand('create', 'make a snapshot of a volume, or of several in one moment')
@@ -167,6 +168,7 @@ export function snapshotCommand(): Command {
 				);
 			}),
 	);
+	snapshot.addCommand(streamExportCommand());
 	return snapshot;
 }
 

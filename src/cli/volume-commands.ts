@@ -10,6 +10,7 @@ import { pastedCommand, usualDataDirectory } from './pasted-command.ts';
 import { scrubCommand } from './scrub-command.ts';
 import { merged } from './merge-wait.ts';
 import { printSize } from './size.ts';
+import { streamImportCommand } from './stream-import-command.ts';
 import { confirm, lines, show, table } from './terminal.ts';
 
 /** What `volume check` found, one sentence each; the volume is sound when there is none. */
@@ -115,6 +116,8 @@ export function volumeCommand(checkVolume: CheckVolume): Command {
 				);
 			}),
 	);
+
+	volume.addCommand(streamImportCommand());
 
 	volume.addCommand(scrubCommand());
 	volume.addCommand(historyCommand());
