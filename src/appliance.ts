@@ -237,6 +237,7 @@ export class Appliance {
 			announceLuns: (target) => this.#portals?.iscsi.announceLuns(target),
 			shadows: () => this.shadows,
 			archiveDirectory: directory.archive,
+			directory: directory.path,
 			version: options.version,
 		});
 		this.#protection = protection;

@@ -10,6 +10,7 @@ import { ApplianceScrubs, type ScrubsParts } from './scrubs.ts';
 import { ApplianceSchedules } from './schedules.ts';
 import type { ShadowVolumes } from './shadow-volumes.ts';
 import { SnapshotMounts } from './snapshot-mounts.ts';
+import { ApplianceSpaceLimits } from './space-limits.ts';
 import { ApplianceSnapshots } from './snapshots.ts';
 import type { ExportedSubsystems } from './subsystems.ts';
 import type { Targets } from './targets.ts';
@@ -27,6 +28,8 @@ export interface ProtectionParts {
 	readonly shadows: () => ShadowVolumes;
 	/** Of exports that are on their way. */
 	readonly archiveDirectory: string;
+	/** The data directory. */
+	readonly directory: string;
 	readonly version: string;
 }
 
@@ -38,13 +41,27 @@ export class Protection {
 	readonly scrubs: ApplianceScrubs;
 	readonly history: ApplianceHistory;
 	readonly archive: ApplianceArchive;
+	readonly space: ApplianceSpaceLimits;
 	readonly #mounts: SnapshotMounts;
 	readonly #runner: ScheduleRunner;
 	readonly #configuration: Configuration;
 
 	/** Places of mounted snapshots are there when this returns, and answer later. */
 	constructor(parts: ProtectionParts) {
-		const { configuration, volumes, engine, targets, subsystems, log, inTurn, announceLuns, shadows, archiveDirectory, version } = parts;
+		const {
+			configuration,
+			volumes,
+			engine,
+			targets,
+			subsystems,
+			log,
+			inTurn,
+			announceLuns,
+			shadows,
+			archiveDirectory,
+			directory,
+			version,
+		} = parts;
 		this.#configuration = configuration;
 		const { schedules } = configuration;
 		this.events = new EventLog(log);
@@ -78,6 +95,7 @@ export class Protection {
 		this.schedules = new ApplianceSchedules({ schedules, runner: this.#runner, snapshots, inTurn });
 		this.history = new ApplianceHistory({ configuration, volumes, snapshots, events, inTurn });
 		const scrub: ScrubsParts['scrub'] = (volume, options) => volumes.scrub(volume, options);
+		this.space = new ApplianceSpaceLimits({ configuration, volumes, events, directory, inTurn, clock: systemClock });
 		this.scrubs = new ApplianceScrubs({ configuration, events, scrub, inTurn, clock: systemClock });
 	}
 
@@ -91,12 +109,13 @@ export class Protection {
 		this.history.start();
 		this.#runner.start();
 		this.scrubs.start();
+		this.space.start();
 		await this.archive.start();
 	}
 
 	/** No schedule, no scrub and no archive job runs any more when this resolves. */
 	async stop(): Promise<void> {
-		await Promise.all([this.#runner.stop(), this.scrubs.stop(), this.archive.stop()]);
+		await Promise.all([this.#runner.stop(), this.scrubs.stop(), this.archive.stop(), this.space.stop()]);
 	}
 
 	/** Before the volumes are closed. */
@@ -106,6 +125,7 @@ export class Protection {
 
 	*metrics(): Generator<Metric> {
 		yield* this.archive.metrics();
+		yield* this.space.metrics();
 		for (const [severity, value] of Object.entries(this.events.counts)) {
 			yield { name: 'blockport_events_total', help: 'Events since the start, by severity.', value, labels: { severity } };
 		}
@@ -134,21 +154,30 @@ export class Protection {
 
 	/** Not at the top: the listeners answer while these are loaded. */
 	async routes(): Promise<FastifyPluginCallback[]> {
-		const [{ archiveRoutes }, { eventRoutes }, { scheduleRoutes }, { snapshotRoutes }, { scrubRoutes }, { historyRoutes }] =
-			await Promise.all([
-				import('../admin/archive-routes.ts'),
-				import('../admin/event-routes.ts'),
-				import('../admin/schedule-routes.ts'),
-				import('../admin/snapshot-routes.ts'),
-				import('../admin/scrub-routes.ts'),
-				import('../admin/history-routes.ts'),
-			]);
+		const [
+			{ archiveRoutes },
+			{ eventRoutes },
+			{ scheduleRoutes },
+			{ snapshotRoutes },
+			{ scrubRoutes },
+			{ historyRoutes },
+			{ spaceRoutes },
+		] = await Promise.all([
+			import('../admin/archive-routes.ts'),
+			import('../admin/event-routes.ts'),
+			import('../admin/schedule-routes.ts'),
+			import('../admin/snapshot-routes.ts'),
+			import('../admin/scrub-routes.ts'),
+			import('../admin/history-routes.ts'),
+			import('../admin/space-routes.ts'),
+		]);
 		return [
 			eventRoutes(this.events),
 			scheduleRoutes(this.schedules),
 			snapshotRoutes(this.snapshots),
 			scrubRoutes(this.scrubs),
 			historyRoutes(this.history),
+			spaceRoutes(this.space),
 			archiveRoutes(this.archive),
 		];
 	}

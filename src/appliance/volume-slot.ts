@@ -8,6 +8,7 @@ import {
 	atomicBytesMax,
 	copiedBytesMax,
 } from '../blockvol/block-device.ts';
+import { noLimits, type SpaceLimits } from '../config/space-limits.ts';
 import type { SnapshotVolume } from './snapshot-engine.ts';
 import { UsedBytes } from './used-bytes.ts';
 
@@ -15,6 +16,11 @@ import { UsedBytes } from './used-bytes.ts';
 export interface OpenDevice extends BlockDevice {
 	/** Disk space; not every device knows it. */
 	allocatedBytes?(): Promise<number>;
+	/** How much of it there may be; undefined: what the file system has. */
+	quotaBytes?: number | undefined;
+	readonly isQuotaReached?: boolean;
+	/** The file system is full. */
+	readonly isFull?: boolean;
 	close(): Promise<void>;
 }
 
@@ -54,6 +60,7 @@ export class VolumeSlot<Device extends OpenDevice = OpenVolume> implements Block
 	#refused: Completion[] = [];
 	#endResize: (() => void) | undefined;
 	#used: UsedBytes | undefined;
+	#limits: SpaceLimits = noLimits;
 	/** What sanitizes it; undefined: nobody. */
 	sanitizer: Sanitizer | undefined;
 
@@ -77,6 +84,32 @@ export class VolumeSlot<Device extends OpenDevice = OpenVolume> implements Block
 		return Math.min(this.#used?.latest ?? this.sizeBytes, this.sizeBytes);
 	}
 
+	/** Disk space of the volume with its snapshots, which may be more than it has; undefined while it is not known. */
+	get diskBytes(): number | undefined {
+		return this.#used?.latest;
+	}
+
+	get limits(): SpaceLimits {
+		return this.#limits;
+	}
+
+	/** Also before it is open. */
+	setLimits(limits: SpaceLimits): void {
+		this.#limits = limits;
+		this.#applyQuota();
+	}
+
+	/** Of the quota, or of the size where there is none. */
+	get usedPercent(): number {
+		return Math.floor((100 * (this.diskBytes ?? 0)) / (this.#limits.quotaBytes ?? this.sizeBytes));
+	}
+
+	/** The threshold is reached. */
+	get isLow(): boolean {
+		const { thresholdPercent } = this.#limits;
+		return thresholdPercent !== undefined && this.usedPercent >= thresholdPercent;
+	}
+
 	get fault(): string | undefined {
 		return this.#failure ?? this.#volume?.fault;
 	}
@@ -92,9 +125,15 @@ export class VolumeSlot<Device extends OpenDevice = OpenVolume> implements Block
 		return this.#volume;
 	}
 
+	#applyQuota(): void {
+		const { quotaBytes } = this.#limits;
+		if (this.#volume !== undefined && this.#volume.quotaBytes !== quotaBytes) this.#volume.quotaBytes = quotaBytes;
+	}
+
 	/** The replay is over. A size that differs from the configuration's (a crash in the middle of a resize) is the volume's. */
 	opened(volume: Device): void {
 		this.#volume = volume;
+		this.#applyQuota();
 		this.#refusal = undefined;
 		this.#failure = undefined;
 		this.#endResize = volume.onResize(() => this.#resized());

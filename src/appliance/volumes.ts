@@ -92,7 +92,11 @@ export class Volumes {
 	space(name: string): Space | undefined {
 		const availableBytes = this.#freeBytes.latest;
 		const slot = this.#slots.get(name);
-		return availableBytes === undefined || slot === undefined ? undefined : { usedBytes: slot.usedBytes, availableBytes };
+		if (availableBytes === undefined || slot === undefined) return undefined;
+		const { limits, diskBytes = 0, usedBytes, isLow } = slot;
+		// Where a quota leaves less than the file system does, that is what is left.
+		const leftBytes = limits.quotaBytes === undefined ? Infinity : Math.max(0, limits.quotaBytes - diskBytes);
+		return { usedBytes, availableBytes: Math.min(availableBytes, leftBytes), isLow };
 	}
 
 	/** Ends what a crash left half done, and names the directories that it leaves alone. */
@@ -269,6 +273,7 @@ export class Volumes {
 
 	#add(row: VolumeRow): VolumeSlot {
 		const slot = new VolumeSlot(row);
+		slot.setLimits(this.#configuration.space.of(row.uuid));
 		const { uuid } = row;
 		const sanitizer = new VolumeSanitizer({
 			slot,

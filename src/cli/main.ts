@@ -7,6 +7,7 @@ import { eventCommand } from './event-commands.ts';
 import { scheduleCommand } from './schedule-commands.ts';
 import { type MakeServer, serveCommand } from './serve-command.ts';
 import { snapshotCommand } from './snapshot-commands.ts';
+import { spaceCommand } from './space-commands.ts';
 import { sessionCommand, statusCommand } from './status-commands.ts';
 import { controllerCommand, subsystemCommand } from './subsystem-commands.ts';
 import { targetCommand } from './target-commands.ts';
@@ -50,6 +51,7 @@ export function program(surroundings: Surroundings): Command {
 		.addCommand(snapshotCommand())
 		.addCommand(scheduleCommand())
 		.addCommand(archiveCommand())
+		.addCommand(spaceCommand())
 		.addCommand(eventCommand())
 		.addCommand(statusCommand());
 	everyCommand(root, (command) => command.exitOverride().showHelpAfterError('(add --help for what there is)'));

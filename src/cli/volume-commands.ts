@@ -10,6 +10,7 @@ import { pastedCommand, usualDataDirectory } from './pasted-command.ts';
 import { scrubCommand } from './scrub-command.ts';
 import { merged } from './merge-wait.ts';
 import { printSize } from './size.ts';
+import { limitCommand } from './space-commands.ts';
 import { streamImportCommand } from './stream-import-command.ts';
 import { confirm, lines, show, table } from './terminal.ts';
 
@@ -120,6 +121,7 @@ export function volumeCommand(checkVolume: CheckVolume): Command {
 	volume.addCommand(streamImportCommand());
 
 	volume.addCommand(scrubCommand());
+	volume.addCommand(limitCommand());
 	volume.addCommand(historyCommand());
 	volume.addCommand(rewindCommand());
 

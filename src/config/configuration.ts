@@ -12,6 +12,7 @@ import { Schedules } from './schedules.ts';
 import { SanitizePermissions } from './sanitize-permissions.ts';
 import { Scrubs } from './scrubs.ts';
 import { SnapshotMounts, placeText } from './snapshot-mounts.ts';
+import { SpaceLimitsStore } from './space-limits.ts';
 import { Subsystems } from './subsystems.ts';
 import { Transactions } from './transactions.ts';
 import { UsageError } from './usage-error.ts';
@@ -90,6 +91,8 @@ export class Configuration {
 	readonly repositories: Repositories;
 	/** What is to be done there. */
 	readonly archiveJobs: ArchiveJobs;
+	/** Quotas and thresholds. */
+	readonly space: SpaceLimitsStore;
 	/** Which volumes initiators may have sanitized. */
 	readonly sanitizing: SanitizePermissions;
 	readonly discoveryAuthentication: DiscoveryAuthentication;
@@ -112,6 +115,7 @@ export class Configuration {
 		this.discoveryAuthentication = new DiscoveryAuthentication(this.#transactions);
 		this.sanitizing = new SanitizePermissions(this.#transactions);
 		this.mounts = new SnapshotMounts(this.#transactions);
+		this.space = new SpaceLimitsStore(this.#transactions);
 		this.subsystems = new Subsystems(this.#transactions, now, (volume) => void this.volume(volume), this.mounts);
 		this.scrubs = new Scrubs(this.#transactions, now, (volume) => void this.volume(volume));
 		this.schedules = new Schedules(

@@ -233,4 +233,16 @@ export const migrations: readonly string[] = [
 		volume_uuid  TEXT PRIMARY KEY REFERENCES volumes (uuid) ON DELETE CASCADE
 	) STRICT;
 	`,
+	`
+	CREATE TABLE volume_space (
+		volume_uuid       TEXT PRIMARY KEY REFERENCES volumes (uuid) ON DELETE CASCADE,
+		quota_bytes       INTEGER CHECK (quota_bytes > 0),
+		threshold_percent INTEGER CHECK (threshold_percent BETWEEN 1 AND 100)
+	) STRICT;
+
+	CREATE TABLE directory_space (
+		id                INTEGER PRIMARY KEY CHECK (id = 1),
+		threshold_percent INTEGER CHECK (threshold_percent BETWEEN 1 AND 100)
+	) STRICT;
+	`,
 ];

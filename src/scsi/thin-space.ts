@@ -6,6 +6,8 @@ export interface Space {
 	readonly usedBytes: number;
 	/** Shared with whatever else is on the file system. */
 	readonly availableBytes: number;
+	/** A threshold that the operator has set is reached. */
+	readonly isLow?: boolean;
 }
 
 /** SBC-3, threshold set: the unit in which resources are counted. */
@@ -28,15 +30,24 @@ export const availableResource = 0x01;
 /** A gigabyte, in threshold sets. */
 export const defaultThresholdCount = 1024;
 
-/** Tells once when the space that is left comes down to the threshold, and again after there was more. Space that suffices for all of the volume is never too little. */
+/**
+ * Tells once when the space that is left comes down to the threshold of the mode page, and again after there was more; the same for the operator's threshold. Space that suffices for
+ * all of the volume is never too little for the first.
+ */
 export class SpaceThreshold {
-	isReached = false;
+	#isLow = false;
+	#isPast = false;
+
+	get isReached(): boolean {
+		return this.#isLow || this.#isPast;
+	}
 
 	/** Whether to tell now. `page`: current values of the Logical Block Provisioning mode page. */
-	reaches({ usedBytes, availableBytes }: Space, sizeBytes: number, page: Buffer): boolean {
-		const was = this.isReached;
-		const isLow = thresholdSets(availableBytes) <= threshold.count.get(page) && availableBytes < sizeBytes - usedBytes;
-		this.isReached = threshold.enabled.get(page) === 1 && isLow;
-		return this.isReached && !was;
+	reaches({ usedBytes, availableBytes, isLow: isPast = false }: Space, sizeBytes: number, page: Buffer): boolean {
+		const [wasLow, wasPast] = [this.#isLow, this.#isPast];
+		const isEnough = thresholdSets(availableBytes) > threshold.count.get(page) || availableBytes >= sizeBytes - usedBytes;
+		this.#isLow = threshold.enabled.get(page) === 1 && !isEnough;
+		this.#isPast = isPast;
+		return (this.#isLow && !wasLow) || (isPast && !wasPast);
 	}
 }

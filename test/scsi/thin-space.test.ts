@@ -132,3 +132,18 @@ test('LOG SENSE of the temperature, another page, with SP, thresholds, a subpage
 	t.is((await run(unit, newNexus(), logSense(0x00))).dataIn.toString('hex'), '00000002002f');
 	t.deepEqual((await run(unit, newNexus(), logSense(0x0c))).sense, invalidField(2, 5));
 });
+
+test("the operator's threshold is told by itself, also where that of the mode page is reached already", async (t) => {
+	const { unit, state, nexuses, send } = setUp();
+	const told = async (space: Space): Promise<number | undefined> => {
+		state.space = space;
+		await send(cdb.testUnitReady());
+		unit.takeAttention(nexuses[1]);
+		return unit.takeAttention(nexuses[0]);
+	};
+	t.is(await told({ usedBytes: 0, availableBytes: 3 * mebibyte, isLow: false }), reached.code);
+	t.is(await told({ usedBytes: mebibyte, availableBytes: 2 * mebibyte, isLow: true }), reached.code);
+	t.is(await told({ usedBytes: mebibyte, availableBytes: mebibyte, isLow: true }), undefined);
+	t.is(await told({ usedBytes: mebibyte, availableBytes: 2 ** 40, isLow: false }), undefined);
+	t.is(await told({ usedBytes: mebibyte, availableBytes: 2 ** 40, isLow: true }), reached.code);
+});
