@@ -12,7 +12,7 @@ import * as schemas from './stream-schemas.ts';
 /** The most that one PUT of an import brings: the time for a request is bounded. */
 export const putBytesMax = 64 * 2 ** 20;
 /** Who takes nothing of an export for so long is cut off: it keeps layers of the volume. */
-const stalledMs = 120_000;
+const stalledMsDefault = 120_000;
 
 /** A snapshot in one format, while it is being sent; close() it. */
 export interface OpenExport {
@@ -48,7 +48,7 @@ export interface StreamOperations {
 	cancel(id: string): Promise<void>;
 }
 
-export function streamRoutes(operations: StreamOperations): FastifyPluginCallback {
+export function streamRoutes(operations: StreamOperations, stalledMs = stalledMsDefault): FastifyPluginCallback {
 	return (instance, _options, done) => {
 		const app = typed(instance);
 		const params = snapshotParameters;
@@ -66,7 +66,7 @@ export function streamRoutes(operations: StreamOperations): FastifyPluginCallbac
 			async ({ params: { volume, snapshot }, query, raw }, reply) => {
 				const opened = await operations.open(volume, snapshot, query.format);
 				try {
-					await sendExport(opened, raw, reply);
+					await sendExport(opened, raw, reply, stalledMs);
 				} finally {
 					opened.close();
 				}
@@ -168,7 +168,7 @@ function partOf(request: IncomingMessage): ImportPart {
 }
 
 /** Answers an export. What goes wrong before the first byte is thrown; after it, the connection is cut, so that nobody takes the part for the whole. */
-async function sendExport(opened: OpenExport, request: IncomingMessage, reply: FastifyReply): Promise<void> {
+async function sendExport(opened: OpenExport, request: IncomingMessage, reply: FastifyReply, stalledMs: number): Promise<void> {
 	const { etag, lengthBytes } = opened;
 	const { headers } = request;
 	const asked = headers['if-match'];
@@ -201,7 +201,7 @@ async function sendExport(opened: OpenExport, request: IncomingMessage, reply: F
 			const piece = chunk.length > left ? chunk.subarray(0, left) : chunk;
 			if (wantsTrailers) hash.update(piece);
 			left -= piece.length;
-			if (piece.length > 0 && !response.write(piece)) await drained(response, abort.signal);
+			if (piece.length > 0 && !response.write(piece)) await drained(response, abort.signal, stalledMs);
 			if (left === 0) break;
 		}
 		if (wantsTrailers) response.addTrailers({ 'content-digest': printDigest(hash.digest()) });
@@ -213,7 +213,7 @@ async function sendExport(opened: OpenExport, request: IncomingMessage, reply: F
 }
 
 /** The peer has taken what there was. Rejects when it is gone, or takes nothing. */
-async function drained(response: ServerResponse, signal: AbortSignal): Promise<void> {
+async function drained(response: ServerResponse, signal: AbortSignal, stalledMs: number): Promise<void> {
 	const stalled = AbortSignal.timeout(stalledMs);
 	try {
 		await once(response, 'drain', { signal: AbortSignal.any([signal, stalled]) });

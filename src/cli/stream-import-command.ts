@@ -32,7 +32,7 @@ const checksum = argument((text: string): string => {
 export function streamImportCommand(): Command {
 	return remoteCommand('import', 'make a volume of an image; it appears when all of it came')
 		.argument('<name>', 'of the new volume')
-		.argument('<file>', 'a raw or qcow2 image; - for standard input')
+		.argument('[file]', 'a raw or qcow2 image; - for standard input', '-')
 		.addOption(new Option('--format <format>', 'of the image').choices(['raw', 'qcow2', 'auto']).default('auto'))
 		.option('--size <size>', 'of the volume, by default that of the image', size)
 		.addOption(new Option('--block-size <bytes>', 'logical block').choices(['512', '4096']).default('512'))
@@ -84,7 +84,9 @@ async function send(client: ApiClient, name: string, input: ImageInput, flags: F
 		);
 	} catch (error) {
 		bar.end();
-		if (isPassing(error) && error instanceof ApiError && input.identity !== undefined)
+		// A name that was taken meanwhile, a volume that is used again: that can be mended.
+		const isKept = isPassing(error) || (error instanceof ApiError && error.status === 409);
+		if (isKept && error instanceof ApiError && input.identity !== undefined)
 			throw new ApiError(`${error.message} The import can go on with --resume.`, error.status, { cause: error });
 		await upload.cancel();
 		throw error;

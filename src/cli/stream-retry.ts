@@ -17,9 +17,9 @@ export async function insist<T>(attempt: () => Promise<T>): Promise<T> {
 	return await attempt();
 }
 
-/** No answer, or one of an appliance that starts or stops. */
+/** No answer, one of an appliance that starts or stops, or of one whose disk was too slow for the time that a request has. */
 export function isPassing(error: unknown): boolean {
-	return error instanceof ApiError && (error.status === 0 || error.status === 503);
+	return error instanceof ApiError && [0, 408, 503].includes(error.status);
 }
 
 /** The results of work in its order, with the next one already begun while one is used. */

@@ -14,9 +14,11 @@ const pageBytes = 4096;
 /** The last flush of a large volume takes long. */
 const finishMs = 15 * 60_000;
 
+type Api = Pick<ApiClient, 'bytes' | 'get' | 'post' | 'delete'>;
+
 /** One import, from the front to the back. */
 export class Upload {
-	readonly #client: ApiClient;
+	readonly #client: Api;
 	readonly #path: string;
 	readonly #name: string;
 	readonly #uuid: string;
@@ -26,7 +28,7 @@ export class Upload {
 	#zeroBytes = 0;
 	#offsetBytes: number;
 
-	constructor(client: ApiClient, { id, name, uuid, offsetBytes }: ImportView) {
+	constructor(client: Api, { id, name, uuid, offsetBytes }: ImportView) {
 		this.#client = client;
 		this.#path = `/v1/imports/${encodeURIComponent(id)}`;
 		this.#name = name;
@@ -34,12 +36,12 @@ export class Upload {
 		this.#offsetBytes = offsetBytes;
 	}
 
-	static begin(client: ApiClient, wish: NewImport): Promise<ImportView> {
+	static begin(client: Api, wish: NewImport): Promise<ImportView> {
 		return client.post<ImportView>('/v1/imports', wish);
 	}
 
 	/** The import of that name that is under way. */
-	static async find(client: ApiClient, name: string): Promise<ImportView | undefined> {
+	static async find(client: Api, name: string): Promise<ImportView | undefined> {
 		const { imports } = await client.get<{ imports: ImportView[] }>('/v1/imports');
 		return imports.find((one) => one.name === name);
 	}

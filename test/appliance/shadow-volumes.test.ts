@@ -102,6 +102,19 @@ test('a name that is taken, twice the same name, and one shadow too many are ref
 	await one.shadows.begin('more', mib, 512);
 });
 
+test('a flush that fails: no volume, also not after a restart', async (t) => {
+	const path = await temporaryDirectory(t);
+	const one = await start(t, path);
+	const shadow = await one.shadows.begin('data', mib, 512);
+	await write(shadow.device, 0, 'abc');
+	shadow.device.flush = (completion) => queueMicrotask(() => completion.complete('faulted'));
+	await refuses(t, 'unavailable', () => shadow.publish());
+	t.deepEqual(await one.operations.volumes(), []);
+	await one.stop();
+	t.deepEqual(await (await start(t, path)).operations.volumes(), []);
+	t.deepEqual(await readdir(join(path, 'volumes')), []);
+});
+
 test('a name that was taken meanwhile: publish is refused, the volume there stays, the shadow can be discarded', async (t) => {
 	const path = await temporaryDirectory(t);
 	const one = await start(t, path);

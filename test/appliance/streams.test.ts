@@ -219,6 +219,22 @@ test('export: while somebody takes one, neither snapshot nor volume can be delet
 	t.is((await ask('DELETE', '/v1/volumes/data')).status, 204);
 });
 
+test('export: a snapshot of a clone, and one that is mounted', async (t) => {
+	const { one, ask, bytes, volume } = await exported(t);
+	const name = 'iqn.2026-11.dev.blockport:one';
+	await one.operations.createTarget({ name, alias: '', tpgt: 1 });
+	await one.protection.snapshots.mount('data', 'one', { target: name });
+	t.true((await ask('GET', snapshotPath)).body.equals(bytes));
+	await one.protection.snapshots.clone('data', 'one', 'copy');
+	const page = noise(4096, 8);
+	await write(await volume('copy'), 4096, page);
+	await one.protection.snapshots.make({ volumes: ['copy'], name: 'two' });
+	page.copy(bytes, 4096);
+	t.true((await ask('GET', '/v1/volumes/copy/snapshots/two/export')).body.equals(bytes));
+	const qcow2 = await ask('GET', '/v1/volumes/copy/snapshots/two/export?format=qcow2');
+	t.true((await unfolded(await Qcow2Disk.open(new MemorySource(qcow2.body)))).equals(bytes));
+});
+
 async function begun(ask: Awaited<ReturnType<typeof start>>['ask'], wish: object = {}): Promise<ImportView> {
 	return importOf(await ask('POST', '/v1/imports', {}, { name: 'new', sizeBytes: 8 * mib, ...wish }));
 }

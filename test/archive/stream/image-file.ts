@@ -67,11 +67,11 @@ export async function refused(t: ExecutionContext, action: () => Promise<unknown
 
 /** Bytes that repeat nowhere, the same for the same seed. */
 export function noise(lengthBytes: number, seed: number): Buffer {
-	const bytes = Buffer.alloc(lengthBytes);
+	const bytes = Buffer.alloc(Math.ceil(lengthBytes / 4) * 4);
 	let state = seed * 2 + 1;
-	for (let at = 0; at < lengthBytes; at += 4) {
+	for (let at = 0; at < bytes.length; at += 4) {
 		state = Math.imul(state, 1664525) + 1013904223;
 		bytes.writeUInt32LE(state >>> 0, at);
 	}
-	return bytes;
+	return bytes.subarray(0, lengthBytes);
 }
