@@ -2,7 +2,7 @@ import test from 'ava';
 import { archiveSnapshot } from '../../src/archive/archive-snapshot.ts';
 import { applyRetention, deleteManifest, listManifests, openManifest } from '../../src/archive/catalogue.ts';
 import { ChunkReader, isZeroChunk, readChunk } from '../../src/archive/chunk-reader.ts';
-import { createRepository, openRepository, type RepositoryOptions } from '../../src/archive/repository.ts';
+import { type CreateOptions, createRepository, openRepository, type RepositoryOptions } from '../../src/archive/repository.ts';
 import { ArchiveError } from '../../src/archive/repository-types.ts';
 import { restoreManifest } from '../../src/archive/restore.ts';
 import { verify } from '../../src/archive/verify.ts';
@@ -10,6 +10,7 @@ import { FakeSink, FakeVolume, noise } from './repository-fixture.ts';
 import { MemoryStore } from './memory-store.ts';
 
 const chunkBytes = 4096 * 4;
+const optionsOf = (options: CreateOptions): RepositoryOptions => options;
 const inline: RepositoryOptions = { threads: 0 };
 
 async function archiveError(
@@ -52,7 +53,7 @@ for (const [name, options] of [
 		}
 		await repository.close();
 
-		const again = await openRepository(new MemoryStore({ sharing: store }), { ...options } as RepositoryOptions);
+		const again = await openRepository(new MemoryStore({ sharing: store }), optionsOf(options));
 		const manifests = await listManifests(again);
 		t.is(manifests.length, 6);
 		for (const [index, { id }] of manifests.entries()) {

@@ -3,6 +3,8 @@ import type { PageRange } from '../../src/blockvol/changed-pages.ts';
 import { pageBytes } from '../../src/blockvol/limits.ts';
 import type { RestoreSink, SnapshotSource } from '../../src/archive/repository-types.ts';
 
+const zeroPage = Buffer.alloc(pageBytes);
+
 /** A volume in memory that knows its snapshots and what changed between them, as the engine does. */
 export class FakeVolume {
 	readonly uuid: string;
@@ -69,7 +71,7 @@ export class FakeSnapshot implements SnapshotSource {
 			allocation: (offsetBytes: number, extentsMax: number) => {
 				const extents: { lengthBytes: number; isMapped: boolean }[] = [];
 				for (let at = offsetBytes; at < bytes.length && extents.length < extentsMax; at += pageBytes) {
-					const isMapped = bytes.subarray(at, at + pageBytes).some((byte) => byte !== 0);
+					const isMapped = !bytes.subarray(at, at + pageBytes).equals(zeroPage);
 					const last = extents.at(-1);
 					if (last?.isMapped === isMapped) last.lengthBytes += pageBytes;
 					else extents.push({ lengthBytes: pageBytes, isMapped });

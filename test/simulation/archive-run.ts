@@ -123,10 +123,9 @@ export class ArchiveRun {
 		if (this.#random.chance(0.03)) this.#nowMs += this.#random.pick([1, 50, 300, 1500]);
 		if (this.#options.canPutIfAbsent && this.#random.chance(0.002)) this.#nowMs += 5000;
 		if (this.#random.chance(0.004)) this.#kill(this.#random.pick(this.#actors));
-		for (const sleeper of [...this.#sleeping]) {
-			if (sleeper.atMs > this.#nowMs) continue;
-			this.#sleeping.splice(this.#sleeping.indexOf(sleeper), 1);
-			this.#gates.push(sleeper.gate);
+		for (let at = this.#sleeping.length - 1; at >= 0; at--) {
+			if ((this.#sleeping[at]?.atMs ?? Infinity) > this.#nowMs) continue;
+			for (const { gate } of this.#sleeping.splice(at, 1)) this.#gates.push(gate);
 		}
 		const gate = this.#pick();
 		if (gate === undefined) this.#nowMs += 100;
