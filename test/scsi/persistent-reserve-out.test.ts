@@ -358,3 +358,15 @@ test('a nexus without a target is one too', async (t) => {
 	t.is(await one.register(0n, 5n), good);
 	t.is(await a.register(5n, 6n), conflict);
 });
+
+test('REPLACE LOST RESERVATION and what has no service action: INVALID FIELD IN CDB, and nothing changes', async (t) => {
+	const { a, table } = setUpShared();
+	await a.register(0n, 5n);
+	await a.reserve(5n, types.WE);
+	const before = table.report();
+	for (let action = 0x08; action < 0x20; action++) {
+		const { sense } = await a.send(outCdb(action, 0x01, 24), parameterList(0n, 6n));
+		t.deepEqual(sense, invalidField(1, 4), `service action ${action}`);
+	}
+	t.deepEqual(table.report(), before);
+});
