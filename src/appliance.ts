@@ -210,7 +210,9 @@ export class Appliance {
 		);
 		const configuration = new Configuration(directory.configuration, undefined, reserve);
 		this.#opened.push(async () => configuration.close());
+		this.#opened.push(async () => this.#protection?.archive.close());
 		const volumes = new Volumes(engine, configuration, directory, options.log);
+		volumes.remote = (identity) => this.protection.archive.pagesOf(identity);
 		this.#opened.push(async () => {
 			this.#unclosed = await volumes.closeAll();
 		});

@@ -106,6 +106,7 @@ export const newRestore = z.strictObject({
 	volume: name.describe('Of the volume that appears when everything is there and verified.'),
 	overwrite: z.boolean().default(false).describe('A volume of that name, which nothing may map, is replaced; it stays under another name.'),
 	keepAs: name.optional().describe('The other name, with overwrite.'),
+	lazy: z.boolean().default(false).describe('It appears at once; what is asked for is fetched, and all else in the background.'),
 });
 
 export const newVerify = z

@@ -83,6 +83,16 @@ export const volume = z.object({
 	fault: z.string().optional().describe('Why the volume refuses writes, or could not be opened.'),
 	mappings: z.array(lunMapping),
 	namespaces: z.array(namespaceMapping),
+	restoring: z
+		.object({
+			repository: name,
+			manifest: z.string(),
+			done: z.number().describe('0 to 1.'),
+			failedReads: z.int().describe('That ended with a medium error, since what they asked for could not be fetched.'),
+			failure: z.string().optional().describe('What the last attempt to fetch something failed with.'),
+		})
+		.optional()
+		.describe('While some of it is still in a repository only.'),
 	statistics: z.record(z.string(), z.number()).optional().describe('Counters and gauges of the engine; absent unless the volume is open.'),
 	reservations: reservations.optional().describe('Of one volume that is asked for; lists leave it out.'),
 });

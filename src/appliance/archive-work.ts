@@ -1,6 +1,13 @@
 import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { ArchiveResult, ManifestSummary, SnapshotIdentity, SnapshotSource, VerifyFinding } from '../archive/repository-types.ts';
+import type {
+	ArchiveResult,
+	Manifest,
+	ManifestSummary,
+	SnapshotIdentity,
+	SnapshotSource,
+	VerifyFinding,
+} from '../archive/repository-types.ts';
 import type { Repository } from '../archive/repository.ts';
 import type { PageRange } from '../blockvol/changed-pages.ts';
 import type { ArchiveJobRow, ArchiveWish } from '../config/archive-jobs.ts';
@@ -14,7 +21,7 @@ import type { ArchiveRepositories } from './archive-repositories.ts';
 import { type JobContext, type JobEnd, LaterError } from './archive-runner.ts';
 import type { ShadowVolumes } from './shadow-volumes.ts';
 import { type SnapshotInfo, snapshotCalls } from './snapshot-engine.ts';
-import { type Volumes, asUsage } from './volumes.ts';
+import { type VolumeEngine, type Volumes, asUsage } from './volumes.ts';
 
 /** Findings that a job remembers; its result counts all. */
 const findingsShown = 20;
@@ -131,13 +138,17 @@ export class ArchiveWork {
 		const manifest = await openManifest(repository, wish.manifest, signal);
 		const { sizeBytes, blockSize } = manifest.volume;
 		const overwrite = overwriteKeepingAs === undefined ? {} : { overwrite: { keepAs: overwriteKeepingAs } };
-		const shadow = await shadows().begin(newName, sizeBytes, blockSize, overwrite);
+		const make = wish.lazy === true ? { make: await this.#lazily(repository, name, manifest, signal) } : {};
+		const shadow = await shadows().begin(newName, sizeBytes, blockSize, { ...overwrite, ...make });
 		try {
-			const restored = await restoreManifest(repository, manifest, shadow.device, {
-				signal,
-				onProgress: ({ totalBytes, doneBytes, fetchedBytes }) =>
-					progress(totalBytes === 0 ? 1 : doneBytes / totalBytes, { totalBytes, doneBytes, fetchedBytes }),
-			});
+			const restored =
+				wish.lazy === true
+					? {}
+					: await restoreManifest(repository, manifest, shadow.device, {
+							signal,
+							onProgress: ({ totalBytes, doneBytes, fetchedBytes }) =>
+								progress(totalBytes === 0 ? 1 : doneBytes / totalBytes, { totalBytes, doneBytes, fetchedBytes }),
+						});
 			signal.throwIfAborted();
 			configuration.archiveJobs.note(id, shadow.device.uuid);
 			await shadow.publish(overwrite);
@@ -145,6 +156,21 @@ export class ArchiveWork {
 		} finally {
 			await shadow.discard();
 		}
+	}
+
+	/** Makes a volume that has nothing yet and knows what it lacks. What is wrong with the repository is said before anything is made. */
+	async #lazily(repository: Repository, repositoryName: string, manifest: Manifest, signal: AbortSignal): Promise<VolumeEngine['create']> {
+		const { createLazyRestore } = await import('../archive/lazy/lazy-restore.ts');
+		return (directory, geometry) =>
+			createLazyRestore(this.#parts.disk, directory, geometry, { repository, repositoryName, manifest, signal });
+	}
+
+	/** Volumes that still lack what is in a repository, or in one manifest of it. */
+	dependants(repository: string, manifest?: string): string[] {
+		return this.#parts.configuration.volumes().flatMap(({ name }) => {
+			const identity = this.#parts.volumes.slot(name).volume?.remote?.identity;
+			return identity?.repository === repository && (manifest ?? identity.manifest) === identity.manifest ? [name] : [];
+		});
 	}
 
 	async #verify(
@@ -236,7 +262,7 @@ export class ArchiveWork {
 		const row = configuration.repositories.get(name);
 		const all = await listManifests(repository, { signal, ...(volumeUuid === undefined ? {} : { volumeUuid }) });
 		const reasons = reasonsOf(row, all);
-		const unwanted = all.filter(({ id }) => reasons?.get(id)?.length === 0);
+		const unwanted = all.filter(({ id }) => reasons?.get(id)?.length === 0 && this.dependants(name, id).length === 0);
 		for (const [index, { id }] of unwanted.entries()) {
 			signal.throwIfAborted();
 			await deleteManifest(repository, id, signal);

@@ -18,8 +18,10 @@ import type {
 	VerifyWish,
 } from '../admin/archive-schemas.ts';
 import type { Metric } from '../admin/metrics.ts';
-import { ArchiveError, type ManifestSummary } from '../archive/repository-types.ts';
+import { ArchivePages } from '../archive/lazy/archive-pages.ts';
+import type { ArchiveError, ManifestSummary } from '../archive/repository-types.ts';
 import type { Repository } from '../archive/repository.ts';
+import type { RemoteIdentity, RemotePages } from '../blockvol/remote-pages.ts';
 import type { ArchivedSnapshot, ArchiveJobRow } from '../config/archive-jobs.ts';
 import type { Configuration } from '../config/configuration.ts';
 import { type RepositoryRow, hasRules, placeOf } from '../config/repositories.ts';
@@ -29,6 +31,7 @@ import type { KeepRule } from '../schedule/retention.ts';
 import { archiveRefusal } from './archive-errors.ts';
 import { ArchiveRepositories } from './archive-repositories.ts';
 import { ArchiveRunner } from './archive-runner.ts';
+import { found, isIn, nameBefore, said, viewOf } from './archive-views.ts';
 import { ArchiveWork, reasonsOf } from './archive-work.ts';
 import type { EventLog } from './event-log.ts';
 import { kernelCode } from './kernel-code.ts';
@@ -86,10 +89,19 @@ export class ApplianceArchive implements ArchiveOperations {
 		this.#runner.start();
 	}
 
-	/** Nothing of it runs any more when this resolves. */
+	/** No job runs any more when this resolves. */
 	async stop(): Promise<void> {
 		await this.#runner.stop();
+	}
+
+	/** After the volumes were closed: those that are restored lazily read from repositories until then. */
+	async close(): Promise<void> {
 		await this.#repositories.closeAll();
+	}
+
+	/** What a volume that is restored lazily lacks. The repository is opened when something is fetched, so one that is away, or forgotten, or comes back, is so then. */
+	pagesOf({ repository, manifest }: RemoteIdentity): RemotePages {
+		return new ArchivePages((work) => this.#repositories.use(repository, work), manifest);
 	}
 
 	/** The job that reads this snapshot, or is about to. */
@@ -147,7 +159,11 @@ export class ApplianceArchive implements ArchiveOperations {
 
 	async removeRepository(name: string): Promise<void> {
 		const { configuration, inTurn, events } = this.#parts;
-		await inTurn(async () => configuration.repositories.remove(name));
+		await inTurn(async () => {
+			configuration.repositories.get(name);
+			this.#mustNotBeNeeded(name);
+			configuration.repositories.remove(name);
+		});
 		this.#repositories.forget(name);
 		events.add({ severity: 'info', kind: 'repository-removed', message: `Repository ${name} was removed; what is in it stays.` });
 	}
@@ -174,14 +190,14 @@ export class ApplianceArchive implements ArchiveOperations {
 	async restore(repository: string, manifest: string, wish: RestoreWish): Promise<ArchiveJobView> {
 		const { configuration, inTurn } = this.#parts;
 		configuration.repositories.get(repository);
-		const { volume, overwrite, keepAs } = wish;
+		const { volume, overwrite, keepAs, lazy } = wish;
 		if (keepAs !== undefined && !overwrite) throw new UsageError('Another name for the volume that is replaced goes with overwrite.');
 		const overwriteKeepingAs = overwrite ? (keepAs ?? nameBefore(volume, this.#parts.clock.now())) : undefined;
 		const { volume: geometry } = found(repository, manifest, await this.#list(repository));
 		return await inTurn(async () => {
 			if (overwriteKeepingAs === undefined) configuration.checkNewVolume({ ...geometry, name: volume });
 			else configuration.checkReplacement(volume, overwriteKeepingAs, geometry);
-			return this.#runner.add(repository, { kind: 'restore', manifest, volume, overwriteKeepingAs });
+			return this.#runner.add(repository, { kind: 'restore', manifest, volume, overwriteKeepingAs, lazy });
 		});
 	}
 
@@ -315,6 +331,17 @@ export class ApplianceArchive implements ArchiveOperations {
 		});
 	}
 
+	/** Throws UsageError while a volume is fetched from there. */
+	#mustNotBeNeeded(repository: string, manifest?: string): void {
+		const [volume] = this.#work.dependants(repository, manifest);
+		if (volume === undefined) return;
+		const what = manifest === undefined ? `repository ${repository}` : `${manifest} in repository ${repository}`;
+		throw new UsageError(
+			`Volume ${volume} is still being restored from ${what}: wait until all of it is here, or delete it first.`,
+			'inUse',
+		);
+	}
+
 	#withRules(name: string): RepositoryRow {
 		const row = this.#parts.configuration.repositories.get(name);
 		if (!hasRules(row.keep))
@@ -347,6 +374,7 @@ export class ApplianceArchive implements ArchiveOperations {
 
 	async #deleteRemote(repository: string, manifest: string, rest: string): Promise<'deleted' | 'notFound'> {
 		const { configuration } = this.#parts;
+		this.#mustNotBeNeeded(repository, manifest);
 		const what = `${manifest} was not deleted from repository ${repository}${rest}`;
 		return await this.#use(repository, what, async (opened) => {
 			const { deleteManifest } = await import('../archive/catalogue.ts');
@@ -423,48 +451,4 @@ export class ApplianceArchive implements ArchiveOperations {
 		const message = `What an export has left in ${this.#parts.directory} cannot be removed (${code}).`;
 		this.#parts.events.add({ severity: 'warning', kind: 'archive-failed', message });
 	}
-}
-
-function viewOf({ name, location, secretAccessKey, passphrase, keep, zone, createdAt }: RepositoryRow): RepositoryView {
-	return {
-		name,
-		place: placeOf(location),
-		location,
-		hasSecret: secretAccessKey !== undefined,
-		isEncrypted: passphrase !== undefined,
-		keep,
-		zone,
-		createdAt,
-	};
-}
-
-async function isIn(repository: Repository, manifest: string): Promise<boolean> {
-	const { openManifest } = await import('../archive/catalogue.ts');
-	try {
-		await openManifest(repository, manifest);
-		return true;
-	} catch (error) {
-		if (!(error instanceof ArchiveError)) throw error;
-		if (error.code === 'noManifest') return false;
-		// What is damaged may go, too.
-		if (error.code === 'corrupt') return true;
-		throw error;
-	}
-}
-
-function found(repository: string, id: string, all: readonly ManifestSummary[]): ManifestSummary {
-	const one = all.find((manifest) => manifest.id === id);
-	if (one === undefined) throw new UsageError(`Repository ${repository} has no archived snapshot ${id.slice(0, 64)}.`, 'notFound');
-	return one;
-}
-
-/** Without what was not said. */
-function said(keep: NewRepositoryWish['keep']): Partial<Record<KeepRule, number>> {
-	return Object.fromEntries(Object.entries(keep ?? {}).filter(([, count]) => count !== undefined));
-}
-
-/** `data-before-20261121-190000`. */
-function nameBefore(volume: string, nowMs: number): string {
-	const time = new Date(nowMs).toISOString().replaceAll(/[-:]/g, '').slice(0, 15).replace('T', '-');
-	return `${volume.slice(0, 40)}-before-${time}`;
 }

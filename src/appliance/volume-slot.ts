@@ -9,6 +9,7 @@ import {
 	copiedBytesMax,
 } from '../blockvol/block-device.ts';
 import { noLimits, type SpaceLimits } from '../config/space-limits.ts';
+import type { RemoteProgress } from '../blockvol/remote-pages.ts';
 import type { SnapshotVolume } from './snapshot-engine.ts';
 import { UsedBytes } from './used-bytes.ts';
 
@@ -29,6 +30,8 @@ export interface OpenVolume extends OpenDevice, Partial<SnapshotVolume> {
 	resize(sizeBytes: number): Promise<void>;
 	/** Counters and gauges by name. */
 	statistics(): object | Promise<object>;
+	/** How far it is fetched from an archive; undefined when all of it is here. */
+	readonly remote?: RemoteProgress | undefined;
 }
 
 export interface VolumeIdentity {

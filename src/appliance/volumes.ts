@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import type { NewVolume, VolumeView } from '../admin/schemas.ts';
 import type { Configuration, VolumeRow } from '../config/configuration.ts';
 import { UsageError } from '../config/usage-error.ts';
+import type { RemoteOpener } from '../blockvol/remote-pages.ts';
 import type { ScrubOptions, ScrubProgress } from '../blockvol/scrub.ts';
 import { VolumeFault, VolumeFullError, VolumeUsageError } from '../blockvol/volume-fault.ts';
 import type { Disk } from '../os/disk.ts';
@@ -25,7 +26,8 @@ const busyLookMs = 100;
 export interface VolumeEngine {
 	readonly disk: Disk;
 	create(directory: string, geometry: VolumeIdentity): Promise<void>;
-	open(directory: string, options: { log: Logger; forceCheck: boolean }): Promise<OpenVolume>;
+	/** `remote`: where a volume that is restored lazily finds what it lacks. */
+	open(directory: string, options: { log: Logger; forceCheck: boolean; remote?: RemoteOpener | undefined }): Promise<OpenVolume>;
 	/** Snapshots of several volumes in one moment, all or none; what was made, in their order. */
 	snapshotTogether?(volumes: readonly OpenVolume[], name: string): Promise<readonly SnapshotInfo[]>;
 	/** Compares all that a volume has on disk with its checksums. */
@@ -53,6 +55,8 @@ export class Volumes {
 	readonly #freeBytes: UsedBytes;
 	/** Whoever reads snapshots beside the exports; asked before a volume goes. */
 	readonly readers: VolumeReader[] = [];
+	/** Where volumes that are restored lazily find what they lack; set before any is opened. */
+	remote: RemoteOpener | undefined;
 	/** Directories that no volume owns and nobody doomed. */
 	unknownDirectories: readonly string[] = [];
 
@@ -221,7 +225,7 @@ export class Volumes {
 		try {
 			await (make ?? this.#engine.create.bind(this.#engine))(directory, { uuid, sizeBytes, blockSize });
 			await this.#engine.disk.syncDirectory(this.#directory.volumes);
-			return await this.#engine.open(directory, { log: this.#log, forceCheck: false });
+			return await this.#engine.open(directory, { log: this.#log, forceCheck: false, remote: this.remote });
 		} catch (error) {
 			await this.#removeDirectory(uuid);
 			throw asUsage(error, `Volume ${volume.name} was not made`);
@@ -295,7 +299,7 @@ export class Volumes {
 
 	async #open(row: VolumeRow, slot: VolumeSlot, forceCheck: boolean): Promise<void> {
 		try {
-			const volume = await this.#engine.open(this.#directory.volume(row.uuid), { log: this.#log, forceCheck });
+			const volume = await this.#engine.open(this.#directory.volume(row.uuid), { log: this.#log, forceCheck, remote: this.remote });
 			if (volume.uuid !== row.uuid || volume.blockSize !== row.blockSize) {
 				await volume.close();
 				throw new VolumeFault(`The directory ${row.uuid} holds another volume than the configuration says.`);
@@ -359,6 +363,7 @@ export class Volumes {
 			mappings,
 			namespaces,
 			...(this.#configuration.sanitizing.has(row.uuid) ? { sanitizable: true } : {}),
+			...restoringOf(slot),
 			...(statistics === undefined ? {} : { statistics }),
 		};
 	}
@@ -374,6 +379,15 @@ export function asUsage(error: unknown, what: string): unknown {
 	if (code === 'ENOSPC' || code === 'EDQUOT') return new UsageError(`${what}: the file system is full.`, 'noSpace', cause);
 	if (code === '' || error instanceof UsageError) return error;
 	return new UsageError(`${what}: the data directory answers ${code}.`, 'unavailable', cause);
+}
+
+/** How far it is fetched from an archive. */
+function restoringOf({ volume }: VolumeSlot): Pick<VolumeView, 'restoring'> {
+	const remote = volume?.remote;
+	if (remote === undefined) return {};
+	const { identity, chunks, localChunks, failedReads, failure } = remote;
+	const done = chunks === 0 ? 1 : localChunks / chunks;
+	return { restoring: { ...identity, done, failedReads, ...(failure === undefined ? {} : { failure }) } };
 }
 
 /** Undefined unless it is open, also when it is closed while it is asked. */

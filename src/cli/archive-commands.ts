@@ -39,6 +39,7 @@ function copyCommands(): Command[] {
 			.argument('<repository>')
 			.argument('<manifest>', 'its id, as archive list shows it')
 			.argument('<volume>', 'name of the new volume')
+			.option('--lazy', 'have it at once: what is asked for is fetched, and all else in the background')
 			.option('--overwrite', 'replace the volume of that name, which nothing may map; it stays under another name')
 			.option('--keep-as <name>', 'the other name; VOLUME-before-DATE if not said')
 			.option('-y, --yes', 'do not ask')
@@ -47,14 +48,14 @@ function copyCommands(): Command[] {
 					repository: string,
 					manifest: string,
 					volume: string,
-					flags: JobFlags & { overwrite?: boolean; keepAs?: string; yes?: boolean },
+					flags: JobFlags & { lazy?: boolean; overwrite?: boolean; keepAs?: string; yes?: boolean },
 				) => {
 					const { overwrite, keepAs } = flags;
 					if (keepAs !== undefined && overwrite !== true) throw new UsageError('--keep-as goes with --overwrite.');
 					if (overwrite === true && !(await confirm(`Replacing volume ${volume} by archived snapshot ${manifest}`, flags.yes)))
 						throw new ApiError('Nothing was restored.', 0);
 					const client = new ApiClient(flags);
-					const body = { volume, overwrite: overwrite === true, ...(keepAs === undefined ? {} : { keepAs }) };
+					const body = { volume, lazy: flags.lazy === true, overwrite: overwrite === true, ...(keepAs === undefined ? {} : { keepAs }) };
 					await followed(client, flags, await client.post<ArchiveJobView>(`${manifestPath(repository, manifest)}/restore`, body));
 				},
 			),

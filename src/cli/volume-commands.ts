@@ -205,6 +205,14 @@ function exported(volume: VolumeView, where: CommonFlags): string[] {
 	];
 }
 
+/** How far a volume is fetched from an archive. */
+function restoringText({ restoring }: VolumeView): string | undefined {
+	if (restoring === undefined) return undefined;
+	const { repository, manifest, done, failedReads, failure } = restoring;
+	const failed = failedReads === 0 ? '' : `, ${failedReads} reads failed`;
+	return `${Math.floor(done * 100)} % of ${manifest} in repository ${repository}${failed}${failure === undefined ? '' : `: ${failure}`}`;
+}
+
 async function describe(volume: VolumeView): Promise<string> {
 	const reservations = volume.reservations === undefined ? '' : await describeReservations(volume.reservations);
 	const facts = lines([
@@ -214,6 +222,7 @@ async function describe(volume: VolumeView): Promise<string> {
 		['block size', String(volume.blockSize)],
 		['created', volume.createdAt],
 		['state', volume.state],
+		['restoring', restoringText(volume)],
 		['sanitize', volume.sanitizable === true ? 'on' : undefined],
 		['fault', volume.fault],
 		['mapped as', mappings(volume) || 'nothing'],

@@ -20,6 +20,8 @@ export type ArchiveWish =
 			readonly kind: 'restore';
 			readonly manifest: string;
 			readonly volume: string;
+			/** There at once, and fetched when it is asked for and in the background. */
+			readonly lazy?: boolean | undefined;
 			/** What the volume held is kept as a snapshot of this name; undefined: the volume must not exist. */
 			readonly overwriteKeepingAs?: string | undefined;
 	  }

@@ -140,7 +140,7 @@ test('export, increments, restore: another appliance with nothing but the reposi
 		manifests.map((id) => [id, undefined]),
 	);
 	for (const [index, manifest] of manifests.entries()) {
-		await second.done(second.archive.restore('brought', manifest, { volume: `r${index}`, overwrite: false }));
+		await second.done(second.archive.restore('brought', manifest, { volume: `r${index}`, overwrite: false, lazy: false }));
 		t.true((await second.bytesOf(`r${index}`)).equals(contents[index] as Buffer), `s${index}`);
 	}
 	t.is((await second.operations.volumes()).length, 4);
@@ -159,7 +159,7 @@ test('what is asked wrongly is refused, and nothing is begun', async (t) => {
 	await refuses(t, 'notFound', () => archive.export('other', { volume: 'data', snapshot: 'one', full: false }), /no repository other/);
 	await refuses(t, 'notFound', () => archive.export('off', { volume: 'none', snapshot: 'one', full: false }));
 	await refuses(t, 'notFound', () => archive.export('off', { volume: 'data', snapshot: 'one', full: false }));
-	await refuses(t, 'notFound', () => archive.restore('off', 'ab'.repeat(16), { volume: 'new', overwrite: false }));
+	await refuses(t, 'notFound', () => archive.restore('off', 'ab'.repeat(16), { volume: 'new', overwrite: false, lazy: false }));
 	await refuses(t, 'invalid', () => archive.prune('off'), /no rules/);
 	await refuses(t, 'notFound', () => archive.job(7));
 	t.deepEqual(archive.jobs(), []);
@@ -167,10 +167,10 @@ test('what is asked wrongly is refused, and nothing is begun', async (t) => {
 	await snapshots.make({ volumes: ['data'], name: 'one' });
 	const { result } = await done(archive.export('off', { volume: 'data', snapshot: 'one', full: false }));
 	const manifest = String(result?.['manifest']);
-	await refuses(t, 'alreadyExists', () => archive.restore('off', manifest, { volume: 'data', overwrite: false }));
-	await refuses(t, 'inUse', () => archive.restore('off', manifest, { volume: 'data', overwrite: true }), /unmap/);
-	await refuses(t, 'notFound', () => archive.restore('off', manifest, { volume: 'new', overwrite: true }));
-	await refuses(t, 'invalid', () => archive.restore('off', manifest, { volume: 'new', overwrite: false, keepAs: 'old' }));
+	await refuses(t, 'alreadyExists', () => archive.restore('off', manifest, { volume: 'data', overwrite: false, lazy: false }));
+	await refuses(t, 'inUse', () => archive.restore('off', manifest, { volume: 'data', overwrite: true, lazy: false }), /unmap/);
+	await refuses(t, 'notFound', () => archive.restore('off', manifest, { volume: 'new', overwrite: true, lazy: false }));
+	await refuses(t, 'invalid', () => archive.restore('off', manifest, { volume: 'new', overwrite: false, keepAs: 'old', lazy: false }));
 	t.is(archive.jobs().length, 1);
 });
 
@@ -185,9 +185,43 @@ test('a restore over a volume keeps what it was under another name', async (t) =
 	const after = await bytesOf('data');
 	await data.session.logout();
 	await operations.unmap(target, 0);
-	await done(archive.restore('off', String(result?.['manifest']), { volume: 'data', overwrite: true, keepAs: 'data-old' }));
+	await done(archive.restore('off', String(result?.['manifest']), { volume: 'data', overwrite: true, keepAs: 'data-old', lazy: false }));
 	t.true((await bytesOf('data')).equals(before));
 	t.true((await bytesOf('data-old')).equals(after));
+});
+
+test('a lazy restore is there at once, is fetched while it is used, and needs the repository until all is here', async (t) => {
+	const first = await fresh(t);
+	const { archive, snapshots, operations, repository, folder, path, done, write, bytesOf, disk } = first;
+	await archive.addRepository(inFolder('off', repository));
+	for (const chunk of [0, 3, 6]) await write(chunk);
+	await snapshots.make({ volumes: ['data'], name: 'one' });
+	const before = await bytesOf('data');
+	const { result } = await done(archive.export('off', { volume: 'data', snapshot: 'one', full: false }));
+	const manifest = String(result?.['manifest']);
+	// What holds the data is away from the moment on that the volume is there.
+	const [chunks, away] = [join(repository, 'chunks'), join(folder, 'chunks-away')];
+	await rename(chunks, away);
+	await done(archive.restore('off', manifest, { volume: 'lazily', overwrite: false, lazy: true }));
+	t.like((await operations.volume('lazily')).restoring, { repository: 'off', manifest, done: 0 });
+	await refuses(t, 'inUse', () => archive.deleteManifest('off', manifest, 'remote'), /Volume lazily is still being restored/);
+	await refuses(t, 'inUse', () => archive.removeRepository('off'), /Volume lazily is still being restored/);
+	const { lun } = await operations.map(target, { volume: 'lazily' });
+	const writer = await disk(lun);
+	const fresher = randomBytes(65_536);
+	await writer.write((5 * chunkBytes) / blockBytes, fresher, blockBytes);
+	await writer.session.logout();
+	await operations.unmap(target, lun);
+	await first.one.stop();
+	await rename(away, chunks);
+	const second = await start(t, path);
+	const expected = Buffer.from(before);
+	fresher.copy(expected, 5 * chunkBytes);
+	t.true((await second.bytesOf('lazily')).equals(expected));
+	while ((await second.operations.volume('lazily')).restoring !== undefined) await delay(10);
+	t.like(await second.archive.deleteManifest('off', manifest, 'remote'), { remote: 'deleted' });
+	await rm(repository, { recursive: true });
+	t.true((await second.bytesOf('lazily')).equals(expected));
 });
 
 test('deleting: here, there, or both; there first, and a failure leaves both', async (t) => {
@@ -296,10 +330,10 @@ test('verify finds what is flipped and what is gone, and repairs it from snapsho
 	t.like(verified.result, { findings: 2 });
 	t.regex(verified.fault ?? '', /is not sound: 2 findings/);
 	const [manifest] = (await archive.manifests('off')).manifests;
-	const restored = await failed(archive.restore('off', manifest?.id ?? '', { volume: 'new', overwrite: false }));
+	const restored = await failed(archive.restore('off', manifest?.id ?? '', { volume: 'new', overwrite: false, lazy: false }));
 	t.regex(restored.fault ?? '', /chunks\//);
 	t.like((await done(archive.verify('off', { full: true, repair: true }))).result, { findings: 0, foundBefore: 2, repairedChunks: 2 });
-	await done(archive.restore('off', manifest?.id ?? '', { volume: 'new', overwrite: false }));
+	await done(archive.restore('off', manifest?.id ?? '', { volume: 'new', overwrite: false, lazy: false }));
 });
 
 test('rules: after an export, what none keeps goes; by hand too, and the collection gives the space back', async (t) => {
