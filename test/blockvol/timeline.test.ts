@@ -113,7 +113,7 @@ test('a moment is exact to the millisecond: what was acknowledged before it is i
 	for (let at = 1; at <= 5; at++) {
 		t.deepEqual(await kept.at(startMs + at, 0), filled(page, at - 1), `at ${at} ms`);
 		const { lsn } = await volume.rewind({ lsn: lsns[at - 1] as number }, `lsn${at}`);
-		t.is(lsn, lsns[at - 1]);
+		t.is(lsn, lsns[at - 1] as number);
 	}
 	t.deepEqual(await kept.at(startMs + 6, 0), filled(page, 5));
 	for (const timeMs of [startMs - 1, startMs])

@@ -3,6 +3,7 @@ import { exploreDamage } from './damage.ts';
 import { messageOf } from './failure.ts';
 import { exploreFamily } from './family.ts';
 import { exploreFaults } from './faults.ts';
+import { exploreHistory } from './history.ts';
 import { explore } from './power-loss.ts';
 
 /**
@@ -12,6 +13,7 @@ import { explore } from './power-loss.ts';
 const lanes: readonly { test: string; round: (seed: number) => Promise<unknown> }[] = [
 	{ test: 'simulation-power-loss.test.ts', round: (seed) => explore({ seed, steps: 40, depth: 3, statesMax: 150 }) },
 	{ test: 'simulation-family.test.ts', round: (seed) => exploreFamily(seed, 60, 30) },
+	{ test: 'simulation-history.test.ts', round: (seed) => exploreHistory(seed, 60, 10, 10) },
 	{ test: 'simulation-model.test.ts', round: (seed) => agreeOnSequences(10, seed) },
 	{ test: 'simulation-faults.test.ts', round: (seed) => exploreFaults({ seed, steps: 24, statesMax: 25 }) },
 	{ test: 'simulation-damage.test.ts', round: (seed) => exploreDamage(seed, 200) },
