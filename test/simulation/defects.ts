@@ -313,6 +313,18 @@ export const defects: readonly Defect[] = [
 		replace: '',
 	},
 	{
+		title: 'what sanitizing has overwritten is given back before it is durable',
+		file: 'src/blockvol/sanitize.ts',
+		search: '			}\n			await file.datasync();\n		});\n	}\n\n	/** The live layer',
+		replace: '			}\n		});\n	}\n\n	/** The live layer',
+	},
+	{
+		title: 'a volume that is being sanitized is opened',
+		file: 'src/blockvol/volume-opening.ts',
+		search: 'if (current.sanitize !== undefined) throw new SanitizeUnfinished(current.sanitize);',
+		replace: '',
+	},
+	{
 		title: 'a rewind shows what was written in the millisecond that it goes back to',
 		file: 'src/blockvol/rewinder.ts',
 		search: 'recordMs >= moment.timeMs',

@@ -5,6 +5,7 @@ import { exploreFamily } from './family.ts';
 import { exploreFaults } from './faults.ts';
 import { exploreHistory } from './history.ts';
 import { explore } from './power-loss.ts';
+import { exploreSanitize } from './sanitize.ts';
 
 /**
  * Runs the simulations, a little of each in turn, until one fails; prints which and why, as one line of JSON. Exit code 1: something was found.
@@ -17,6 +18,11 @@ const lanes: readonly { test: string; round: (seed: number) => Promise<unknown> 
 	{ test: 'simulation-model.test.ts', round: (seed) => agreeOnSequences(10, seed) },
 	{ test: 'simulation-faults.test.ts', round: (seed) => exploreFaults({ seed, steps: 24, statesMax: 25 }) },
 	{ test: 'simulation-damage.test.ts', round: (seed) => exploreDamage(seed, 200) },
+	{
+		test: 'simulation-sanitize.test.ts',
+		round: (seed) =>
+			exploreSanitize(seed, { method: 'blockErase', passes: 1, invert: false, pattern: new Uint8Array(1), mayExitFailure: false }, 0.2),
+	},
 ];
 
 const rounds = 10;
