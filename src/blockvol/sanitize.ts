@@ -7,6 +7,7 @@ import { entriesPerBlock } from './page-map-block.ts';
 import { PageMap } from './page-map.ts';
 import { firstPattern, inverted, repeated } from './sanitize-pattern.ts';
 import { orderFault, type Sanitize, type SanitizeOrder } from './sanitize-record.ts';
+import { remoteName } from './remote-file.ts';
 import { type MapDigest, type Superblock, SuperblockFile } from './superblock.ts';
 import { readTree } from './tree-file.ts';
 import { build, newWalGeneration, volumePaths } from './volume-files.ts';
@@ -142,6 +143,7 @@ async function withSuperblock(disk: Disk, directory: string, work: (file: Superb
 async function keptOf(disk: Disk, directory: string, superblock: Readonly<Superblock>): Promise<string | undefined> {
 	const { holds } = superblock;
 	if (holds.length > 0) return `the log is held for ${holds.map(({ name }) => name).join(', ')}`;
+	if ((await disk.list(directory)).includes(remoteName)) return 'the volume is still being fetched from an archive';
 	const tree = await readTree(disk, directory, superblock);
 	if (tree.snapshots.length > 0)
 		return `the volume has snapshots, which keep what it held: ${tree.snapshots.map(({ name }) => name).join(', ')}`;

@@ -116,6 +116,10 @@ test('refused, and nothing changed: snapshots, a clone that shares, a hold on th
 	});
 	await isRefused(/shares what it holds/);
 	await t.throwsAsync(beginSanitize(disk, `${folder}/clone`, blockErase), { message: /shares what it holds/ });
+	const fetched = `${folder}/fetched`;
+	await makeVolume(disk, fetched);
+	await (await disk.open(`${fetched}/remote`, 'create')).close();
+	await t.throwsAsync(beginSanitize(disk, fetched, blockErase), { instanceOf: VolumeUsageError, message: /fetched from an archive/ });
 	const open = await openVolume(disk, path);
 	await t.throwsAsync(beginSanitize(disk, path, blockErase), { message: /good order/ });
 	await open.close();
