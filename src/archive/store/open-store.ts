@@ -6,6 +6,6 @@ import type { ObjectStore, StoreOptions } from './object-store.ts';
 export async function openStore(location: StoreLocation, options: StoreOptions = {}): Promise<ObjectStore> {
 	if (location.kind === 'folder') return FolderStore.open(location.path);
 	// The S3 client is 34 MiB of memory and 200 ms of start: only for those who use it.
-	const { openS3Store } = await import('./s3-store.ts');
-	return openS3Store(location, options);
+	const { ThreadedStore } = await import('./threaded-store.ts');
+	return ThreadedStore.open(location, options);
 }

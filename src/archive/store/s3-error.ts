@@ -1,3 +1,4 @@
+import { AssertionError } from 'node:assert';
 import { errorCode } from '../../os/disk.ts';
 import { StoreError } from './object-store.ts';
 import { skewedHeader } from './s3-client.ts';
@@ -93,14 +94,17 @@ export function failureOf(error: unknown): S3Failure | undefined {
 	};
 }
 
-/** undefined: no error of the server, the network or the SDK, but of ours. */
+/** undefined: no error of the server, the network or the SDK, but of ours. What the SDK makes of an answer that it does not understand may be any error. */
 export function judge(error: unknown, doing: string, place: S3Place): Verdict | undefined {
 	if (error instanceof StoreError) return { error, again: error.retryable, slowDown: false, refused: false };
 	const failure = failureOf(error);
-	if (failure === undefined) return undefined;
+	if (failure === undefined || error instanceof AssertionError) return undefined;
 	const network = networkError(error, failure, doing, place);
 	if (network !== undefined) return network;
-	if (failure.status === undefined) return undefined;
+	if (failure.status === undefined) {
+		const sentence = `${doing}: an answer of ${place.endpoint} makes no sense (${failure.name}: ${failure.message.slice(0, 200)})`;
+		return { error: new StoreError('failed', sentence, { cause: error }), again: false, slowDown: false, refused: false };
+	}
 	const refuse = (code: 'denied' | 'invalid' | 'noSpace' | 'failed', sentence: string): Verdict => ({
 		error: new StoreError(code, `${doing}: ${sentence}${failure.requestId === undefined ? '' : ` (request ${failure.requestId})`}`, {
 			cause: error,

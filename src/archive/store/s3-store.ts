@@ -154,7 +154,7 @@ export class S3Store implements ObjectStore {
 			const page = await this.#page(full, token, s3Limits.listPageKeys, doing, signal, usualPolicy);
 			for (const { Key: encoded, Size: sizeBytes, LastModified: modified } of page.Contents ?? []) {
 				signal?.throwIfAborted();
-				const found = decodeURIComponent((encoded ?? '').replaceAll('+', ' '));
+				const found = decoded(encoded ?? '', doing);
 				if (!found.startsWith(full) || sizeBytes === undefined || modified === undefined)
 					throw new StoreError('failed', `${doing}: the server lists ${JSON.stringify(found)}`);
 				const key = found.slice(this.#settings.prefix.length);
@@ -291,6 +291,15 @@ function isKey(text: string): boolean {
 	} catch (error) {
 		if (!(error instanceof StoreError)) throw error;
 		return false;
+	}
+}
+
+function decoded(text: string, doing: string): string {
+	try {
+		return decodeURIComponent(text.replaceAll('+', ' '));
+	} catch (error) {
+		if (!(error instanceof URIError)) throw error;
+		throw new StoreError('failed', `${doing}: the server lists ${JSON.stringify(text)}, which is no URL encoding`, { cause: error });
 	}
 }
 

@@ -369,6 +369,7 @@ test("a list of many pages, among other people's objects; one that is in no orde
 	for (const [text, message] of [
 		[`<IsTruncated>false</IsTruncated>${row('b')}${row('a')}`, /in no order/],
 		[`<IsTruncated>true</IsTruncated>${row('a')}`, /does not go on/],
+		['<IsTruncated>false</IsTruncated><Contents><Key>%ZZ</Key></Contents>', /no URL encoding/],
 		['<IsTruncated>false</IsTruncated><Contents><Key>other/a</Key></Contents>', /the server lists "other\/a"/],
 	] as const) {
 		server.faults.push({ status: 200, code: '', text: `<ListBucketResult>${text}</ListBucketResult>` });
