@@ -23,8 +23,8 @@ interface Thread {
 
 /** Beside the sources it runs from them, beside dist/ from there. */
 const workerUrl = new URL(`./codec-worker${extname(import.meta.url)}`, import.meta.url);
-/** What a thread may keep of young objects: buffers lie outside, so little. */
-const youngGenerationMiB = 4;
+/** What a thread may keep of young objects: the bytes lie outside, and trees make many small ones (4 MiB: half of the time went into collecting them). */
+const youngGenerationMiB = 16;
 
 /**
  * The codec in worker threads. They start with the first task, hold no process open that has nothing else to do, and end with close(). Buffers move between the threads and are not

@@ -13,34 +13,33 @@ export const entryBytes = 40;
 /** Over entries of a list, of which the hashes count. */
 export function treeOfEntries(entries: Uint8Array): Buffer {
 	const count = entries.length / entryBytes;
-	const scratch = Buffer.alloc(1 + hashBytes);
-	const leaves: Buffer[] = [];
+	const leaf = Buffer.alloc(1 + hashBytes);
+	const level = Buffer.allocUnsafe(count * hashBytes);
 	for (let index = 0; index < count; index++) {
-		scratch.set(entries.subarray(index * entryBytes, index * entryBytes + hashBytes), 1);
-		leaves.push(sha256(scratch));
+		leaf.set(entries.subarray(index * entryBytes, index * entryBytes + hashBytes), 1);
+		level.set(sha256(leaf), index * hashBytes);
 	}
-	return reduce(leaves);
+	return reduce(level);
 }
 
 /** Over the roots of lists, all of which but the last are full. */
 export function treeOfRoots(roots: readonly Uint8Array[]): Buffer {
-	return reduce(roots.map((root) => Buffer.from(root)));
+	return reduce(Buffer.concat(roots));
 }
 
-/** Joining neighbours level by level, the odd one going up as it is, is the same tree. */
-function reduce(leaves: Buffer[]): Buffer {
-	if (leaves.length === 0) return sha256(Buffer.alloc(0));
-	let level = leaves;
-	while (level.length > 1) {
-		const above: Buffer[] = [];
-		for (let index = 0; index < level.length; index += 2) {
-			const [left, right] = [level[index], level[index + 1]];
-			if (left === undefined) break;
-			above.push(right === undefined ? left : sha256(Buffer.concat([Uint8Array.of(1), left, right])));
+/** Joining neighbours level by level, the odd one going up as it is, is the same tree. `level` holds the hashes of one level, one behind the other, and then those above. */
+function reduce(level: Buffer): Buffer {
+	let count = level.length / hashBytes;
+	if (count === 0) return sha256(level);
+	const node = Buffer.alloc(1 + 2 * hashBytes, 1);
+	for (; count > 1; count = Math.ceil(count / 2)) {
+		for (let index = 0; index < count; index += 2) {
+			const pair = level.subarray(index * hashBytes, Math.min(index + 2, count) * hashBytes);
+			node.set(pair, 1);
+			level.set(pair.length === hashBytes ? pair : sha256(node), (index / 2) * hashBytes);
 		}
-		level = above;
 	}
-	return level[0] as Buffer;
+	return Buffer.from(level.subarray(0, hashBytes));
 }
 
 const zeroRoots = new Map<number, Buffer>();

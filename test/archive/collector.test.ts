@@ -1,0 +1,210 @@
+import test from 'ava';
+import { archiveSnapshot } from '../../src/archive/archive-snapshot.ts';
+import { deleteManifest, listManifests, openManifest } from '../../src/archive/catalogue.ts';
+import { collect } from '../../src/archive/collector.ts';
+import { createRepository, openRepository, type Repository, type RepositoryOptions } from '../../src/archive/repository.ts';
+import { restoreManifest } from '../../src/archive/restore.ts';
+import { verify } from '../../src/archive/verify.ts';
+import { FakeSink, FakeVolume, noise } from './repository-fixture.ts';
+import { MemoryStore } from './memory-store.ts';
+
+const chunkBytes = 4096;
+const hourMs = 3_600_000;
+
+class Clock {
+	nowMs = 1_000_000_000;
+}
+
+async function repositoryAt(
+	clock: Clock,
+	options: RepositoryOptions & { canPutIfAbsent?: boolean } = {},
+): Promise<{ bucket: MemoryStore; repository: Repository; again: () => Promise<Repository> }> {
+	const bucket = new MemoryStore({ nowMs: () => clock.nowMs, canPutIfAbsent: options.canPutIfAbsent ?? true });
+	const runtime = {
+		nowMs: () => clock.nowMs,
+		random: (bytes: number) => noise(bytes, ++clock.nowMs),
+		sleep: (ms: number) => {
+			clock.nowMs += ms;
+			return Promise.resolve();
+		},
+	};
+	await createRepository(bucket, { threads: 0, chunkBytes });
+	const again = (): Promise<Repository> => openRepository(new MemoryStore({ sharing: bucket }), { threads: 0, runtime, ...options });
+	return { bucket, repository: await again(), again };
+}
+
+function contents(bucket: MemoryStore): string[] {
+	return [...bucket.objects.keys()].filter((key) => /^(?:chunks|lists)\//.test(key));
+}
+
+test('what no manifest needs goes after the grace period, what one needs stays', async (t) => {
+	const clock = new Clock();
+	const { bucket, repository } = await repositoryAt(clock);
+	const volume = new FakeVolume(chunkBytes * 20);
+	volume.write(0, noise(chunkBytes * 10, 1));
+	const first = await archiveSnapshot(repository, volume.snapshot());
+	volume.write(0, noise(chunkBytes * 3, 2));
+	const second = volume.snapshot();
+	await archiveSnapshot(repository, second);
+	t.is(contents(bucket).length, 15);
+	await deleteManifest(repository, first.manifest.id);
+	t.like(await collect(repository), { state: 'done', manifests: 1, deletedObjects: 0, youngObjects: 4, keptObjects: 11 });
+	clock.nowMs += 7 * hourMs;
+	const dry = await collect(repository, { dryRun: true });
+	t.like(dry, { deletedObjects: 4 });
+	t.is(contents(bucket).length, 15);
+	const result = await collect(repository);
+	t.like(result, { state: 'done', deletedObjects: 4, deletedBytes: dry.deletedBytes, youngObjects: 0, keptObjects: 11 });
+	t.is(contents(bucket).length, 11);
+	const [manifest] = await listManifests(repository);
+	const sink = new FakeSink(chunkBytes * 20);
+	await restoreManifest(repository, await openManifest(repository, manifest?.id ?? ''), sink);
+	t.true(sink.bytes.equals(second.bytes));
+	// It leaves the name of its batch, for as long as an export could ask for it.
+	t.deepEqual(
+		[...bucket.objects.keys()].filter((key) => /^c(?:ondemned|ollect)/.test(key)).map((key) => key.split('/')[0]),
+		['collected'],
+	);
+	clock.nowMs += 31 * 24 * hourMs;
+	await collect(repository);
+	t.deepEqual(
+		[...bucket.objects.keys()].filter((key) => /^c(?:ondemned|ollect)/.test(key)),
+		[],
+	);
+});
+
+test('what an export that is alive has uploaded stays, however short the grace', async (t) => {
+	const clock = new Clock();
+	const { bucket, repository, again } = await repositoryAt(clock);
+	const volume = new FakeVolume(chunkBytes * 10);
+	volume.write(0, noise(chunkBytes * 10, 1));
+	const exporter = await again();
+	let collected = 0;
+	(exporter.store as MemoryStore).before = async ({ kind, key }) => {
+		if (kind !== 'put' || !key.includes('pending')) return;
+		clock.nowMs += 60_000;
+		collected = (await collect(repository, { graceMs: 0 })).deletedObjects;
+	};
+	await archiveSnapshot(exporter, volume.snapshot());
+	t.is(collected, 0);
+	t.is(contents(bucket).length, 11);
+});
+
+test('an export whose lease ran out and whose chunks were collected uploads them again', async (t) => {
+	const clock = new Clock();
+	const { repository, again } = await repositoryAt(clock);
+	const volume = new FakeVolume(chunkBytes * 10);
+	volume.write(0, noise(chunkBytes * 10, 1));
+	const exporter = await again();
+	let deleted = 0;
+	(exporter.store as MemoryStore).before = async ({ kind, key }) => {
+		if (kind !== 'put' || !key.endsWith('pending-1')) return;
+		clock.nowMs += 8 * hourMs;
+		deleted = (await collect(repository)).deletedObjects;
+	};
+	const snapshot = volume.snapshot();
+	const { manifest, uploadedChunks } = await archiveSnapshot(exporter, snapshot);
+	t.is(deleted, 11);
+	t.is(uploadedChunks, 20);
+	t.deepEqual((await verify(repository, { mode: 'full' })).findings, []);
+	const sink = new FakeSink(chunkBytes * 10);
+	await restoreManifest(repository, await openManifest(repository, manifest.id), sink);
+	t.true(sink.bytes.equals(snapshot.bytes));
+});
+
+for (const canPutIfAbsent of [true, false]) {
+	test(`an export that stood still for two days before it publishes is refused (${canPutIfAbsent ? 'conditional puts' : 'none'})`, async (t) => {
+		const clock = new Clock();
+		const { bucket, repository, again } = await repositoryAt(clock, { canPutIfAbsent });
+		const volume = new FakeVolume(chunkBytes * 4);
+		volume.write(0, noise(chunkBytes * 4, 1));
+		const exporter = await again();
+		let stalled = false;
+		(exporter.store as MemoryStore).before = async ({ kind, key }) => {
+			if (kind !== 'put' || !key.startsWith('manifests/') || stalled) return;
+			stalled = true;
+			clock.nowMs += 48 * hourMs;
+			await collect(repository);
+		};
+		await t.throwsAsync(archiveSnapshot(exporter, volume.snapshot()), { message: /stood still/ });
+		t.deepEqual(await listManifests(repository), []);
+		clock.nowMs += 40 * 24 * hourMs;
+		await collect(repository);
+		await collect(repository);
+		t.deepEqual(
+			[...bucket.objects.keys()].filter((key) => !key.startsWith('collected/')),
+			['repository'],
+		);
+		clock.nowMs += 40 * 24 * hourMs;
+		await collect(repository);
+		t.deepEqual([...bucket.objects.keys()], ['repository']);
+	});
+}
+
+test('one collector at a time; a lease that ran out is in nobody’s way', async (t) => {
+	const clock = new Clock();
+	const { repository, again } = await repositoryAt(clock);
+	const other = await again();
+	let state = '';
+	(other.store as MemoryStore).before = async ({ kind, key }) => {
+		if (kind !== 'list' || key !== 'manifests/' || state !== '') return;
+		state = (await collect(repository)).state;
+		clock.nowMs += hourMs;
+		state += ` ${(await collect(repository)).state}`;
+	};
+	await collect(other);
+	t.is(state, 'busy done');
+});
+
+test('whichever store call of a collector fails, the next one finishes its work', async (t) => {
+	for (let call = 1; ; call++) {
+		const clock = new Clock();
+		const { bucket, repository, again } = await repositoryAt(clock);
+		const volume = new FakeVolume(chunkBytes * 6);
+		volume.write(0, noise(chunkBytes * 6, 1));
+		const { manifest } = await archiveSnapshot(repository, volume.snapshot());
+		volume.write(0, noise(chunkBytes * 2, 2));
+		await archiveSnapshot(repository, volume.snapshot());
+		await deleteManifest(repository, manifest.id);
+		clock.nowMs += 7 * hourMs;
+		const failing = await again();
+		const store = failing.store as MemoryStore;
+		const before = store.calls.length;
+		store.failAt(call);
+		try {
+			await collect(failing);
+		} catch (error) {
+			t.regex(String(error), /memory does not answer/);
+		}
+		const isOver = store.calls.length - before < call;
+		t.deepEqual((await verify(repository, { mode: 'full' })).findings, []);
+		clock.nowMs += 31 * 24 * hourMs;
+		await collect(repository);
+		clock.nowMs += 31 * 24 * hourMs;
+		await collect(repository);
+		t.is(contents(bucket).length, 7);
+		t.deepEqual(
+			[...bucket.objects.keys()].filter((key) => !/^(?:chunks|lists|manifests)\//.test(key)),
+			['repository'],
+		);
+		if (isOver) break;
+		t.true(call < 200);
+	}
+});
+
+test('a store with late lists: it waits before it looks again, and leaves the pending manifest until all see the other', async (t) => {
+	const clock = new Clock();
+	const { bucket, repository } = await repositoryAt(clock, { canPutIfAbsent: false });
+	t.is(repository.timing.settleMs, 30_000);
+	const volume = new FakeVolume(chunkBytes * 4);
+	volume.write(0, noise(chunkBytes * 4, 1));
+	await archiveSnapshot(repository, volume.snapshot());
+	const pending = (): string[] => [...bucket.objects.keys()].filter((key) => key.startsWith('exports/'));
+	t.is(pending().length, 1);
+	bucket.objects.set(`chunks/00/${'0'.repeat(64)}-${'1'.repeat(16)}`, { bytes: Buffer.alloc(10), modifiedMs: 0 });
+	const before = clock.nowMs;
+	t.like(await collect(repository), { deletedObjects: 1 });
+	t.true(clock.nowMs - before >= 30_000);
+	await collect(repository);
+	t.deepEqual(pending(), []);
+});
