@@ -155,7 +155,7 @@ export class Flusher {
 		await layer.syncData();
 		this.#mustRun();
 		for (const { start, end } of frozen.zeros) await layer.map.clear(start, end, layer.digest);
-		for (const { start, end } of frozen.zeros) await hideBelow(layer, this.#index.below, start, end);
+		for (const { start, end } of frozen.zeros) await hideBelow(layer, this.#index.below, start, end, this.#index.isLosingLayer);
 		await this.#updateMap(frozen, layer, moved);
 		await layer.map.file.datasync();
 		this.#mustRun();

@@ -9,9 +9,10 @@ const batchPages = 16 * entriesPerBlock;
 
 /**
  * Has a page range of a layer, whose own entries are absent, read as zeros though layers below hold something: those pages become `zero`. Where nothing is below, absent
- * will do and takes no space.
+ * will do and takes no space. Where zeros are below, too, unless a layer that says so may be gone soon (`isMerging`): it may have been merged into this one already, before its
+ * entries here were cleared.
  */
-export async function hideBelow(layer: Layer, below: BelowIndex, start: number, end: number): Promise<void> {
+export async function hideBelow(layer: Layer, below: BelowIndex, start: number, end: number, isMerging = false): Promise<void> {
 	if (below.isEmpty) return;
 	await below.ready();
 	const pages = new Float64Array(batchPages);
@@ -32,7 +33,7 @@ export async function hideBelow(layer: Layer, below: BelowIndex, start: number, 
 		const before = count;
 		for (let page = first; page < last; page++) {
 			const entry = below.find(page);
-			if (entry !== entryAbsent && entry !== entryZero) pages[count++] = page;
+			if (entry !== entryAbsent && (entry !== entryZero || isMerging)) pages[count++] = page;
 		}
 		empty = count > before ? 0 : empty + 1;
 		if (count > batchPages - entriesPerBlock) {

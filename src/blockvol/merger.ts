@@ -214,16 +214,25 @@ export class Merger {
 				this.#mustBeDue(due);
 				return this.#target(due, this.#upper(due)).settle();
 			});
-			for (let pass = 0; !(await this.#pass(due, pass)); pass++) {
-				await this.#parts.flusher.flush();
-				// The file system is full, then.
-				if (pass >= openPassesMax) await this.#pause(this.#parts.retryMs * 2 ** Math.min(pass, doublingsMax));
-				this.#mustBeDue(job);
-			}
 		}
-		await this.#parts.exclusive.run(() => this.#remove(job));
+		this.#parts.index.isLosingLayer = true;
+		try {
+			if (job.into !== 0) await this.#merge(due);
+			await this.#parts.exclusive.run(() => this.#remove(job));
+		} finally {
+			this.#parts.index.isLosingLayer = false;
+		}
 		this.layers++;
 		this.#failures = 0;
+	}
+
+	async #merge(job: Job): Promise<void> {
+		for (let pass = 0; !(await this.#pass(job, pass)); pass++) {
+			await this.#parts.flusher.flush();
+			// The file system is full, then.
+			if (pass >= openPassesMax) await this.#pause(this.#parts.retryMs * 2 ** Math.min(pass, doublingsMax));
+			this.#mustBeDue(job);
+		}
 	}
 
 	/**

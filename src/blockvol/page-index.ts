@@ -47,6 +47,8 @@ export class PageIndex {
 	merging: { readonly first: number; readonly end: number } | undefined = undefined;
 	/** Set while pages may have to be fetched. */
 	remote: RemoteReader | undefined;
+	/** A merge is about to take a layer from below: from its first step until the tree has lost it. */
+	isLosingLayer = false;
 	/** wal: units of the log. */
 	location = 0;
 	/** wal and layer. */

@@ -14,6 +14,7 @@ import {
 	serveInMemory,
 	settlesSoon,
 	write,
+	zero,
 	type Served,
 } from './volume-fixture.ts';
 
@@ -294,4 +295,26 @@ test('a diff and a count of the space that begin while a merge takes a layer out
 		await volume.close();
 	}
 	t.true(gated > 0);
+});
+
+test('zeros that are flushed into the live layer between two steps of a merge do not rely on those of the layer that goes', async (t) => {
+	stayAwake(t);
+	const served = await serveInMemory({}, { mergeShare: 0.02 });
+	const { volume, disk } = served;
+	// In two blocks of the page map: the merge stands between them.
+	for (const at of [5, 2000]) await write(volume, at * page, filled(page, 1));
+	await volume.createSnapshot('ones');
+	for (const at of [5, 2000]) await zero(volume, at * page, page);
+	await volume.createSnapshot('zeros');
+	await volume.flushToLayers();
+	await volume.deleteSnapshot('zeros');
+	while ((volume.merge?.done ?? 0) === 0) await settlesSoon(new Promise(() => undefined), 1);
+	await zero(volume, 4 * page, 4 * page);
+	await volume.flushToLayers();
+	t.not(volume.merge, undefined, 'the merge is not over');
+	await volume.merged();
+	t.deepEqual(await read(volume, 5 * page, page), filled(page, 0));
+	t.deepEqual(await read(volume, 2000 * page, page), filled(page, 0));
+	await volume.close();
+	t.deepEqual(await checkVolume(disk, served.directory), []);
 });

@@ -225,7 +225,8 @@ export const defects: readonly Defect[] = [
 	{
 		title: 'zero pages over a snapshot are forgotten',
 		file: 'src/blockvol/flusher.ts',
-		search: '		for (const { start, end } of frozen.zeros) await hideBelow(layer, this.#index.below, start, end);\n',
+		search:
+			'		for (const { start, end } of frozen.zeros) await hideBelow(layer, this.#index.below, start, end, this.#index.isLosingLayer);\n',
 		replace: '',
 	},
 	{
@@ -371,5 +372,31 @@ export const defects: readonly Defect[] = [
 		file: 'src/blockvol/timeline.ts',
 		search: 'await this.#holdFrom((anchors[kept] as SnapshotInfo).lsn);',
 		replace: 'await this.#holdFrom((anchors.at(-1) as SnapshotInfo).lsn);',
+	},
+	{
+		title: 'zeros over a snapshot rely on those of a layer that a merge is taking away',
+		file: 'src/blockvol/hide.ts',
+		search: '(entry !== entryZero || isMerging)',
+		replace: 'entry !== entryZero',
+	},
+	{
+		title: 'a clean stop does not wait for the removal of the tree before the last one',
+		file: 'src/blockvol/tree-file.ts',
+		search: '	async syncRemoved(): Promise<void> {\n		await this.#line.run(async () => {\n			if (!this.#hasRemoved) return;',
+		replace:
+			'	async syncRemoved(): Promise<void> {\n		await ((work: () => Promise<void>) => work())(async () => {\n			if (!this.#hasRemoved) return;',
+	},
+	{
+		title: 'a diff reads layers of which a merge has asked before who holds them',
+		file: 'src/blockvol/history.ts',
+		search: 'return exclusive.run(() => {\n			const tree = layers.tree.current;',
+		replace:
+			'return ((run: () => Promise<Held>) => (exclusive === undefined ? Promise.reject(new Error()) : run()))(() => {\n			const tree = layers.tree.current;',
+	},
+	{
+		title: 'a quota does not count what is on its way to the log',
+		file: 'src/blockvol/engine.ts',
+		search: '		while (this.wal.installedLSN < tailLSN) {\n',
+		replace: '		while (this.wal.installedLSN < 0) {\n',
 	},
 ];

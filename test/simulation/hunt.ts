@@ -5,6 +5,7 @@ import { exploreFamily } from './family.ts';
 import { exploreFaults } from './faults.ts';
 import { exploreHistory } from './history.ts';
 import { explore } from './power-loss.ts';
+import { agreeOnTrees } from './tree-agreement.ts';
 import { exploreSanitize } from './sanitize.ts';
 
 /**
@@ -16,6 +17,7 @@ const lanes: readonly { test: string; round: (seed: number) => Promise<unknown> 
 	{ test: 'simulation-family.test.ts', round: (seed) => exploreFamily(seed, 60, 30) },
 	{ test: 'simulation-history.test.ts', round: (seed) => exploreHistory(seed, 60, 10, 10) },
 	{ test: 'simulation-model.test.ts', round: (seed) => agreeOnSequences(10, seed) },
+	{ test: 'simulation-tree.test.ts', round: (seed) => agreeOnTrees(40, seed) },
 	{ test: 'simulation-faults.test.ts', round: (seed) => exploreFaults({ seed, steps: 24, statesMax: 25 }) },
 	{ test: 'simulation-damage.test.ts', round: (seed) => exploreDamage(seed, 200) },
 	{
