@@ -98,7 +98,7 @@ export const manifestsQuery = z.strictObject({
 export const newExport = z.strictObject({
 	volume: name,
 	snapshot: name,
-	bytesPerSecond: z.int().positive().optional().describe('What is read of the snapshot and sent, at most.'),
+	bytesPerSecond: z.int().positive().optional().describe('What is sent, at most.'),
 	full: z.boolean().default(false).describe('Reads everything, whatever was archived before.'),
 });
 

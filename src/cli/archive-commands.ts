@@ -27,7 +27,7 @@ function copyCommands(): Command[] {
 		jobCommand('export', 'archive a snapshot; only what changed since the last one is read and sent')
 			.argument('<volume@snapshot>', '', snapshotReference)
 			.argument('<repository>')
-			.option('--limit <size>', 'read and send at most so much a second, for example 50M', size)
+			.option('--limit <size>', 'send at most so much a second, for example 50M', size)
 			.option('--full', 'read everything, whatever was archived before')
 			.action(async ({ volume, name }: SnapshotReference, repository: string, flags: JobFlags & { limit?: number; full?: boolean }) => {
 				const client = new ApiClient(flags);
@@ -118,7 +118,8 @@ function lookCommands(): Command[] {
 			.argument('<job>', '', whole)
 			.action(async (job: number, flags: CommonFlags) => {
 				const ended = await new ApiClient(flags).delete<ArchiveJobView>(`/v1/archive/jobs/${job}`);
-				await show(flags.json, ended, () => `job ${job} cancelled`);
+				await show(flags.json, ended, ({ state }) => (state === 'cancelled' ? `job ${job} cancelled` : ''));
+				if (ended.state !== 'cancelled') throw new ApiError(`Job ${job} came to its end meanwhile: it is ${ended.state}.`, 0);
 			}),
 	];
 }

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { mkdir, readFile, readdir, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, readdir, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import test, { type ExecutionContext } from 'ava';
@@ -390,14 +390,28 @@ test('a schedule archives what it made', async (t) => {
 	t.is((await archive.manifests('off')).manifests.length, 1);
 });
 
-test('a repository that is away is told, and what was to be done waits for it', async (t) => {
-	const { archive, snapshots, repository, folder, write, one } = await fresh(t);
+test('a repository that is away is told, and what is to be done waits for it', async (t) => {
+	const { archive, snapshots, repository, folder, write, done, one, events } = await fresh(t);
 	await archive.addRepository(inFolder('off', repository));
 	await write(1);
 	await snapshots.make({ volumes: ['data'], name: 'one' });
+	t.like(await archive.repository('off'), { state: 'reachable' });
 	await rename(repository, join(folder, 'away'));
 	t.like(await archive.repository('off'), { state: 'unusable' });
-	const metrics = [...one.protection.metrics()].map(({ name }) => name);
-	t.true(metrics.includes('blockport_archive_jobs'));
-	t.is((await stat(join(folder, 'away'))).isDirectory(), true);
+	const job = await archive.export('off', { volume: 'data', snapshot: 'one', full: false });
+	while (archive.job(job.id).fault === undefined) await delay(5);
+	t.like(archive.job(job.id), { state: 'waiting', attempts: 1 });
+	t.regex(archive.job(job.id).fault ?? '', /is its disk mounted/);
+	const metrics = [...one.protection.metrics()].filter(({ name }) => name === 'blockport_archive_jobs');
+	t.deepEqual(
+		metrics.map(({ labels, value }) => [labels?.['state'], value]),
+		[
+			['waiting', 1],
+			['running', 0],
+		],
+	);
+	t.is(events.after(0, 99).at(-1)?.kind, 'archive-waits');
+	await rename(join(folder, 'away'), repository);
+	await done(job);
+	t.is((await archive.manifests('off')).manifests.length, 1);
 });

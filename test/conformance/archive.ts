@@ -1,8 +1,8 @@
 /**
  * Archives on a real appliance: a full backup and increments of a volume that is written to meanwhile, each restored and compared bit for bit, and what was sent compared with what had changed; then kill -9
- * of the appliance and of the S3 server at random moments of exports, restores and collections. In a folder, and in OpenStack Swift by its S3 interface where that is installed.
+ * of the appliance and of the S3 server at random moments of exports, restores, lazy restores and collections. In a folder, and in OpenStack Swift by its S3 interface where that is installed.
  *
- *     node test/conformance/archive.ts [--stores folder,swift] [--increments 30] [--kill-seconds 40] [--size-mib 24] [--seed N]
+ *     node test/conformance/archive.ts [--stores folder,swift] [--increments 30] [--kill-seconds 40] [--size-mib 16] [--seed N]
  *
  * ARCHIVE_KILL_SECONDS and ARCHIVE_SEED do the same. Prints `ok - …` or `not ok - …` for each claim.
  */
@@ -18,7 +18,7 @@ const { values } = parseArgs({
 		stores: { type: 'string', default: 'folder,swift' },
 		increments: { type: 'string', default: '30' },
 		'kill-seconds': { type: 'string', default: process.env.ARCHIVE_KILL_SECONDS ?? '40' },
-		'size-mib': { type: 'string', default: '24' },
+		'size-mib': { type: 'string', default: '16' },
 		seed: { type: 'string', default: process.env.ARCHIVE_SEED ?? String(Date.now() % 1_000_000_007) },
 	},
 });
