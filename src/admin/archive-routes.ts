@@ -24,7 +24,8 @@ export interface ArchiveOperations {
 	deleteManifest(repository: string, manifest: string, where: 'remote' | 'both'): Promise<schemas.DeletionView>;
 	/** From the repositories that this appliance put it into, and then here. */
 	deleteSnapshot(volume: string, snapshot: string): Promise<schemas.SnapshotDeletionView>;
-	archived(volume: string, snapshot: string): { repository: string; manifest: string }[];
+	/** Where this appliance has put a snapshot, as far as the repositories say so now. */
+	archived(volume: string, snapshot: string): Promise<schemas.ArchivedPlaceView[]>;
 	jobs(): schemas.ArchiveJobView[];
 	job(id: number): schemas.ArchiveJobView;
 	cancel(id: number): Promise<schemas.ArchiveJobView>;
@@ -160,10 +161,10 @@ function manifestRoutes(app: ReturnType<typeof typed>, operations: ArchiveOperat
 			schema: {
 				summary: 'Where this appliance has archived a snapshot',
 				params: snapshotParameters,
-				response: { 200: schemas.snapshotDeletion.pick({ archived: true }), ...failed },
+				response: { 200: schemas.archivedPlaces, ...failed },
 			},
 		},
-		({ params }) => ({ archived: operations.archived(params.volume, params.snapshot) }),
+		async ({ params }) => ({ archived: await operations.archived(params.volume, params.snapshot) }),
 	);
 }
 

@@ -139,9 +139,17 @@ export const deletion = z.object({
 		.describe('Other places of the snapshot that was deleted here.'),
 });
 
+const archivedPlace = z.object({
+	repository: name,
+	manifest: z.string(),
+	state: z.enum(['there', 'unknown']).describe('unknown: it was put there, and the repository does not answer now.'),
+});
+
+export const archivedPlaces = z.object({ archived: z.array(archivedPlace) });
+
 export const snapshotDeletion = z.object({
 	deleted: z.string(),
-	archived: z.array(z.object({ repository: name, manifest: z.string() })).describe('Where it still lives.'),
+	archived: z.array(archivedPlace).describe('Where it still lives.'),
 	deletedFrom: z.array(z.object({ repository: name, manifest: z.string() })),
 });
 
@@ -181,5 +189,6 @@ export type VerifyWish = NonNullable<z.infer<typeof newVerify>>;
 export type GcWish = NonNullable<z.infer<typeof newGc>>;
 export type PruneView = z.infer<typeof pruned>;
 export type DeletionView = z.infer<typeof deletion>;
+export type ArchivedPlaceView = z.infer<typeof archivedPlace>;
 export type SnapshotDeletionView = z.infer<typeof snapshotDeletion>;
 export type ArchiveJobView = z.infer<typeof job>;

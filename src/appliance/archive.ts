@@ -1,8 +1,10 @@
 import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import type { ArchiveOperations } from '../admin/archive-routes.ts';
 import type {
 	ArchiveJobView,
+	ArchivedPlaceView,
 	DeletionView,
 	ExportWish,
 	GcWish,
@@ -39,6 +41,9 @@ import type { RunnerClock } from './schedule-runner.ts';
 import type { ShadowVolumes } from './shadow-volumes.ts';
 import type { ApplianceSnapshots } from './snapshots.ts';
 import type { Volumes } from './volumes.ts';
+
+/** Whoever deletes something waits no longer to hear where else it lives. */
+const answerMs = 10_000;
 
 export interface ArchiveParts {
 	readonly configuration: Configuration;
@@ -229,9 +234,10 @@ export class ApplianceArchive implements ArchiveOperations {
 		if (local !== undefined) this.#parts.snapshots.mustBeUnused(local.volume, local.name);
 		const both = local === undefined ? '' : `; snapshot ${local.volume}@${local.name} stays, too`;
 		const remote = await this.#deleteRemote(repository, manifest, both);
-		const rest =
-			local === undefined ? [] : configuration.archiveJobs.archived(local.volumeUuid).filter((one) => one.snapshotId === local.id);
-		if (local !== undefined) {
+		const rest = local === undefined ? [] : this.#rowsOf(local.volume, local.name).filter((one) => one.repository !== repository);
+		if (local === undefined) configuration.archiveJobs.forgetManifest(repository, manifest);
+		else {
+			// The row is forgotten with the snapshot: whoever asks again after a failure is still understood.
 			try {
 				await inTurn(() => snapshots.delete(local.volume, local.name));
 			} catch (error) {
@@ -251,27 +257,30 @@ export class ApplianceArchive implements ArchiveOperations {
 
 	async deleteSnapshot(volume: string, snapshot: string): Promise<SnapshotDeletionView> {
 		const { snapshots, inTurn } = this.#parts;
-		const archived = this.archived(volume, snapshot);
+		const archived = this.#rowsOf(volume, snapshot);
 		this.#parts.snapshots.mustBeUnused(volume, snapshot);
 		const deletedFrom: { repository: string; manifest: string }[] = [];
 		for (const { repository, manifest } of archived) {
 			const gone = deletedFrom.map((one) => one.repository).join(', ');
 			const rest = `; snapshot ${volume}@${snapshot} stays${gone === '' ? ', too' : `, it is gone from ${gone}`}`;
 			await this.#deleteRemote(repository, manifest, rest);
+			this.#parts.configuration.archiveJobs.forgetManifest(repository, manifest);
 			deletedFrom.push({ repository, manifest });
 		}
 		await inTurn(() => snapshots.delete(volume, snapshot));
 		return { deleted: `${volume}@${snapshot}`, archived: [], deletedFrom };
 	}
 
-	archived(volume: string, snapshot: string): { repository: string; manifest: string }[] {
-		const { configuration, snapshots } = this.#parts;
-		const { uuid } = configuration.volume(volume);
-		const { id } = snapshots.view(volume, snapshot);
-		return configuration.archiveJobs
-			.archived(uuid)
-			.filter((one) => one.snapshotId === id)
-			.map(({ repository, manifest }) => ({ repository, manifest }));
+	/** What is said to live elsewhere may be deleted here: so the repository is asked, and what somebody else has deleted there is forgotten. */
+	async archived(volume: string, snapshot: string): Promise<ArchivedPlaceView[]> {
+		const places = await Promise.all(
+			this.#rowsOf(volume, snapshot).map(async ({ repository, manifest }): Promise<ArchivedPlaceView[]> => {
+				const isThere = await this.#isThere(repository, manifest);
+				if (isThere === false) this.#parts.configuration.archiveJobs.forgetManifest(repository, manifest);
+				return isThere === false ? [] : [{ repository, manifest, state: isThere === undefined ? 'unknown' : 'there' }];
+			}),
+		);
+		return places.flat();
 	}
 
 	jobs(): ArchiveJobView[] {
@@ -342,6 +351,28 @@ export class ApplianceArchive implements ArchiveOperations {
 		);
 	}
 
+	#rowsOf(volume: string, snapshot: string): ArchivedSnapshot[] {
+		const { configuration, snapshots } = this.#parts;
+		const { uuid } = configuration.volume(volume);
+		const { id } = snapshots.view(volume, snapshot);
+		return configuration.archiveJobs.archived(uuid).filter((one) => one.snapshotId === id);
+	}
+
+	/** Undefined: the repository does not say so in time. */
+	async #isThere(repository: string, manifest: string): Promise<boolean | undefined> {
+		const late = new AbortController();
+		const asked = this.#use(repository, 'It cannot be looked at', (opened) => isIn(opened, manifest)).catch((error: unknown) => {
+			if (!(error instanceof UsageError)) throw error;
+			return undefined;
+		});
+		const timeout = delay(answerMs, undefined, { signal: late.signal }).catch(() => undefined);
+		try {
+			return await Promise.race([asked, timeout]);
+		} finally {
+			late.abort();
+		}
+	}
+
 	#withRules(name: string): RepositoryRow {
 		const row = this.#parts.configuration.repositories.get(name);
 		if (!hasRules(row.keep))
@@ -373,14 +404,12 @@ export class ApplianceArchive implements ArchiveOperations {
 	}
 
 	async #deleteRemote(repository: string, manifest: string, rest: string): Promise<'deleted' | 'notFound'> {
-		const { configuration } = this.#parts;
 		this.#mustNotBeNeeded(repository, manifest);
 		const what = `${manifest} was not deleted from repository ${repository}${rest}`;
 		return await this.#use(repository, what, async (opened) => {
 			const { deleteManifest } = await import('../archive/catalogue.ts');
 			const isThere = await isIn(opened, manifest);
 			if (isThere) await deleteManifest(opened, manifest);
-			configuration.archiveJobs.forgetManifest(repository, manifest);
 			if (isThere)
 				this.#parts.events.add({
 					severity: 'info',

@@ -1,5 +1,5 @@
 import { Command } from 'commander';
-import type { SnapshotDeletionView } from '../admin/archive-schemas.ts';
+import type { ArchivedPlaceView, SnapshotDeletionView } from '../admin/archive-schemas.ts';
 import type { VolumeView } from '../admin/schemas.ts';
 import type { ChangesView, MountPlaceView, SnapshotView } from '../admin/snapshot-schemas.ts';
 import { ApiClient, ApiError } from './api-client.ts';
@@ -10,8 +10,6 @@ import { type SnapshotReference, snapshotReference } from './snapshot-reference.
 import { streamExportCommand } from './stream-export-command.ts';
 import { confirm, lines, show, table } from './terminal.ts';
 import { usersOf } from './volume-users.ts';
-
-type ArchivedPlace = SnapshotDeletionView['archived'][number];
 
 export function snapshotCommand(): Command {
 	const snapshot = new Command('snapshot').description('make, restore, mount, clone, compare, export and delete snapshots of volumes');
@@ -93,7 +91,7 @@ export function snapshotCommand(): Command {
 			.option('--wait', 'show how far its space is given back, and wait for the end')
 			.action(async (which: SnapshotReference, flags: CommonFlags & { yes?: boolean; wait?: boolean; everywhere?: boolean }) => {
 				const client = new ApiClient(flags);
-				const { archived } = await client.get<{ archived: ArchivedPlace[] }>(`${path(which)}/archived`);
+				const { archived } = await client.get<{ archived: ArchivedPlaceView[] }>(`${path(which)}/archived`);
 				const places = archived.map(placeInRepository).join(', ');
 				const known = places === '' ? '' : flags.everywhere === true ? `, and ${places}` : `, which stays as ${places}`;
 				if (!(await confirm(`Deleting snapshot ${full(which)}${known}`, flags.yes))) throw new ApiError('Nothing was deleted.', 0);
@@ -172,8 +170,8 @@ export function snapshotCommand(): Command {
 	return snapshot;
 }
 
-function placeInRepository({ repository, manifest }: ArchivedPlace): string {
-	return `${manifest} in repository ${repository}`;
+function placeInRepository({ repository, manifest, state }: Omit<ArchivedPlaceView, 'state'> & Partial<ArchivedPlaceView>): string {
+	return `${manifest} in repository ${repository}${state === 'unknown' ? ' (if it is still there: the repository does not answer)' : ''}`;
 }
 
 function path({ volume, name }: SnapshotReference): string {

@@ -241,9 +241,9 @@ test('deleting: here, there, or both; there first, and a failure leaves both', a
 	const here = () => snapshots.views('data').map(({ name }) => name);
 	const there = async () => (await archive.manifests('off')).manifests.map(({ snapshot }) => snapshot.name);
 
-	t.deepEqual(archive.archived('data', 'a'), [{ repository: 'off', manifest: id('a') }]);
+	t.deepEqual(await archive.archived('data', 'a'), [{ repository: 'off', manifest: id('a'), state: 'there' }]);
 	t.like(await archive.deleteManifest('off', id('a'), 'remote'), { remote: 'deleted', local: 'kept' });
-	t.deepEqual(archive.archived('data', 'a'), []);
+	t.deepEqual(await archive.archived('data', 'a'), []);
 	t.deepEqual(here(), ['a', 'b', 'c', 'd']);
 	t.like(await archive.deleteManifest('off', id('a'), 'remote'), { remote: 'notFound', local: 'kept' });
 
@@ -256,7 +256,7 @@ test('deleting: here, there, or both; there first, and a failure leaves both', a
 	await rename(join(folder, 'backup2'), join(folder, 'away'));
 	await refuses(t, 'unavailable', () => archive.deleteSnapshot('data', 'd'), /snapshot data@d stays, it is gone from off/);
 	t.deepEqual(here(), ['a', 'c', 'd']);
-	t.deepEqual(archive.archived('data', 'd'), [{ repository: 'second', manifest: String(result?.['manifest']) }]);
+	t.deepEqual(await archive.archived('data', 'd'), [{ repository: 'second', manifest: String(result?.['manifest']), state: 'unknown' }]);
 	await refuses(
 		t,
 		'unavailable',
@@ -267,6 +267,14 @@ test('deleting: here, there, or both; there first, and a failure leaves both', a
 	t.deepEqual((await archive.deleteSnapshot('data', 'd')).deletedFrom, [{ repository: 'second', manifest: String(result?.['manifest']) }]);
 	t.deepEqual(here(), ['a', 'c']);
 	t.deepEqual((await archive.manifests('second')).manifests, []);
+
+	// Somebody else deletes it there: nobody is told any more that it still lives there.
+	await write(1);
+	await snapshots.make({ volumes: ['data'], name: 'e' });
+	const made = await done(archive.export('off', { volume: 'data', snapshot: 'e', full: false }));
+	await rm(join(repository, 'manifests', String(made.result?.['manifest'])));
+	t.deepEqual(await archive.archived('data', 'e'), []);
+	await snapshots.remove('data', 'e');
 
 	// Deleted here only, it still lives there, and nothing that happens to a catalogue deletes anything here.
 	await snapshots.remove('data', 'c');
