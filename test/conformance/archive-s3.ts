@@ -13,10 +13,12 @@ import { StoreError, type StoreErrorCode } from '../../src/archive/store/object-
 import { openStore } from '../../src/archive/store/open-store.ts';
 import { contract, keys } from '../archive/store/contract.ts';
 import { check, expect, finish } from './checks.ts';
+import { startRadosgw } from './radosgw.ts';
 import { type S3ServerUnderTest, startSwift } from './swift.ts';
 
+const [kind = 'swift'] = process.argv.slice(2);
 /** More than a page: Swift is started with pages of 100. */
-const manyObjects = process.argv[2] === 'radosgw' || process.env.S3_ENDPOINT !== undefined ? 1010 : 210;
+const manyObjects = kind === 'radosgw' || process.env.S3_ENDPOINT !== undefined ? 1010 : 210;
 const kills = Number(process.env.S3_KILLS ?? '3');
 const {
 	S3_ENDPOINT: endpoint,
@@ -38,7 +40,7 @@ if (endpoint !== undefined) {
 		secretAccessKey,
 	});
 } else {
-	const server = await startSwift();
+	const server = kind === 'radosgw' ? await startRadosgw() : await startSwift();
 	console.log(`# ${server.name} at ${server.endpoint}`);
 	try {
 		await lane(locationOf(server));
