@@ -7,8 +7,8 @@ import { hashBytes } from './merkle-tree.ts';
 import { type ContentKind, kindPrefix, parseContentKey, shardPrefix } from './object-keys.ts';
 import { isBetween } from './presence.ts';
 import { type Repository, signalOf } from './repository.ts';
-import { ArchiveError, type CollectOptions, type CollectResult, type Manifest } from './repository-types.ts';
-import { countLists, listExports, readRoots, walkRoots } from './roots.ts';
+import { ArchiveError, type CollectOptions, type CollectResult } from './repository-types.ts';
+import { listExports, walkRoots } from './roots.ts';
 
 /**
  * Deletes what no manifest needs, while others archive into the same repository and collect in it. Invariants (docs/archive-format.md, "Collecting", has the argument):
@@ -41,6 +41,11 @@ interface Candidate extends CondemnedName {
 	readonly sizeBytes: number;
 }
 
+interface Needed {
+	readonly byManifests: GenerationSet;
+	readonly byPendings: GenerationSet;
+}
+
 class Collection {
 	readonly #repository: Repository;
 	readonly #options: CollectOptions;
@@ -68,31 +73,45 @@ class Collection {
 
 	/** Objects that no root needs and that are old enough: a first look, in as many passes as memory asks for. */
 	async #sweep(): Promise<Candidate[]> {
-		const { signal } = this.#options;
-		const roots = await readRoots(this.#repository, signal);
-		this.#counts.manifests = roots.manifests.length;
-		const all = [...roots.manifests, ...roots.pendings];
-		const passes = Math.min(256, Math.max(1, Math.ceil((countLists(all) * limits.entriesPerList) / limits.marksMax)));
 		const youngerThanMs = await this.#youngerThanMs();
 		const candidates: Candidate[] = [];
-		for (let pass = 0; pass < passes; pass++) {
-			const [from, to] = [Math.floor((pass * 256) / passes), Math.floor(((pass + 1) * 256) / passes)];
-			const marks = new GenerationSet();
-			await walkRoots(
-				this.#repository,
-				all,
-				(kind, entry) => {
-					if (passes === 1 || isBetween(this.#repository, kind, entry, from, to)) marks.add(entry, hashBytes);
-				},
-				() => this.#housekeeping.renewIfDue(),
-				signal,
-			);
+		let passes = 1;
+		for (let from = 0; from < 256;) {
+			const to = Math.min(256, from + Math.ceil(256 / passes));
+			const marks = await this.#marks(from, to);
+			if (marks === undefined && passes < 256) {
+				passes *= 2;
+				continue;
+			}
+			if (marks === undefined)
+				throw new ArchiveError('tooLarge', `A 256th of ${this.#repository.store.name} has more than ${limits.marksMax} objects.`);
 			for (const kind of ['list', 'chunk'] as const) {
 				const prefixes = passes === 1 ? [kindPrefix(kind)] : Array.from({ length: to - from }, (_, at) => shardPrefix(kind, from + at));
 				for (const prefix of prefixes) await this.#sweepNames(kind, prefix, marks, youngerThanMs, candidates);
 			}
+			from = to;
 		}
 		return candidates;
+	}
+
+	/** Generations that roots need, of objects whose names begin with a byte in [from, to); undefined: more than may be held. */
+	async #marks(from: number, to: number): Promise<GenerationSet | undefined> {
+		const marks = new GenerationSet();
+		const isAll = from === 0 && to === 256;
+		let manifests = 0;
+		await walkRoots(
+			this.#repository,
+			{
+				mark: (kind, entry) => {
+					if (marks.size <= limits.marksMax && (isAll || isBetween(this.#repository, kind, entry, from, to))) marks.add(entry, hashBytes);
+				},
+				onManifest: () => manifests++,
+				onList: () => this.#housekeeping.renewIfDue(),
+			},
+			this.#options.signal,
+		);
+		this.#counts.manifests = manifests;
+		return marks.size > limits.marksMax ? undefined : marks;
 	}
 
 	async #sweepNames(
@@ -151,9 +170,11 @@ class Collection {
 			await this.#repository.putSmall('condemned', key, encodeCondemned(candidates.slice(at, at + limits.condemnedPerBatch)), { signal });
 		}
 		await this.#repository.runtime.sleep(this.#repository.timing.settleMs, signal);
-		let needed: { byManifests: GenerationSet; byPendings: GenerationSet };
+		const condemned = new GenerationSet();
+		for (const { generation } of [...candidates, ...others.flatMap(({ names }) => names)]) condemned.addHex(generation);
+		let needed: Needed;
 		try {
-			needed = await this.#needed();
+			needed = await this.#needed(condemned);
 		} catch (error) {
 			// This run has deleted nothing and will not: nobody need heed its batches.
 			if (error instanceof ArchiveError) await takeBack();
@@ -180,23 +201,20 @@ class Collection {
 		await this.#clearOthers(others, needed.byManifests, deleted);
 	}
 
-	/** Generations that roots need, as they stand now. */
-	async #needed(): Promise<{ byManifests: GenerationSet; byPendings: GenerationSet }> {
-		const roots = await readRoots(this.#repository, this.#options.signal);
-		const [byManifests, byPendings] = [await this.#marksOf(roots.manifests), await this.#marksOf(roots.pendings)];
-		return { byManifests, byPendings };
-	}
-
-	async #marksOf(roots: readonly Manifest[]): Promise<GenerationSet> {
-		const marks = new GenerationSet();
+	/** Which of the condemned roots need, as they stand now. */
+	async #needed(condemned: GenerationSet): Promise<Needed> {
+		const needed = { byManifests: new GenerationSet(), byPendings: new GenerationSet() };
 		await walkRoots(
 			this.#repository,
-			roots,
-			(_kind, entry) => marks.add(entry, hashBytes),
-			() => this.#housekeeping.renewIfDue(),
+			{
+				mark: (_kind, entry, isPending) => {
+					if (condemned.has(entry, hashBytes)) (isPending ? needed.byPendings : needed.byManifests).add(entry, hashBytes);
+				},
+				onList: () => this.#housekeeping.renewIfDue(),
+			},
 			this.#options.signal,
 		);
-		return marks;
+		return needed;
 	}
 
 	/** Batches of runs that ended before they were through. Their keys that nobody needs were candidates of this run. */

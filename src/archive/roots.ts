@@ -16,10 +16,13 @@ export interface ExportObjects {
 	readonly modifiedMs: number;
 }
 
-/** What may be referred to: manifests, and what exports are about to publish. */
-export interface Roots {
-	readonly manifests: readonly Manifest[];
-	readonly pendings: readonly Manifest[];
+/** Told of what roots refer to. */
+export interface RootVisitor {
+	/** A list, by its row, or a chunk, by its entry. */
+	readonly mark: (kind: 'chunk' | 'list', entry: Buffer, isPending: boolean) => void;
+	readonly onManifest?: (manifest: Manifest) => void;
+	/** Before each list: a walk is long. */
+	readonly onList: () => Promise<void>;
 }
 
 export async function listExports(repository: Repository, signal?: AbortSignal): Promise<ExportObjects[]> {
@@ -41,60 +44,48 @@ export async function listExports(repository: Repository, signal?: AbortSignal):
 }
 
 /**
- * All roots at a moment: nothing that an export refers to is missed between its pending manifest and the published one, since pending ones are read first and taken away last.
- * ArchiveError corrupt: what a root refers to is not known.
+ * Goes through all roots: manifests, and what exports are about to publish. One is in memory at a time; each list is read once for the manifests and once for the pending ones. Nothing that an export refers to is missed
+ * between its pending manifest and the published one, since pending ones are read first and taken away last.
+ * ArchiveError missing, corrupt: a manifest or list cannot be read, so it is not known what is referred to.
  */
-export async function readRoots(repository: Repository, signal?: AbortSignal): Promise<Roots> {
-	const pendings: Manifest[] = [];
-	const manifests = new Map<string, Manifest>();
+export async function walkRoots(repository: Repository, visitor: RootVisitor, signal: AbortSignal | undefined): Promise<void> {
+	const seen = { pendings: new GenerationSet(), manifests: new GenerationSet() };
+	const walked = new Set<string>();
+	const manifest = async (id: string): Promise<void> => {
+		const found = walked.has(id) ? undefined : await readManifest(repository, id, signal);
+		walked.add(id);
+		if (found === undefined) return;
+		visitor.onManifest?.(found);
+		await walkRoot(repository, found, false, seen.manifests, visitor, signal);
+	};
 	for (const { id, pendingKeys } of await listExports(repository, signal)) {
 		for (const key of pendingKeys) {
 			const plain = await repository.getSmall('pending', key, manifestBytesMax, signal);
-			if (plain !== undefined) {
-				pendings.push(decodeManifest(plain, id, key));
-				continue;
-			}
+			if (plain !== undefined) await walkRoot(repository, decodeManifest(plain, id, key), true, seen.pendings, visitor, signal);
 			// It went since it was listed: a list of manifests may be late, so the one that it became is asked for by name.
-			const manifest = await readManifest(repository, id, signal);
-			if (manifest !== undefined) manifests.set(id, manifest);
+			else await manifest(id);
 		}
 	}
-	for await (const id of manifestIds(repository, signal)) {
-		const manifest = manifests.has(id) ? undefined : await readManifest(repository, id, signal);
-		if (manifest !== undefined) manifests.set(id, manifest);
-	}
-	return { manifests: [...manifests.values()], pendings };
+	for await (const id of manifestIds(repository, signal)) await manifest(id);
 }
 
-/** Distinct lists of roots: how many chunks they may name bounds what marking them takes. */
-export function countLists(roots: readonly Manifest[]): number {
-	const lists = new GenerationSet();
-	for (const { segments, chunks } of roots) for (let list = 0; list < listsOf(chunks); list++) lists.add(rowOf(segments, list), hashBytes);
-	return lists.size;
-}
-
-/**
- * Calls `mark` with each entry of each list of roots, and each list's own row, every distinct list once. ArchiveError missing, corrupt: a list cannot be read, so it is not known what is referred to.
- */
-export async function walkRoots(
+async function walkRoot(
 	repository: Repository,
-	roots: readonly Manifest[],
-	mark: (kind: 'chunk' | 'list', entry: Buffer) => void,
-	onList: () => Promise<void>,
+	root: Manifest,
+	isPending: boolean,
+	seen: GenerationSet,
+	{ mark, onList }: RootVisitor,
 	signal: AbortSignal | undefined,
 ): Promise<void> {
-	const seen = new GenerationSet();
-	for (const root of roots) {
-		for (let list = 0; list < listsOf(root.chunks); list++) {
-			const row = rowOf(root.segments, list);
-			if (isZeroRow(row) || !seen.add(row, hashBytes)) continue;
-			await onList();
-			mark('list', row);
-			const entries = await readList(repository, root, list, signal);
-			for (let at = 0; at < entries.length; at += entryBytes) {
-				const entry = entries.subarray(at, at + entryBytes);
-				if (!isZeroRow(entry)) mark('chunk', entry);
-			}
+	for (let list = 0; list < listsOf(root.chunks); list++) {
+		const row = rowOf(root.segments, list);
+		if (isZeroRow(row) || !seen.add(row, hashBytes)) continue;
+		await onList();
+		mark('list', row, isPending);
+		const entries = await readList(repository, root, list, signal);
+		for (let at = 0; at < entries.length; at += entryBytes) {
+			const entry = entries.subarray(at, at + entryBytes);
+			if (!isZeroRow(entry)) mark('chunk', entry, isPending);
 		}
 	}
 }

@@ -22,11 +22,11 @@ export async function verify(repository: Repository, options: VerifyOptions): Pr
 	if (options.manifest === undefined) for await (const id of manifestIds(repository, options.signal)) ids.push(id);
 	else ids.push((await openManifestOrDamaged(repository, options.manifest, options.signal)) ?? options.manifest);
 	if (options.manifest === undefined) await run.notes();
-	const manifests = await run.manifests(ids);
-	if (options.mode === 'full') await run.pass(manifests, undefined);
-	else for await (const window of existingWindows(repository, 'chunk', options.signal)) await run.pass(manifests, window);
+	const readable = await run.readable(ids);
+	if (options.mode === 'full') await run.pass(readable, undefined);
+	else for await (const window of existingWindows(repository, 'chunk', options.signal)) await run.pass(readable, window);
 	await run.forgetDeleted();
-	return run.result(manifests.length);
+	return run.result(readable.length);
 }
 
 /** noManifest is the caller's fault; that it is damaged is a finding. */
@@ -87,27 +87,35 @@ class Verification {
 		}
 	}
 
-	/** Those that can be read. */
-	async manifests(ids: readonly string[]): Promise<Manifest[]> {
-		const found: Manifest[] = [];
+	/** Those of the manifests that can be read, which are not kept in memory. */
+	async readable(ids: readonly string[]): Promise<string[]> {
+		const found: string[] = [];
 		for (const id of ids) {
-			try {
-				const manifest = await readManifest(this.#repository, id, this.#options.signal);
-				if (manifest === undefined) continue;
-				found.push(manifest);
-				this.#totalChunks += manifest.chunks;
-			} catch (error) {
-				// How long the volume is, only the manifest knows.
-				this.#add({ ...faultOf(error), object: manifestKey(id), manifest: id, range: { offsetBytes: 0, lengthBytes: 0 } });
-			}
+			const manifest = await this.#manifest(id, true);
+			if (manifest === undefined) continue;
+			found.push(id);
+			this.#totalChunks += manifest.chunks;
 		}
 		return found;
 	}
 
+	async #manifest(id: string, isFirst: boolean): Promise<Manifest | undefined> {
+		try {
+			return await readManifest(this.#repository, id, this.#options.signal);
+		} catch (error) {
+			const found = faultOf(error);
+			// How long the volume is, only the manifest knows.
+			if (isFirst) this.#add({ ...found, object: manifestKey(id), manifest: id, range: { offsetBytes: 0, lengthBytes: 0 } });
+			return undefined;
+		}
+	}
+
 	/** All lists of all manifests, and of their chunks those that the window covers; without a window, the bytes of all. */
-	async pass(manifests: readonly Manifest[], window: Window | undefined): Promise<void> {
+	async pass(ids: readonly string[], window: Window | undefined): Promise<void> {
 		this.#good = new GenerationSet();
-		for (const manifest of manifests) {
+		for (const id of ids) {
+			const manifest = await this.#manifest(id, false);
+			if (manifest === undefined) continue;
 			for (let list = 0; list < listsOf(manifest.chunks); list++) {
 				this.#options.signal?.throwIfAborted();
 				const row = rowOf(manifest.segments, list);
