@@ -1,6 +1,7 @@
 import { errorCode, type Disk } from '../os/disk.ts';
 import { readFully } from '../os/transfer.ts';
 import { type Generation, placeLayer } from './generation.ts';
+import { isHistoryHold } from './history-hold.ts';
 import { Layer, layerOf } from './layer.ts';
 import type { LayerTree, TreeLayer } from './layer-tree.ts';
 import { defaultTuning, limits, pageBytes, unitBytes } from './limits.ts';
@@ -14,7 +15,7 @@ import { VolumeFault } from './volume-fault.ts';
 import { isTreeName, readTree, treeName } from './tree-file.ts';
 import { nothingToReplay, volumePaths } from './volume-files.ts';
 import { pageChecksum } from './wal-record.ts';
-import { firstLSNOf } from './wal-segment.ts';
+import { firstLSNOf, segmentName } from './wal-segment.ts';
 
 /** Something that is not as docs/format.md says, in words for a person. */
 export interface Finding {
@@ -181,8 +182,17 @@ class Check {
 		}
 	}
 
-	async #checkSegments({ geometry, checkpointLSN, clean }: Superblock): Promise<void> {
-		for (const name of await this.#disk.list(this.#paths.wal)) {
+	async #checkSegments({ geometry, checkpointLSN, clean, holds }: Superblock): Promise<void> {
+		const names = await this.#disk.list(this.#paths.wal);
+		const history = holds.find(isHistoryHold);
+		const segmentUnits = geometry.segmentBytes / unitBytes;
+		if (history !== undefined) {
+			for (let sequence = Math.floor(history.fromLSN / segmentUnits); sequence * segmentUnits < checkpointLSN; sequence++) {
+				const name = segmentName(sequence * segmentUnits);
+				if (!names.includes(name)) this.add(`wal/${name} is not there, and the history needs it`);
+			}
+		}
+		for (const name of names) {
 			const firstLSN = firstLSNOf(name);
 			if (firstLSN < 0 || (firstLSN * unitBytes) % geometry.segmentBytes !== 0) {
 				this.add(`wal/${name} is no segment of this log`);

@@ -60,9 +60,9 @@ export class VolumeChanges {
 
 	/** Puts another hold in the place of one; what it does not keep is free once that is durable. */
 	async replaceHold(name: string, next: Hold): Promise<void> {
-		this.#wal.segments.replaceHold(name, next);
+		const durable = this.#wal.segments.replaceHold(name, next);
 		await this.write({ holds: [...this.#wal.segments.holds] });
-		this.#wal.segments.recycle();
+		durable();
 	}
 
 	/** Volume.releaseLog. */

@@ -38,6 +38,8 @@ export class WalSegments {
 	readonly #spares = new Map<number, WalSegment>();
 	readonly #free: FreeFile[] = [];
 	readonly holds: Hold[];
+	/** Holds that may still count after a crash. */
+	readonly #replaced = new Set<Hold>();
 	#checkpointLSN: number;
 	/** What the next spare will be. */
 	#nextSequence = 0;
@@ -169,11 +171,17 @@ export class WalSegments {
 		this.holds.push(hold);
 	}
 
-	/** Puts another hold in the place of one. What it does not keep any more stays until recycle() is called. */
-	replaceHold(name: string, next: Hold): void {
+	/** Puts another hold in the place of one. What it does not keep any more stays until the function is called: when the other one is durable. */
+	replaceHold(name: string, next: Hold): () => void {
 		const at = this.holds.findIndex((hold) => hold.name === name);
-		if (at < 0) throw new VolumeUsageError(`nobody called ${name} holds the log`);
+		const old = this.holds[at];
+		if (old === undefined) throw new VolumeUsageError(`nobody called ${name} holds the log`);
 		this.holds[at] = next;
+		this.#replaced.add(old);
+		return () => {
+			this.#replaced.delete(old);
+			this.recycle();
+		};
 	}
 
 	/** From here to an LSN no segment is missing. */
@@ -302,6 +310,7 @@ export class WalSegments {
 				oldest = hold.fromLSN;
 			}
 		}
+		for (const { fromLSN } of this.#replaced) oldest = Math.min(oldest, fromLSN);
 		return oldest;
 	}
 

@@ -357,3 +357,27 @@ test('what the volume held before the window is copied once for as much as was w
 	t.false((await names()).includes('1.data'), 'until what stands on it is half as large');
 	await closeSound(t, kept);
 });
+
+test('a segment of the log that is missing: check says so, the volume opens, and the history begins behind it', async (t) => {
+	const kept = await keep();
+	await kept.volume.keepHistory({ windowMs: 60_000, maxBytes: 64 * segmentBytes });
+	for (let at = 1; at <= 30; at++) {
+		kept.nowMs += 1000;
+		await write(kept.volume, 0, filled(32 * kib, at));
+	}
+	await kept.volume.close();
+	t.deepEqual(await checkVolume(kept.disk, directory, [directory]), []);
+	const third = `${String((2 * segmentBytes) / 64).padStart(16, '0')}.wal`;
+	await kept.disk.remove(`${directory}/wal/${third}`);
+	t.deepEqual(
+		(await checkVolume(kept.disk, directory, [directory])).map(({ message }) => message),
+		[`wal/${third} is not there, and the history needs it`],
+	);
+	await kept.open();
+	await kept.volume.keepHistory({ windowMs: 60_000, maxBytes: 64 * segmentBytes });
+	t.true((kept.volume.history?.fromLSN ?? 0) >= (3 * segmentBytes) / 64);
+	await t.throwsAsync(kept.volume.rewind({ timeMs: startMs + 2000 }, 'x'), { message: /does not reach back so far/ });
+	kept.nowMs += 1000;
+	t.deepEqual(await kept.at(kept.nowMs, 0), filled(page, 30));
+	await closeSound(t, kept);
+});

@@ -138,6 +138,7 @@ class HistoryLife {
 	/** Opens what a crash left; finds out how much of the step that was under way is done. */
 	async recover(before: Past, after: readonly Past[]): Promise<void> {
 		this.step = 'recover';
+		this.disk.quotaBytes = Infinity;
 		await this.#open();
 		const faults: string[] = [];
 		for (const past of [before, ...after].toReversed()) {
@@ -185,6 +186,7 @@ class HistoryLife {
 		const known = [...snapshots.keys()];
 		const dice = random.below(100);
 		if (dice < 60) await this.#write();
+		else if (dice < 62) await this.#squeeze();
 		else if (dice < 65) {
 			const name = this.#name('s');
 			await this.#do(`snapshot ${name}`, { ...this.past, snapshots: new Map([...snapshots, [name, this.#content()]]) }, () =>
@@ -266,6 +268,44 @@ class HistoryLife {
 		this.after = [];
 	}
 
+	/** The disk is full for a while: writes are refused or done, the history may lose its oldest part or all of it, and goes on. */
+	async #squeeze(): Promise<void> {
+		const random = this.#random;
+		const volume = this.#live();
+		this.disk.quotaBytes = this.disk.usedBytes + random.pick([0, page, 64 * kib]);
+		for (let count = random.between(1, 12); count > 0; count--) {
+			const content = this.#content();
+			const offset = random.below(content.length / page) * page;
+			const length = Math.min(4 * page, content.length - offset);
+			const fill = random.between(1, 255);
+			const state = {
+				content: Buffer.from(content).fill(fill, offset, offset + length),
+				submittedMs: this.nowMs,
+				acknowledgedMs: Infinity,
+				lsn: undefined,
+			};
+			const past = { ...this.past, states: [...this.past.states, state] };
+			this.step = 'a write while the disk is full';
+			this.after = [past];
+			const outcome = await outcomeOf((completion) => volume.write(offset, Buffer.alloc(length, fill), true, completion));
+			this.after = [];
+			if (outcome === 'good') {
+				state.acknowledgedMs = this.nowMs;
+				this.past = past;
+			} else if (outcome !== 'noSpace') throw new SimulationFailure(`a write to a full disk ended with ${outcome}`);
+			this.#tick(1, 20);
+		}
+		this.step = 'the disk has room again';
+		this.disk.quotaBytes = Infinity;
+		for (let at = 0; volume.isFull; at++) {
+			if (at > 1000) throw new SimulationFailure('the volume stays full');
+			await new Promise((resolve) => {
+				setTimeout(resolve, 2);
+			});
+		}
+		await volume.flushToLayers();
+	}
+
 	/** A step that changes nothing that is live. */
 	async #do(step: string, after: Past, work: () => Promise<unknown>): Promise<void> {
 		this.step = step;
@@ -311,7 +351,8 @@ class HistoryLife {
 		try {
 			await volume.rewind(moment, name);
 		} catch (error) {
-			if (!isBeyond) throw error;
+			// A full disk a moment ago may still take its share.
+			if (!isBeyond && !/given up while it was being read/.test(messageOf(error))) throw error;
 			this.beyond++;
 			return false;
 		}
@@ -363,6 +404,7 @@ class HistoryLife {
 			markAfterWrites: 1,
 			mergeShare: 1,
 			historyTickMs: 0,
+			noSpaceRetryMs: 2,
 		};
 		this.#volume = await Volume.open(this.disk, directory, { log: silent, tuning, now: () => this.nowMs });
 	}
@@ -409,9 +451,15 @@ async function difference(device: BlockDevice, expected: Buffer): Promise<string
 	return `byte ${at} is ${seen[at]}, not ${expected[at]}`;
 }
 
-async function good(start: (completion: { complete(outcome: Outcome): void }) => void): Promise<void> {
-	const outcome = await new Promise<Outcome>((resolve) => {
+async function good(start: Start): Promise<void> {
+	const outcome = await outcomeOf(start);
+	if (outcome !== 'good') throw new SimulationFailure(`a command ended with ${outcome}`);
+}
+
+type Start = (completion: { complete(outcome: Outcome): void }) => void;
+
+function outcomeOf(start: Start): Promise<Outcome> {
+	return new Promise((resolve) => {
 		start({ complete: resolve });
 	});
-	if (outcome !== 'good') throw new SimulationFailure(`a command ended with ${outcome}`);
 }
