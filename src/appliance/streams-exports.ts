@@ -10,8 +10,8 @@ import { refusal } from './shadow-volumes.ts';
 import { type SnapshotDevice, snapshotCalls } from './snapshot-engine.ts';
 import { type VolumeReader, type Volumes, asUsage } from './volumes.ts';
 
-/** Each reads 2 MiB ahead. */
-export const exportsMax = 4;
+/** Requests, of which the command has two under way. Each reads 2 MiB ahead. */
+export const exportsMax = 8;
 /** How long a snapshot stays open for the next request of who exports it in parts. */
 const lingerMs = 10_000;
 /** One list of extents goes over so much of the volume, about a second at the most. */
@@ -133,7 +133,7 @@ export class StreamExports implements VolumeReader {
 			.snapshots()
 			.find((one) => one.name === name);
 		if (info === undefined) throw new UsageError(`There is no snapshot ${volume}@${name}.`, 'notFound');
-		if (this.#open >= exportsMax) throw new UsageError(`${exportsMax} exports are under way, which is the most at a time.`, 'inUse');
+		if (this.#open >= exportsMax) throw new UsageError(`${exportsMax} requests for exports are under way, which is the most at a time.`, 'inUse');
 		const key = `${open.uuid}/${info.id}`;
 		let view = this.#views.get(key);
 		if (view === undefined) {

@@ -84,8 +84,11 @@ export class StreamImports {
 				idle: undefined,
 				isOver: false,
 			};
+			if (this.#isClosed) {
+				await shadow.discard();
+				throw new UsageError('The appliance is being stopped.', 'unavailable');
+			}
 			this.#sessions.set(session.id, session);
-			if (this.#isClosed) await this.#end(session);
 			this.#wait(session);
 			return this.#view(session);
 		} finally {

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
-import { type Stats, fstatSync } from 'node:fs';
+import { type Stats, createReadStream, fstatSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
+import type { Readable } from 'node:stream';
 import type { DiskImage } from '../archive/stream/image-source.ts';
 import { isQcow2 } from '../archive/stream/qcow2-header.ts';
 import { Qcow2Disk } from '../archive/stream/qcow2-reader.ts';
@@ -26,8 +27,12 @@ const standardInput = '/dev/stdin';
 
 /** Opens a file, or with `-` standard input, which is a file too where it was redirected. Rejects with UsageError for what is none or cannot be read, with ImageError for a bad image. */
 export async function openImage(path: string, wanted: SourceFormat): Promise<ImageInput> {
-	if (path === '-' && !fstatSync(0).isFile()) return await openPipe(wanted);
+	if (path === '-' && !fstatSync(0).isFile()) {
+		if (process.stdin.isTTY) throw new UsageError('An image does not come from a terminal: name a file, or send one to standard input.');
+		return await openPipe(process.stdin, wanted);
+	}
 	const named = path === '-' ? standardInput : path;
+	if (await isFifo(named)) return await openPipe(createReadStream(named), wanted);
 	const file = await openFile(named);
 	try {
 		const source = await fileSource(file);
@@ -41,13 +46,22 @@ export async function openImage(path: string, wanted: SourceFormat): Promise<Ima
 	}
 }
 
-async function openPipe(wanted: SourceFormat): Promise<ImageInput> {
-	if (process.stdin.isTTY) throw new UsageError('An image does not come from a terminal: name a file, or send one to standard input.');
-	const chunks = process.stdin as AsyncIterable<Buffer>;
+/** As `<(command)` of a shell is one. */
+async function isFifo(path: string): Promise<boolean> {
+	try {
+		return (await stat(path)).isFIFO();
+	} catch (error) {
+		throw unreadable(path, error);
+	}
+}
+
+async function openPipe(pipe: Readable, wanted: SourceFormat): Promise<ImageInput> {
+	const chunks = pipe as AsyncIterable<Buffer>;
 	const [start, all] = await begun(chunks[Symbol.asyncIterator]());
+	if (start.length === 0) throw new UsageError('Nothing came, which is no image.');
 	if (wanted === 'qcow2' || (wanted === 'auto' && isQcow2(start)))
 		throw new UsageError('A qcow2 image is read here and there, which a pipe does not allow: put it into a file first.');
-	return { image: new PipedDisk(all), format: 'raw', identity: undefined, close: async () => void process.stdin.destroy() };
+	return { image: new PipedDisk(all), format: 'raw', identity: undefined, close: async () => void pipe.destroy() };
 }
 
 /** The first bytes, and all of them. */

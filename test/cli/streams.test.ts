@@ -64,9 +64,14 @@ test('an image goes in and comes out: raw with holes and qcow2, by file and by p
 	// By a pipe, with a size of its own; by redirection a qcow2 image can be read too.
 	t.is((await shell(`cat in.raw | blockport volume import piped - --size 32M --block-size 4096 ${where}`, folder)).code, 0);
 	t.is((await shell(`blockport volume import redirected - ${where} < out.qcow2`, folder)).code, 0);
+	t.is((await shell(`mkfifo fifo; cat in.raw > fifo & blockport volume import fifo fifo --size 24M ${where}`, folder)).code, 0);
+	t.like(await shell(`blockport volume import closed - --size 24M ${where} <&-`, folder), {
+		code: 2,
+		stderr: 'blockport: Nothing came, which is no image.\n',
+	});
 	t.like(await json<VolumeView>('volume', 'show', 'piped'), { sizeBytes: 32 * mib, blockSize: 4096 });
-	t.is((await run('snapshot', 'create', 'piped,redirected', 'one')).code, 0);
-	for (const name of ['piped', 'redirected']) {
+	t.is((await run('snapshot', 'create', 'piped,redirected,fifo', 'one')).code, 0);
+	for (const name of ['piped', 'redirected', 'fifo']) {
 		const file = join(folder, `${name}.raw`);
 		t.is((await run('snapshot', 'export', `${name}@one`, file)).code, 0);
 		t.true((await readFile(file)).subarray(0, bytes.length).equals(bytes), name);
