@@ -60,6 +60,14 @@ export const mutations: readonly SuiteMutation[] = [
 		test: 'MultipathIO.Reset',
 	},
 	{
+		name: 'erase',
+		title: 'a block erase overwrites, and gives no space back',
+		file: 'src/blockvol/sanitize.ts',
+		search: '		if (isTrimmed) return emptyLayer(this.#disk, this.#directory, this.#superblock);\n',
+		replace: '',
+		test: 'Sanitize.BlockErase',
+	},
+	{
 		name: 'opcode',
 		title: 'ORWRITE is gone',
 		file: 'src/scsi/commands.ts',
