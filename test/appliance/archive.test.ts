@@ -3,6 +3,7 @@ import { mkdir, readFile, readdir, rename, rm, writeFile } from 'node:fs/promise
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import test, { type ExecutionContext } from 'ava';
+import Database from 'better-sqlite3';
 import type { ArchiveJobView } from '../../src/admin/archive-schemas.ts';
 import { Appliance, realParts } from '../../src/appliance.ts';
 import { UsageError, type UsageErrorCode } from '../../src/config/usage-error.ts';
@@ -318,6 +319,28 @@ test('an export that a stop cuts short goes on with the next start, and sends no
 	t.true(Number(result?.['uploadedChunks']) <= 6, JSON.stringify(result));
 	t.is((await second.archive.manifests('off')).manifests.length, 1);
 	t.deepEqual(await readdir(join(path, 'archive')), []);
+});
+
+test('a crash after the last step of an export, or of a restore, and before its job has ended: nothing is done twice', async (t) => {
+	const { archive, snapshots, repository, path, done, write, one } = await fresh(t);
+	await archive.addRepository(inFolder('off', repository));
+	await write(2);
+	await snapshots.make({ volumes: ['data'], name: 'one' });
+	const exported = await done(archive.export('off', { volume: 'data', snapshot: 'one', full: false }));
+	const manifest = String(exported.result?.['manifest']);
+	const restored = await done(archive.restore('off', manifest, { volume: 'new', overwrite: false, lazy: false }));
+	await one.stop();
+	const database = new Database(join(path, 'config.db'));
+	database.exec("UPDATE archive_jobs SET state = 'running', finished_at = NULL, result = NULL");
+	database.close();
+	const second = await start(t, path);
+	t.like((await second.done(second.archive.job(exported.id))).result, { manifest, uploadedChunks: 0 });
+	t.like((await second.done(second.archive.job(restored.id))).result, { volume: 'new', uuid: restored.result?.['uuid'] });
+	t.is((await second.archive.manifests('off')).manifests.length, 1);
+	t.deepEqual(
+		(await second.operations.volumes()).map(({ name }) => name),
+		['data', 'new'],
+	);
 });
 
 test('verify finds what is flipped and what is gone, and repairs it from snapshots that are here', async (t) => {

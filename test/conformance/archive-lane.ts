@@ -120,18 +120,26 @@ export class ArchiveLane {
 	}
 
 	async #restores(): Promise<void> {
-		const { claim } = this.#settings;
-		const wrong: string[] = [];
-		for (const [manifest, hashes] of this.#archived) {
-			const job = await this.#ended(await this.#restore(manifest, 'restored'));
-			const fault = job.state === 'done' ? await this.#differs('restored', hashes) : job.fault;
-			if (fault !== undefined) wrong.push(`${manifest}: ${fault}`);
-			await this.#client.delete('/v1/volumes/restored');
+		const { claim, store } = this.#settings;
+		// A server takes its time: there a few of them show what all would.
+		const lazily = [...this.#archived].filter((_, index) => store.server === undefined || index % 5 === 0);
+		for (const [words, isLazy, wanted] of [
+			['restored', false, [...this.#archived]],
+			['restored lazily', true, lazily],
+		] as const) {
+			const wrong: string[] = [];
+			for (const [manifest, hashes] of wanted) {
+				const job = await this.#ended(await this.#restore(manifest, 'restored', isLazy));
+				const fault = job.state === 'done' ? await this.#differs('restored', hashes) : job.fault;
+				if (fault !== undefined) wrong.push(`${manifest}: ${fault}`);
+				await this.#client.delete('/v1/volumes/restored');
+			}
+			const which = wanted.length === this.#archived.size ? 'each of' : `${wanted.length} of`;
+			claim(
+				`${which} ${this.#archived.size} archived snapshots, ${words}, is what it was, bit for bit`,
+				wrong.length === 0 ? undefined : wrong.join('; '),
+			);
 		}
-		claim(
-			`each of ${this.#archived.size} archived snapshots is restored as it was, bit for bit`,
-			wrong.length === 0 ? undefined : wrong.join('; '),
-		);
 	}
 
 	/** Kills until the time is over; each kind of work at least once. */
