@@ -1,114 +1,192 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import type { BlockDevice, Outcome } from '../src/blockvol/block-device.ts';
+import { pageBytes } from '../src/blockvol/limits.ts';
 import { Volume } from '../src/blockvol/volume.ts';
 import { FileDisk } from '../src/os/file-disk.ts';
 import { silent } from '../src/os/logger.ts';
+import { Progress } from './progress.ts';
+import { appendResults } from './results-file.ts';
+import { CopyOnWrite, median, prefill, Pulse, readFor, writeFor } from './snapshot-load.ts';
+import { markdownTable } from './table.ts';
 
 /**
- * Snapshots of the engine, in process, over a real directory:
- *   npx node bench/snapshots.ts [--directory DIR] [--size-mib N] [--counts 0,1,10,100,1000]
- * How long one takes, by how much is unflushed; random 4 KiB reads under 1 to 1,000 of them, warm; random 4 KiB writes before and right after one.
+ * Snapshots of the engine, in process, over a real directory, without network and protocol: `npm run bench:snapshots -- [options]`.
+ *
+ *     --seconds N     counted time of a cell (3)        --size-mib N     of the volume (256)
+ *     --counts LIST   snapshots for the reads (1,10,100,1000)
+ *     --rounds N      pairs of before and after (5)     --directory DIR  where (the current one)
+ *     --in-a-row N    snapshots during which writes are timed (1000)
+ *     --append        adds the tables to bench/results.md
+ *
+ * The time of one by what is unflushed; random 4 KiB reads under 1 to 1,000 of them; random 4 KiB writes before and right after one, also with the copy that a copy-on-write design
+ * makes before the first write to a page; latencies of writes while 1,000 are made in a row. Exit 1: reads or writes lose more than 10 %, or p99 rises by more than 20 %.
  */
 const { values } = parseArgs({
 	options: {
 		directory: { type: 'string', default: '.' },
 		'size-mib': { type: 'string', default: '256' },
-		counts: { type: 'string', default: '0,1,10,100,1000' },
+		seconds: { type: 'string', default: '3' },
+		rounds: { type: 'string', default: '5' },
+		counts: { type: 'string', default: '1,10,100,1000' },
+		'in-a-row': { type: 'string', default: '1000' },
+		append: { type: 'boolean', default: false },
 	},
 });
 const mib = 2 ** 20;
-const page = 4096;
 const sizeBytes = Number(values['size-mib']) * mib;
-const pages = sizeBytes / page;
+const pages = sizeBytes / pageBytes;
+const seconds = Number(values.seconds);
+const rounds = Number(values.rounds);
+const depth = 32;
+const inARow = Number(values['in-a-row']);
 const root = await mkdtemp(join(values.directory, 'bench-snapshots-'));
 const disk = new FileDisk();
+const progress = new Progress(3 + values.counts.split(',').length);
+const faults: string[] = [];
+const tables: string[] = [];
 
+// The pauses of a merge keep no process alive.
+const awake = setInterval(() => undefined, 1000);
 try {
-	console.log('create, by MiB that are not flushed (ms):');
-	for (const unflushed of [0, 16, 64].filter((size) => size * mib <= sizeBytes)) {
-		const volume = await fresh({ flushIdleMs: 0, flushStartBytes: Infinity });
-		await fill(volume, unflushed * mib);
-		const startedAt = performance.now();
-		await volume.createSnapshot('one');
-		console.log(`  ${unflushed}: ${(performance.now() - startedAt).toFixed(2)}`);
-		await volume.close();
+	tables.push(await creation(), await reads(), await writes(), await duringMany());
+} finally {
+	clearInterval(awake);
+	await rm(root, { recursive: true, force: true });
+}
+const text = [...tables, ...faults.map((fault) => `Out of bounds: ${fault}.`)].join('\n\n');
+console.log(text);
+if (values.append) await appendResults('snapshots', [`a volume of ${values['size-mib']} MiB in process, ${seconds} s a cell`], text);
+process.exitCode = faults.length === 0 ? 0 : 1;
+
+async function fresh(tuning: NonNullable<Parameters<typeof Volume.open>[2]['tuning']> = {}): Promise<Volume> {
+	const directory = join(root, crypto.randomUUID());
+	await Volume.create(disk, directory, { uuid: crypto.randomUUID(), sizeBytes, blockSize: 4096 });
+	return Volume.open(disk, directory, { log: silent, tuning });
+}
+
+/** How long one takes, by what lies in the log only. */
+async function creation(): Promise<string> {
+	progress.step('time of one');
+	const lines: string[][] = [];
+	for (const unflushed of [0, 16, 64, 256].filter((size) => size * mib <= sizeBytes)) {
+		const times: number[] = [];
+		for (let round = 0; round < rounds; round++) {
+			const volume = await fresh({ flushIdleMs: 0, flushStartBytes: Infinity });
+			await prefill(volume, unflushed * mib);
+			const startedAt = performance.now();
+			await volume.createSnapshot('one');
+			times.push(performance.now() - startedAt);
+			await volume.close();
+		}
+		lines.push([String(unflushed), median(times).toFixed(2), Math.max(...times).toFixed(2)]);
 	}
-	console.log('4 KiB random reads, warm, by snapshots (µs of CPU each):');
-	const volume = await fresh({});
-	await fill(volume, sizeBytes);
+	progress.done('made');
+	return markdownTable(['unflushed MiB', 'ms, median', 'ms, longest'], 1, lines);
+}
+
+/** Under more and more snapshots, each with a few pages of its own; all pages are in the kernel's memory. */
+async function reads(): Promise<string> {
+	const volume = await fresh();
+	await prefill(volume, sizeBytes);
+	const lines: string[][] = [];
+	let first = 0;
 	let made = 0;
 	for (const count of values.counts.split(',').map(Number)) {
+		progress.step(`reads under ${count}`);
 		for (; made < count; made++) {
-			await write(volume, Math.floor(Math.random() * pages) * page, Buffer.alloc(page, made));
+			await writeFor(volume, pages, 8, 1, 0);
 			await volume.createSnapshot(`s${made}`);
 		}
 		await volume.flushToLayers();
-		await reads(volume, 4 * pages);
-		const before = process.cpuUsage();
-		const waited = await reads(volume, 100_000);
-		const { user, system } = process.cpuUsage(before);
-		const each = (user + system) / 100_000;
-		console.log(`  ${count}: ${each.toFixed(2)}, ${waited} of 100000 waited for the disk`);
-	}
-	console.log('4 KiB random writes at depth 32 (µs each):');
-	if (made > 0) await volume.deleteSnapshot(`s${made - 1}`);
-	for (const when of ['before', 'right after'] as const) {
-		if (when === 'right after') await volume.createSnapshot('last');
-		const startedAt = performance.now();
-		await writes(volume, 20_000, 32);
-		console.log(`  ${when} a snapshot: ${(((performance.now() - startedAt) * 1000) / 20_000).toFixed(2)}`);
+		await readFor(volume, pages, seconds / 2);
+		const { iops, cpuUs, waited } = await readFor(volume, pages, seconds);
+		first ||= iops;
+		lines.push([String(count), iops.toFixed(0), (iops / first).toFixed(2), cpuUs.toFixed(2), String(waited)]);
+		progress.done(`${iops.toFixed(0)} IOPS`);
+		if (iops < 0.9 * first)
+			faults.push(`reads under ${count} snapshots have ${((100 * iops) / first).toFixed(0)} % of those under the first count`);
 	}
 	await volume.close();
-} finally {
-	await rm(root, { recursive: true, force: true });
+	return markdownTable(['snapshots', '4 KiB random read IOPS', 'to the first', 'µs of CPU each', 'waited for the disk'], 1, lines);
 }
 
-async function fresh(tuning: Parameters<typeof Volume.open>[2]['tuning']): Promise<Volume> {
-	const directory = join(root, String(performance.now()));
-	const uuid = crypto.randomUUID();
-	await Volume.create(disk, directory, { uuid, sizeBytes, blockSize: 4096 });
-	return Volume.open(disk, directory, { log: silent, tuning: tuning ?? {} });
-}
-
-async function fill(volume: Volume, lengthBytes: number): Promise<void> {
-	for (let offset = 0; offset < lengthBytes; offset += 64 * 1024 - page) {
-		await write(volume, offset, Buffer.alloc(Math.min(64 * 1024 - page, lengthBytes - offset), 1 + (offset % 251)));
+/** Before and right after, in pairs, so that the machine's drift is in both. */
+async function writes(): Promise<string> {
+	progress.step('writes before and after one');
+	const volume = await fresh();
+	const copying = await CopyOnWrite.open(disk, join(root, 'copies'), pages);
+	await prefill(volume, sizeBytes);
+	await volume.flushToLayers();
+	const before: number[] = [];
+	const after: number[] = [];
+	const copied: number[] = [];
+	for (let round = 0; round < rounds; round++) {
+		before.push((await writeFor(volume, pages, Infinity, depth, seconds)).iops);
+		await volume.createSnapshot(`a${round}`);
+		after.push((await writeFor(volume, pages, Infinity, depth, seconds)).iops);
+		await volume.createSnapshot(`b${round}`);
+		copying.begin();
+		copied.push((await writeFor(volume, pages, Infinity, depth, seconds, (page) => copying.beforeWrite(page))).iops);
+		for (const { name } of volume.snapshots()) await volume.deleteSnapshot(name);
+		await volume.flushToLayers();
+		await volume.merged();
 	}
+	progress.done(`${median(before).toFixed(0)} IOPS before, ${median(after).toFixed(0)} after`);
+	await copying.close();
+	await volume.close();
+	const base = median(before);
+	if (median(after) < 0.9 * base)
+		faults.push(`writes right after a snapshot have ${((100 * median(after)) / base).toFixed(0)} % of those before`);
+	const line = (what: string, iops: readonly number[]): string[] => [
+		what,
+		median(iops).toFixed(0),
+		`${Math.min(...iops).toFixed(0)}–${Math.max(...iops).toFixed(0)}`,
+		(median(iops) / base).toFixed(2),
+	];
+	const table = markdownTable(['4 KiB random writes at depth 32', 'IOPS, median', 'least–most', 'to before'], 1, [
+		line('before a snapshot', before),
+		line('right after', after),
+		line('right after, with a copy of each page before its first write', copied),
+	]);
+	return `${table}\n\nThe last line is measured, not computed: a copy-on-write design reads the page and writes it elsewhere first; the map that it keeps of that is left out.`;
 }
 
-/** How many of them could not be answered at once. */
-async function reads(device: BlockDevice, count: number): Promise<number> {
-	const target = Buffer.alloc(page);
-	let waited = 0;
-	for (let at = 0; at < count; at++) {
-		const offset = Math.floor(Math.random() * pages) * page;
-		if (device.tryRead(offset, target) !== undefined) continue;
-		waited++;
-		await good((completion) => device.read(offset, target, completion));
-	}
-	return waited;
-}
-
-async function writes(device: BlockDevice, count: number, depth: number): Promise<void> {
-	const data = Buffer.alloc(page, 7);
-	const worker = async (): Promise<void> => {
-		for (let at = 0; at < count / depth; at++) {
-			const offset = Math.floor(Math.random() * pages) * page;
-			await good((completion) => device.write(offset, data, false, completion));
-		}
-	};
-	await Promise.all(Array.from({ length: depth }, worker));
-}
-
-function write(device: BlockDevice, offset: number, data: Buffer): Promise<void> {
-	return good((completion) => device.write(offset, data, false, completion));
-}
-
-async function good(start: (completion: { complete(outcome: Outcome): void }) => void): Promise<void> {
-	const outcome = await new Promise<Outcome>((resolve) => {
-		start({ complete: resolve });
+/** A writer that is never faster than the log's thread, so that what is seen is waiting and not a queue of its own. */
+async function duringMany(): Promise<string> {
+	progress.step(`latency during ${inARow} in a row`);
+	const volume = await fresh();
+	await prefill(volume, sizeBytes);
+	await volume.flushToLayers();
+	await Pulse.over(volume, pages, () => pause(seconds * 500));
+	const quiet = await Pulse.over(volume, pages, () => pause(seconds * 2000));
+	const startedAt = performance.now();
+	const busy = await Pulse.over(volume, pages, async () => {
+		for (let at = 0; at < inARow; at++) await volume.createSnapshot(`s${at}`);
 	});
-	if (outcome !== 'good') throw new Error(`a command ended with ${outcome}`);
+	const each = (performance.now() - startedAt) / inARow;
+	await volume.close();
+	progress.done(`${each.toFixed(2)} ms each`);
+	const us = (histogram: typeof quiet, share: number): string => String(histogram.quantileUs(share));
+	const rise = busy.quantileUs(0.99) / quiet.quantileUs(0.99);
+	if (rise > 1.2) faults.push(`p99 of writes during ${inARow} snapshots is ${rise.toFixed(2)} times that of before`);
+	const line = (what: string, histogram: typeof quiet): string[] => [
+		what,
+		String(histogram.total),
+		us(histogram, 0.5),
+		us(histogram, 0.99),
+		us(histogram, 0.999),
+		String(histogram.maxUs),
+	];
+	const table = markdownTable(['4 KiB random writes at depth 8', 'writes', 'p50 µs', 'p99 µs', 'p99.9 µs', 'longest µs'], 1, [
+		line('without snapshots', quiet),
+		line(`during ${inARow} snapshots in a row`, busy),
+	]);
+	return `${table}\n\np99 is ${rise.toFixed(2)} times as much; a snapshot took ${each.toFixed(2)} ms.`;
+}
+
+function pause(ms: number): Promise<void> {
+	return new Promise((resolve) => {
+		setTimeout(resolve, ms);
+	});
 }

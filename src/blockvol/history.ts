@@ -202,7 +202,7 @@ export class History {
 
 	/** Two states, with everything in the layers that is acknowledged now. Their layers stay until `release` is called. */
 	async #compared(from: string, to: string | undefined): Promise<Held & { older: Snapshot; newer: Snapshot | undefined }> {
-		const { layers, flusher, superblock, wal } = this.#parts;
+		const { flusher, superblock, wal } = this.#parts;
 		const older = await this.named(from);
 		const newer = to === undefined ? undefined : await this.named(to);
 		const { installedLSN } = wal;

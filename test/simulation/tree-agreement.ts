@@ -299,7 +299,7 @@ class TreeLife {
 			if (isChanging(operation) && left === undefined && count++ >= operations) note();
 		};
 		for (const member of this.#members.values()) void this.#open(member).flushToLayers();
-		for (const member of [...this.#members.values()]) {
+		for (const member of this.#members.values()) {
 			await this.#open(member).flushToLayers();
 			await this.#open(member).merged();
 		}
@@ -331,7 +331,7 @@ class TreeLife {
 	}
 
 	async #end(): Promise<void> {
-		for (const member of [...this.#members.values()]) await this.#settle(member);
+		for (const member of this.#members.values()) await this.#settle(member);
 		for (const member of this.#members.values()) await this.#judge(member);
 		for (const open of this.#volumes.values()) {
 			if (this.#tuning.seed % 3 !== 0) await open.merged();
