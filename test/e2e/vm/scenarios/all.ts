@@ -26,6 +26,8 @@ import { nvmePostgresql } from './nvme-postgresql.ts';
 import { nvmeReservations } from './nvme-reservations.ts';
 import { killPgbench, postgresql } from './postgresql.ts';
 import { powerLoss, powerLossDatabase } from './power-loss.ts';
+import { sg3, sg3Data } from './sg3.ts';
+import { sgFence, sgPersistPowerLoss } from './sg-fence.ts';
 import { sgPersist } from './sg-persist.ts';
 import { snapshotsReadOnly } from './snapshots-read-only.ts';
 import { nvmeSnapshotsRestore, snapshotsRestore } from './snapshots-restore.ts';
@@ -48,7 +50,11 @@ export const scenarios: readonly Scenario[] = [
 	fioR2T,
 	grow,
 	twoSessions,
+	sg3,
+	sg3Data,
 	sgPersist,
+	sgFence,
+	sgPersistPowerLoss,
 	multipath,
 	postgresql,
 	killPgbench,

@@ -22,7 +22,7 @@ const types = [
 const codes = { good: 0, illegalRequest: 5, unitAttention: 6, conflict: 24 } as const;
 
 /** sg_persist's options of one PERSISTENT RESERVE OUT. */
-async function out(stage: Stage, disk: string, options: string, end: keyof typeof codes = 'good'): Promise<string> {
+export async function out(stage: Stage, disk: string, options: string, end: keyof typeof codes = 'good'): Promise<string> {
 	return (await stage.run(`sg_persist -n -v --out ${options} ${disk} 2>&1`, { okCodes: [codes[end]] })).output;
 }
 
@@ -48,14 +48,14 @@ const can = `can() {
 }
 `;
 
-async function access(stage: Stage, disks: readonly string[], expected: readonly string[]): Promise<void> {
+export async function access(stage: Stage, disks: readonly string[], expected: readonly string[]): Promise<void> {
 	const { output } = await stage.run(`${can}udevadm settle; for disk in ${disks.join(' ')}; do can $disk; done`, { isQuiet: true });
 	const found = output.trim().split('\n').join(' ');
 	stage.log(`reads and writes of ${disks.join(' ')}: ${found}`);
 	expect(found === expected.join(' '), `${disks.join(' ')} may ${found}, but ${expected.join(' ')} is right`);
 }
 
-async function state(stage: Stage, disk: string, holds: readonly RegExp[], lacks: readonly RegExp[] = []): Promise<void> {
+export async function state(stage: Stage, disk: string, holds: readonly RegExp[], lacks: readonly RegExp[] = []): Promise<void> {
 	const { output } = await stage.run(
 		`for what in read-keys read-reservation read-full-status; do sg_persist -n --in --$what ${disk} || exit; done`,
 	);
@@ -78,7 +78,8 @@ async function diskOfInitiator(stage: Stage, name: string): Promise<string> {
 	return output.trim();
 }
 
-async function twoNodes(stage: Stage): Promise<{ a: string; b: string }> {
+/** Two sessions of two initiators to one unit; no unit attention waits. */
+export async function twoNodes(stage: Stage, target: string): Promise<{ a: string; b: string }> {
 	await login(stage, target);
 	await stage.run(
 		`set -e
@@ -102,7 +103,7 @@ export const sgPersist: Scenario = {
 	// Reads and writes that a reservation refuses.
 	faults: 'medium',
 	async run(stage) {
-		const { a, b } = await twoNodes(stage);
+		const { a, b } = await twoNodes(stage, target);
 		await access(stage, [a, b], ['rw', 'rw']);
 		await out(stage, a, `--reserve --param-rk=${keys.a} --prout-type=1`, 'conflict');
 		await out(stage, a, `--register --param-sark=${keys.a}`);
