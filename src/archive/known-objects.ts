@@ -1,3 +1,4 @@
+import { letGo } from './codec.ts';
 import { condemnedBatches } from './collector-runs.ts';
 import { GenerationSet } from './generation-set.ts';
 import { limits } from './limits.ts';
@@ -60,11 +61,14 @@ export class KnownObjects {
 	async #place(kind: ContentKind, plain: Uint8Array<ArrayBuffer>, name: string, signal: AbortSignal | undefined): Promise<Placed> {
 		const known = await this.#find(kind, name, signal);
 		if (known !== undefined) return { generation: known, uploadedBytes: 0 };
-		const { object } = await this.#repository.codec.seal(kind satisfies ObjectKind, plain);
+		const sealed = await this.#repository.codec.seal(kind satisfies ObjectKind, plain);
+		letGo(sealed.plain);
 		const generation = this.#repository.runtime.random(generationBytes);
-		await this.#upload(contentPrefix(kind, name) + generation.toString('hex'), object);
+		const uploadedBytes = sealed.object.length;
+		await this.#upload(contentPrefix(kind, name) + generation.toString('hex'), sealed.object);
+		letGo(sealed.object);
 		this.#index.set(kind, name, generation);
-		return { generation, uploadedBytes: object.length };
+		return { generation, uploadedBytes };
 	}
 
 	async #find(kind: ContentKind, name: string, signal: AbortSignal | undefined): Promise<Buffer | undefined> {

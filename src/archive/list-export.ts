@@ -1,5 +1,6 @@
 import { BoundedTasks } from './bounded-tasks.ts';
 import { unreadable } from './changed-chunks.ts';
+import { letGo } from './codec.ts';
 import type { Lost } from './export-check.ts';
 import type { ExportJournal } from './export-journal.ts';
 import type { ExportLease } from './export-lease.ts';
@@ -125,6 +126,7 @@ export class ListExport {
 			if (uploadedBytes > 0) this.counts.uploadedChunks++;
 			else this.counts.knownChunks++;
 		}
+		letGo(plain);
 		await journal?.addChunk(chunk, entry);
 		onChunk(chunk);
 		return entry;

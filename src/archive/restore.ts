@@ -1,5 +1,6 @@
 import { writeBytesMax } from '../blockvol/block-device.ts';
 import { BoundedTasks } from './bounded-tasks.ts';
+import { letGo } from './codec.ts';
 import { fetchChunk } from './chunk-reader.ts';
 import { limits } from './limits.ts';
 import { readList } from './list-reader.ts';
@@ -151,6 +152,7 @@ class Restore {
 		}
 		this.counts.fetchedBytes += fetchedBytes;
 		this.counts.writtenBytes += plain.length;
+		letGo(plain);
 		this.#options.onProgress?.({
 			totalBytes: this.#manifest.dataBytes,
 			doneBytes: Math.min(this.#manifest.dataBytes, this.counts.writtenBytes),

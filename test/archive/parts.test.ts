@@ -3,7 +3,7 @@ import test from 'ava';
 import { BoundedTasks } from '../../src/archive/bounded-tasks.ts';
 import { chunksByList } from '../../src/archive/changed-chunks.ts';
 import { CodecPool } from '../../src/archive/codec-pool.ts';
-import { InlineCodec } from '../../src/archive/codec.ts';
+import { InlineCodec, letGo } from '../../src/archive/codec.ts';
 import { GenerationSet } from '../../src/archive/generation-set.ts';
 import { entryBytes, treeOfEntries, treeOfRoots, treeOfZeros } from '../../src/archive/merkle-tree.ts';
 import { NameIndex } from '../../src/archive/name-index.ts';
@@ -255,4 +255,18 @@ test('threads give what the calling thread gives, move buffers, pass on what is 
 	t.is((await t.throwsAsync<ArchiveError>(late, { instanceOf: ArchiveError }))?.code, 'closed');
 	await closing;
 	t.is((await t.throwsAsync<ArchiveError>(pool.hash(new Uint8Array(1)), { instanceOf: ArchiveError }))?.code, 'closed');
+});
+
+test('letGo frees bytes that have their buffer to themselves, and leaves all others alone', (t) => {
+	const own = new Uint8Array(1000);
+	letGo(own);
+	t.is(own.byteLength, 0);
+	t.notThrows(() => letGo(own));
+	const [part, pooled] = [new Uint8Array(1000).subarray(1), Buffer.from('a part of a pool')];
+	letGo(part);
+	letGo(pooled);
+	t.deepEqual([part.byteLength, pooled.toString()], [999, 'a part of a pool']);
+	const shared = new Uint8Array(new SharedArrayBuffer(8));
+	letGo(shared);
+	t.is(shared.byteLength, 8);
 });
