@@ -1,5 +1,4 @@
 import { createHash } from 'node:crypto';
-import { once } from 'node:events';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { FastifyPluginCallback, FastifyReply } from 'fastify';
 import { UsageError } from '../config/usage-error.ts';
@@ -18,7 +17,7 @@ const stalledMsDefault = 120_000;
 export interface OpenExport {
 	readonly etag: string;
 	readonly lengthBytes: number;
-	/** From a byte on, and perhaps more than up to `toBytes`. */
+	/** From a byte on, and perhaps more than up to `toBytes`. A piece is good until the next one is asked for. */
 	bytes(fromBytes: number, toBytes: number, signal: AbortSignal): AsyncIterable<Buffer>;
 	/** The stream broke off in the middle, for a reason of ours. */
 	failed(error: unknown): void;
@@ -201,24 +200,36 @@ async function sendExport(opened: OpenExport, request: IncomingMessage, reply: F
 			const piece = chunk.length > left ? chunk.subarray(0, left) : chunk;
 			if (wantsTrailers) hash.update(piece);
 			left -= piece.length;
-			if (piece.length > 0 && !response.write(piece)) await drained(response, abort.signal, stalledMs);
+			// A piece is good until the next one is asked for.
+			if (piece.length > 0) await sent(response, piece, abort.signal, stalledMs);
 			if (left === 0) break;
 		}
 		if (wantsTrailers) response.addTrailers({ 'content-digest': printDigest(hash.digest()) });
 		response.end();
 	} catch (error) {
 		response.destroy();
-		if (!abort.signal.aborted) opened.failed(error);
+		if (!(error instanceof PeerGone) && !abort.signal.aborted) opened.failed(error);
 	}
 }
 
-/** The peer has taken what there was. Rejects when it is gone, or takes nothing. */
-async function drained(response: ServerResponse, signal: AbortSignal, stalledMs: number): Promise<void> {
-	const stalled = AbortSignal.timeout(stalledMs);
-	try {
-		await once(response, 'drain', { signal: AbortSignal.any([signal, stalled]) });
-	} catch (error) {
-		if (stalled.aborted) throw new Error(`nothing of an export was taken for ${stalledMs / 1000} s`, { cause: error });
-		throw error;
-	}
+/** Nobody takes the export any more, which is no failure of ours. */
+class PeerGone extends Error {
+	override readonly name = 'PeerGone';
+}
+
+/** The peer, or the kernel for it, has taken a piece. Rejects with PeerGone, or with what says that it takes nothing. */
+function sent(response: ServerResponse, piece: Buffer, signal: AbortSignal, stalledMs: number): Promise<void> {
+	return new Promise((resolve, reject) => {
+		const gone = (): void => end(new PeerGone());
+		const timer = setTimeout(() => end(new Error(`nothing of an export was taken for ${stalledMs / 1000} s`)), stalledMs);
+		const end = (error?: Error): void => {
+			clearTimeout(timer);
+			signal.removeEventListener('abort', gone);
+			if (error === undefined) resolve();
+			else reject(error);
+		};
+		signal.addEventListener('abort', gone);
+		if (signal.aborted) gone();
+		else response.write(piece, (error) => (error instanceof Error ? gone() : end()));
+	});
 }

@@ -77,7 +77,7 @@ export class Qcow2Image {
 		return this.#clusters * clusterBytes;
 	}
 
-	/** The image from a byte on, and perhaps more than up to `toBytes`. Rejects with DeviceError. */
+	/** The image from a byte on, and perhaps more than up to `toBytes`. A piece is good until the next one is asked for. Rejects with DeviceError. */
 	async *bytes(fromBytes = 0, toBytes = Infinity, signal?: AbortSignal): AsyncGenerator<Buffer> {
 		let at = 0;
 		for (const part of this.#parts(signal)) {

@@ -1,6 +1,7 @@
 import { open, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import test from 'ava';
+import { readsAhead } from '../../../src/archive/stream/limits.ts';
 import { Qcow2Disk } from '../../../src/archive/stream/qcow2-reader.ts';
 import { Qcow2Image } from '../../../src/archive/stream/qcow2-writer.ts';
 import { rawBytes } from '../../../src/archive/stream/raw-writer.ts';
@@ -14,7 +15,7 @@ const nothing = Buffer.alloc(mib);
 
 async function gathered(chunks: AsyncIterable<Buffer>): Promise<Buffer> {
 	const all: Buffer[] = [];
-	for await (const chunk of chunks) all.push(chunk);
+	for await (const chunk of chunks) all.push(Buffer.from(chunk));
 	return Buffer.concat(all);
 }
 
@@ -177,4 +178,20 @@ test('qemu-img: no error, no leak, the same bytes; over several tables, and a di
 	await writeFile(file, (await image(far)).bytes());
 	t.regex(await qemuImg('check', '-f', 'qcow2', file), /No errors were found on the image\./);
 	t.regex(await qemuImg('info', file), /16 TiB/);
+});
+
+test('a few buffers serve for a whole stream, and a piece stays what it is until the next one is asked for', async (t) => {
+	const device = new MemoryDevice({ sizeBytes: 16 * mib });
+	const bytes = noise(16 * mib, 2);
+	device.poke(0, bytes);
+	const memories = new Set<ArrayBufferLike>();
+	let at = 0;
+	for await (const chunk of rawBytes(device, 0, 16 * mib)) {
+		await new Promise((resolve) => setImmediate(resolve));
+		if (!chunk.equals(bytes.subarray(at, at + chunk.length))) t.fail(`at ${at}`);
+		memories.add(chunk.buffer);
+		at += chunk.length;
+	}
+	t.is(at, 16 * mib);
+	t.true(memories.size <= readsAhead + 1, String(memories.size));
 });
