@@ -351,6 +351,7 @@ export class Appliance {
 			iscsiPortals: [...portals.iscsiPortals],
 			volumes: volumes.counts(),
 			faults: volumes.faults(),
+			opening: volumes.opening(),
 			targets: configuration.targets().length,
 			sessions: portals.iscsi.sessions().length,
 			subsystems: configuration.subsystems.count,

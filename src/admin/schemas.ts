@@ -29,6 +29,10 @@ export const status = z.object({
 	admin: endpoint.optional(),
 	volumes: z.object({ opening: z.int(), online: z.int(), faulted: z.int() }),
 	faults: z.array(z.object({ volume: name, fault: z.string() })),
+	opening: z
+		.array(z.object({ volume: name, replayed: z.number().optional().describe('Of its log, 0 to 1.') }))
+		.optional()
+		.describe('Volumes whose commands wait until they are open.'),
 	targets: z.int(),
 	sessions: z.int(),
 	subsystems: z.int(),
@@ -81,6 +85,8 @@ export const volume = z.object({
 	state: z.enum(['opening', 'online', 'faulted', 'sanitizing']),
 	sanitizable: z.boolean().optional().describe('Initiators may destroy everything in it by SANITIZE.'),
 	fault: z.string().optional().describe('Why the volume refuses writes, or could not be opened.'),
+	replayed: z.number().optional().describe('Of its log, 0 to 1, while it is opened.'),
+	clone: z.boolean().optional().describe('It was made of a snapshot and shares files with where that is, until it is flattened.'),
 	mappings: z.array(lunMapping),
 	namespaces: z.array(namespaceMapping),
 	restoring: z

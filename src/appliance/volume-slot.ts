@@ -20,6 +20,8 @@ export interface OpenDevice extends BlockDevice {
 	/** How much of it there may be; undefined: what the file system has. */
 	quotaBytes?: number | undefined;
 	readonly isQuotaReached?: boolean;
+	/** It shares what it began with. */
+	readonly isClone?: boolean;
 	/** The file system is full. */
 	readonly isFull?: boolean;
 	close(): Promise<void>;
@@ -64,6 +66,8 @@ export class VolumeSlot<Device extends OpenDevice = OpenVolume> implements Block
 	#endResize: (() => void) | undefined;
 	#used: UsedBytes | undefined;
 	#limits: SpaceLimits = noLimits;
+	/** Of the log, 0 to 1, while the volume is opened; undefined while nothing of it was read. */
+	replayed: number | undefined;
 	/** What sanitizes it; undefined: nobody. */
 	sanitizer: Sanitizer | undefined;
 

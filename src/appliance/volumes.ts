@@ -22,12 +22,19 @@ import { kernelCode } from './kernel-code.ts';
 
 const busyLookMs = 100;
 
+interface EngineOpening {
+	log: Logger;
+	forceCheck: boolean;
+	remote?: RemoteOpener | undefined;
+	replaying?: (share: number) => void;
+}
+
 /** How volumes come to be: the engine, or a stand-in of a test. */
 export interface VolumeEngine {
 	readonly disk: Disk;
 	create(directory: string, geometry: VolumeIdentity): Promise<void>;
-	/** `remote`: where a volume that is restored lazily finds what it lacks. */
-	open(directory: string, options: { log: Logger; forceCheck: boolean; remote?: RemoteOpener | undefined }): Promise<OpenVolume>;
+	/** `remote`: where a volume that is restored lazily finds what it lacks. `replaying` is told how far the log is replayed. */
+	open(directory: string, options: EngineOpening): Promise<OpenVolume>;
 	/** Snapshots of several volumes in one moment, all or none; what was made, in their order. */
 	snapshotTogether?(volumes: readonly OpenVolume[], name: string): Promise<readonly SnapshotInfo[]>;
 	/** Compares all that a volume has on disk with its checksums. */
@@ -136,6 +143,13 @@ export class Volumes {
 	async view(name: string): Promise<VolumeView> {
 		const view = await this.#view(this.#configuration.volume(name));
 		return { ...view, reservations: reservationsView(this.reservations(name)) };
+	}
+
+	/** Those that are not open yet, with the share of their log that is replayed. */
+	opening(): { volume: string; replayed?: number }[] {
+		return [...this.#slots].flatMap(([volume, { state, replayed }]) =>
+			state === 'opening' ? [{ volume, ...(replayed === undefined ? {} : { replayed }) }] : [],
+		);
 	}
 
 	counts(): { opening: number; online: number; faulted: number } {
@@ -299,7 +313,14 @@ export class Volumes {
 
 	async #open(row: VolumeRow, slot: VolumeSlot, forceCheck: boolean): Promise<void> {
 		try {
-			const volume = await this.#engine.open(this.#directory.volume(row.uuid), { log: this.#log, forceCheck, remote: this.remote });
+			const volume = await this.#engine.open(this.#directory.volume(row.uuid), {
+				log: this.#log,
+				forceCheck,
+				remote: this.remote,
+				replaying: (share) => {
+					slot.replayed = share;
+				},
+			});
 			if (volume.uuid !== row.uuid || volume.blockSize !== row.blockSize) {
 				await volume.close();
 				throw new VolumeFault(`The directory ${row.uuid} holds another volume than the configuration says.`);
@@ -364,6 +385,8 @@ export class Volumes {
 			namespaces,
 			...(this.#configuration.sanitizing.has(row.uuid) ? { sanitizable: true } : {}),
 			...restoringOf(slot),
+			...(slot.state === 'opening' && slot.replayed !== undefined ? { replayed: slot.replayed } : {}),
+			...(slot.volume?.isClone === true ? { clone: true } : {}),
 			...(statistics === undefined ? {} : { statistics }),
 		};
 	}

@@ -36,6 +36,8 @@ export interface OpenOptions {
 	tuning?: Partial<Tuning>;
 	/** The time of day in milliseconds since 1970, UTC: what a history goes by. */
 	now?: () => number;
+	/** Told now and then which share of the log is replayed, 0 to 1. */
+	replaying?: (share: number) => void;
 	/** Where a volume that is being restored finds the pages that it lacks (lazy-volume.ts). */
 	remote?: RemoteOpener | undefined;
 }

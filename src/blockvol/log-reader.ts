@@ -29,6 +29,8 @@ export class LogReader {
 	#windowSequence = -1;
 	#windowAt = 0;
 	#windowEnd = 0;
+	/** Called with the share of the log, 0 to 1, whose end was reached: now and then, ascending within a pass. */
+	passed: ((share: number) => void) | undefined;
 
 	constructor(disk: Disk, directory: string, segmentBytes: number, walGeneration: number, mode: 'existing' | 'readOnly') {
 		this.#disk = disk;
@@ -137,6 +139,8 @@ export class LogReader {
 		this.#windowSequence = sequence;
 		this.#windowAt = position;
 		this.#windowEnd = position + read;
+		const first = Math.min(...this.#files.keys());
+		this.passed?.(Math.min(1, ((sequence - first) * this.#segmentBytes + this.#windowEnd) / (this.#files.size * this.#segmentBytes)));
 		return position + bytes <= this.#windowEnd;
 	}
 }

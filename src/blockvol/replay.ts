@@ -66,6 +66,8 @@ interface Pass extends Replayed {
  * A direct record whose data did not reach the layer ends the log, too: it was never flushed, so nothing behind it was, and what comes later may stand on it.
  *
  * A log that ends before something that was known to be durable is damaged, not cut short by a crash: that is a fault and not an end.
+ *
+ * `passed` is told now and then which share of the log was read, 0 to 1.
  */
 export async function replay(
 	disk: Disk,
@@ -73,9 +75,11 @@ export async function replay(
 	superblock: Superblock,
 	layers: ReplayLayers,
 	mode: 'existing' | 'readOnly',
+	passed?: (share: number) => void,
 ): Promise<Replayed> {
 	const { geometry, checkpointLSN, walGeneration } = superblock;
 	const reader = new LogReader(disk, directory, geometry.segmentBytes, walGeneration, mode);
+	reader.passed = passed;
 	try {
 		await reader.open(Math.floor((checkpointLSN * unitBytes) / geometry.segmentBytes), await disk.list(directory));
 		const compared = new Map<number, DirectRecord>();

@@ -34,13 +34,13 @@ export async function openVolume(
 	directory: string,
 	tuning: Tuning,
 	forceCheck: boolean,
-	remote: { remote?: RemoteOpener | undefined; log: Logger },
+	remote: { remote?: RemoteOpener | undefined; log: Logger; replaying?: ((share: number) => void) | undefined },
 ): Promise<VolumeParts> {
 	try {
 		const superblock = await SuperblockFile.open(disk, volumePaths(directory).superblock);
 		const opened: Layer[] = [];
 		try {
-			const parts = await readParts(disk, directory, tuning, forceCheck, superblock, opened);
+			const parts = await readParts(disk, directory, tuning, forceCheck, superblock, opened, remote.replaying);
 			const { layers, index } = parts;
 			layers.remote = index.remote = openRemote(layers, superblock.current.geometry, tuning, remote);
 			return parts;
@@ -61,6 +61,7 @@ async function readParts(
 	forceCheck: boolean,
 	superblock: SuperblockFile,
 	opened: Layer[],
+	replaying?: (share: number) => void,
 ): Promise<VolumeParts> {
 	const paths = volumePaths(directory);
 	const { current } = superblock;
@@ -83,7 +84,7 @@ async function readParts(
 		opened.push(layer);
 		return layer;
 	};
-	const replayed = current.clean ? nothingToReplay(current) : await replay(disk, paths.wal, current, { base, next }, 'existing');
+	const replayed = current.clean ? nothingToReplay(current) : await replay(disk, paths.wal, current, { base, next }, 'existing', replaying);
 	if (forceCheck && base.digest.known) await compareDigest(base, current);
 	const below = new BelowIndex(tuning.belowBlocks, blocksPerBit(current.geometry.sizeBytes));
 	const remote = tree.remote?.id;

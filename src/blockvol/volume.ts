@@ -162,6 +162,11 @@ export class Volume implements BlockDevice {
 		return this.#engine.during(() => this.#engine.history.delete(name));
 	}
 
+	/** It was made as a clone and shares what it began with, or may: not since it was flattened. */
+	get isClone(): boolean {
+		return this.#engine.layers.tree.current.origin !== 0;
+	}
+
 	/** How far the merge of a deleted snapshot is; undefined when there is none. */
 	get merge(): MergeProgress | undefined {
 		return this.#engine.history.merger.progress;

@@ -51,6 +51,7 @@ function describe(status: StatusView): string {
 		['NVMe discovery', status.nvmeDiscovery === undefined ? undefined : printEndpoint(status.nvmeDiscovery)],
 		['administration', status.admin === undefined ? undefined : printEndpoint(status.admin)],
 		['volumes', `${volumes.online} online, ${volumes.opening} opening, ${volumes.faulted} faulted`],
+		...(status.opening ?? []).map(({ volume, replayed }) => ['opening', `${volume}${replayedText(replayed)}`] as const),
 		...status.faults.map(({ volume, fault }) => ['fault', `${volume}: ${fault}`] as const),
 		['targets', String(status.targets)],
 		['sessions', String(status.sessions)],
@@ -62,6 +63,11 @@ function describe(status: StatusView): string {
 		],
 		...status.unknownDirectories.map((name) => ['unknown directory', name] as const),
 	]);
+}
+
+/** `, replaying, 43 %`; nothing before the log is read. */
+export function replayedText(replayed: number | undefined): string {
+	return replayed === undefined ? '' : `, replaying, ${Math.floor(replayed * 100)} %`;
 }
 
 function describePortal(portal: StatusView['iscsiPortals'][number]): string {

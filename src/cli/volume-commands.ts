@@ -9,9 +9,10 @@ import { historyCommand, rewindCommand } from './history-commands.ts';
 import { pastedCommand, usualDataDirectory } from './pasted-command.ts';
 import { scrubCommand } from './scrub-command.ts';
 import { merged } from './merge-wait.ts';
+import { replayedText } from './status-commands.ts';
 import { printSize } from './size.ts';
-import { limitCommand } from './space-commands.ts';
 import { streamImportCommand } from './stream-import-command.ts';
+import { limitCommand } from './space-commands.ts';
 import { confirm, lines, show, table } from './terminal.ts';
 
 /** What `volume check` found, one sentence each; the volume is sound when there is none. */
@@ -46,7 +47,7 @@ export function volumeCommand(checkVolume: CheckVolume): Command {
 			await show(flags.json, found, ({ volumes }) =>
 				table(
 					['NAME', 'SIZE', 'BLOCK', 'STATE', 'MAPPED AS'],
-					volumes.map((one) => [one.name, printSize(one.sizeBytes), String(one.blockSize), one.state, mappings(one)]),
+					volumes.map((one) => [one.name, printSize(one.sizeBytes), String(one.blockSize), stateOf(one), mappings(one)]),
 					'There are no volumes.',
 				),
 			);
@@ -185,6 +186,10 @@ const onOrOff = argument((text: string): boolean => {
 	return text === 'on';
 });
 
+function stateOf({ state, replayed, clone }: VolumeView): string {
+	return `${state}${replayedText(replayed)}${clone === true ? ', a clone' : ''}`;
+}
+
 function mappings(volume: VolumeView): string {
 	return [
 		...volume.mappings.map(({ target, lun }) => `${target} LUN ${lun}`),
@@ -221,7 +226,7 @@ async function describe(volume: VolumeView): Promise<string> {
 		['size', `${printSize(volume.sizeBytes)} (${volume.sizeBytes} bytes)`],
 		['block size', String(volume.blockSize)],
 		['created', volume.createdAt],
-		['state', volume.state],
+		['state', stateOf(volume)],
 		['restoring', restoringText(volume)],
 		['sanitize', volume.sanitizable === true ? 'on' : undefined],
 		['fault', volume.fault],

@@ -3,7 +3,8 @@ import { mkdir, readFile, readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { DataDirectory } from '../../src/appliance/data-directory.ts';
-import { Volumes } from '../../src/appliance/volumes.ts';
+import { type VolumeEngine, Volumes } from '../../src/appliance/volumes.ts';
+import { replayedText } from '../../src/cli/status-commands.ts';
 import { VolumeFault } from '../../src/blockvol/volume-fault.ts';
 import { Configuration } from '../../src/config/configuration.ts';
 import { UsageError } from '../../src/config/usage-error.ts';
@@ -234,4 +235,35 @@ test('what the kernel answers is told; a failed assertion of ours is not hidden'
 	await t.throwsAsync(volumes.create(asked), { instanceOf: UsageError, message: /EIO/ });
 	engine.before = () => assert(false);
 	await t.throwsAsync(volumes.create(asked), { instanceOf: AssertionError });
+});
+
+test('a volume that is being opened tells how far its log is replayed, until it is open', async (t) => {
+	const first = await life(t, await temporaryDirectory(t));
+	await first.volumes.create(asked);
+	await first.volumes.closeAll();
+	const reached = Promise.withResolvers<void>();
+	const passed = Promise.withResolvers<void>();
+	const stand = new StandInEngine();
+	const engine: VolumeEngine = {
+		disk: stand.disk,
+		create: (directory, identity) => stand.create(directory, identity),
+		open: async (directory, options) => {
+			options.replaying?.(0.439);
+			reached.resolve();
+			await passed.promise;
+			return stand.open(directory, options);
+		},
+	};
+	const volumes = new Volumes(engine, first.configuration, first.directory, silent);
+	t.deepEqual(volumes.opening(), [{ volume: 'data' }]);
+	const opened = volumes.openAll(false);
+	await reached.promise;
+	t.deepEqual(volumes.opening(), [{ volume: 'data', replayed: 0.439 }]);
+	t.like(await volumes.view('data'), { state: 'opening', replayed: 0.439 });
+	t.is(replayedText(0.439), ', replaying, 43 %');
+	passed.resolve();
+	await opened;
+	t.deepEqual(volumes.opening(), []);
+	t.is((await volumes.view('data')).replayed, undefined);
+	await volumes.closeAll();
 });

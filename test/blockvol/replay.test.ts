@@ -3,9 +3,25 @@ import { checkVolume } from '../../src/blockvol/check.ts';
 import { headerBytes, pageChecksum, recordBytes, recordType, sealHeader, tableBytes } from '../../src/blockvol/wal-record.ts';
 import { segmentName } from '../../src/blockvol/wal-segment.ts';
 import { SuperblockFile, type Superblock } from '../../src/blockvol/superblock.ts';
+import { Volume } from '../../src/blockvol/volume.ts';
 import type { DiskFile } from '../../src/os/disk.ts';
+import { silent } from '../../src/os/logger.ts';
 import { SimulatedDisk } from '../simulation/simulated-disk.ts';
-import { filled, flush, kib, makeVolume, mib, openVolume, page, read, serveVolume, write, zero, type Served } from './volume-fixture.ts';
+import {
+	filled,
+	flush,
+	kib,
+	makeVolume,
+	mib,
+	openVolume,
+	page,
+	read,
+	serveInMemory,
+	serveVolume,
+	write,
+	zero,
+	type Served,
+} from './volume-fixture.ts';
 
 const recordUnits = recordBytes(recordType.write, 1) / 64;
 const isData = (call: { path: string }): boolean => call.path.endsWith('.data');
@@ -252,4 +268,20 @@ test('after kill -9 the first flush makes direct data durable, before it is ackn
 	const syncs = disk.calls.filter((call) => call.kind === 'datasync');
 	t.true(syncs.findIndex(isData) >= 0 && syncs.findIndex(isData) < syncs.findIndex((call) => call.path.endsWith('.wal')));
 	await again.close();
+});
+
+test('an opening tells how far the log is replayed, ascending, to its end', async (t) => {
+	const served = await serveInMemory({ segmentBytes: 8 * mib });
+	for (let at = 0; at < 40; at++) await write(served.volume, at * 60 * 1024, filled(60 * 1024, at + 1));
+	served.volume.abandon();
+	const shares: number[] = [];
+	const volume = await Volume.open(served.disk, served.directory, { log: silent, replaying: (share) => shares.push(share) });
+	t.true(shares.length > 1);
+	t.deepEqual(
+		shares,
+		shares.toSorted((a, b) => a - b),
+	);
+	t.true((shares[0] ?? 1) < 0.5);
+	t.is(shares.at(-1), 1);
+	await volume.close();
 });
