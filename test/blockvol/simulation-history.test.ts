@@ -5,6 +5,7 @@ const states = Number(process.env.BLOCKPORT_SIMULATION_STATES ?? 80);
 const firstSeed = Number(process.env.BLOCKPORT_SIMULATION_SEED ?? 1);
 const crashesPerSeed = 20;
 const seedOfMoments = firstSeed + 1_000_000;
+const seedOfOperations = firstSeed + 2_000_000;
 
 test('a history: power loss at any operation, rewinds included, and at random moments before and after it the volume held what is shown', async (t) => {
 	t.timeout(60_000 + states * 1000);
@@ -17,6 +18,13 @@ test('a history: power loss at any operation, rewinds included, and at random mo
 	}
 	t.log(`${crashes} crashes, ${moments} moments`);
 	t.pass();
+});
+
+test('power loss at every operation of a short life that ends with two rewinds', async (t) => {
+	t.timeout(180_000);
+	const { crashes, moments } = await exploreHistory(seedOfOperations, 4, Infinity, 2);
+	t.log(`${crashes} crashes, ${moments} moments`);
+	t.true(crashes > 50);
 });
 
 test('1,000 random moments of one window: each shows exactly what was acknowledged before it, and nothing that was submitted later', async (t) => {

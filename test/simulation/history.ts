@@ -48,7 +48,7 @@ export interface HistoryExplored {
 
 /**
  * A volume that keeps a history, under random writes, zeros, snapshots, restores, resizes, restarts and rewinds, with a clock of its own. At random moments of the window it is put back: what is shown must be what the volume held
- * then, to the last byte. A crash at a random operation leaves each change done or not done; the history goes on behind it.
+ * then, to the last byte. A crash at a random operation (each one, those of the rewinds at the end too, if `crashesMax` is infinite) leaves each change done or not done; the history goes on behind it.
  */
 export async function exploreHistory(seed: number, steps: number, crashesMax: number, momentsAtEnd: number): Promise<HistoryExplored> {
 	const result: HistoryExplored = { crashes: 0, moments: 0, states: 0, beyond: 0 };
@@ -64,12 +64,14 @@ export async function exploreHistory(seed: number, steps: number, crashesMax: nu
 			if (place >= crashesMax) return;
 			const left = random.chance(0.25) ? life.disk.killed(random.next()) : life.disk.surviving(random.next());
 			const what = `${operation.kind} ${operation.path} at ${operation.positionBytes}`;
-			crashes[place] = { disk: left, before: life.past, after: life.after, nowMs: life.nowMs, step: life.step, operation: what };
+			const [before, after] = [asItIs(life.past), life.after.map(asItIs)];
+			crashes[place] = { disk: left, before, after, nowMs: life.nowMs, step: life.step, operation: what };
 		};
 	try {
 		await withinTime(life.run(steps), 'the volume', 120_000);
-		life.disk.onOperation = undefined;
+		if (crashesMax < Infinity) life.disk.onOperation = undefined;
 		for (let at = 0; at < momentsAtEnd; at++) await withinTime(life.lookBack(), 'a rewind');
+		life.disk.onOperation = undefined;
 		await life.end();
 	} catch (error) {
 		throw new SimulationFailure(`${messageOf(error)}\n  history, seed ${seed}, ${life.step}, no crash`, { cause: error });
@@ -77,14 +79,16 @@ export async function exploreHistory(seed: number, steps: number, crashesMax: nu
 	result.moments += life.moments;
 	result.beyond += life.beyond;
 	result.states = life.past.states.length;
+	// Of very many crashes a little each.
+	const looks = crashesMax < Infinity ? 3 : 1;
 	for (const crash of crashes) {
 		result.crashes++;
 		const next = new HistoryLife(seedOf(seed, result.crashes), crash.disk, crash.nowMs);
 		try {
 			await withinTime(next.recover(crash.before, crash.after), 'recovery', 60_000);
-			for (let at = 0; at < 3; at++) await withinTime(next.lookBack(), 'a rewind');
-			await withinTime(next.run(4), 'the volume', 60_000);
-			for (let at = 0; at < 3; at++) await withinTime(next.lookBack(), 'a rewind');
+			for (let at = 0; at < looks; at++) await withinTime(next.lookBack(), 'a rewind');
+			await withinTime(next.run(looks), 'the volume', 60_000);
+			for (let at = 0; at < looks; at++) await withinTime(next.lookBack(), 'a rewind');
 			await next.end();
 		} catch (error) {
 			const where = `history, seed ${seed}, crash ${result.crashes} in ${crash.step}, before ${crash.operation}; then ${next.step}`;
@@ -430,6 +434,11 @@ class HistoryLife {
 	#tick(least: number, most: number): void {
 		this.nowMs += this.#random.between(least, most);
 	}
+}
+
+/** What was under way is acknowledged later, in a life that the crash never saw. */
+function asItIs({ states, snapshots }: Past): Past {
+	return { states: states.map((state) => ({ ...state })), snapshots };
 }
 
 /** States that may be shown of a time: from the last that was acknowledged before it to the last that was submitted before it. */
