@@ -34,12 +34,12 @@ const nonceBytes = 12;
 const tagBytes = 16;
 const checksumBytes = 4;
 const compressionLevel = 3;
+const compressedFromBytes = 256;
 
 /** An object of a kind, ready for the store; in a buffer of its own. */
 export function seal(kind: ObjectKind, plain: Uint8Array, keys: RepositoryKeys | undefined): Buffer {
-	const compressed = zstdCompressSync(plain, { params: { [constants.ZSTD_c_compressionLevel]: compressionLevel } });
-	const isCompressed = compressed.length < plain.length;
-	const payload = isCompressed ? compressed : plain;
+	const payload = packed(plain);
+	const isCompressed = payload !== plain;
 	const object = Buffer.allocUnsafeSlow(headerBytes + payload.length + (keys === undefined ? 0 : tagBytes) + checksumBytes);
 	object.fill(0, 0, headerBytes);
 	object.writeUInt32LE(magic, 0);
@@ -59,6 +59,13 @@ export function seal(kind: ObjectKind, plain: Uint8Array, keys: RepositoryKeys |
 	}
 	object.writeUInt32LE(crc32c(object.subarray(0, object.length - checksumBytes)), object.length - checksumBytes);
 	return object;
+}
+
+/** Compressed, or the same bytes if that is not shorter. Small ones are not worth a try. */
+function packed(plain: Uint8Array): Uint8Array {
+	if (plain.length < compressedFromBytes) return plain;
+	const compressed = zstdCompressSync(plain, { params: { [constants.ZSTD_c_compressionLevel]: compressionLevel } });
+	return compressed.length < plain.length ? compressed : plain;
 }
 
 /**

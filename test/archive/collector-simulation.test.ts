@@ -2,7 +2,7 @@ import test from 'ava';
 import { ArchiveRun, type ArchiveRunResult } from '../simulation/archive-run.ts';
 
 /** Each state is one interleaving of two exporters and two collectors; BLOCKPORT_SIMULATION_STATES=10000 goes through more. */
-const states = Number(process.env['BLOCKPORT_SIMULATION_STATES'] ?? 240);
+const states = Number(process.env['BLOCKPORT_SIMULATION_STATES'] ?? 200);
 const firstSeed = Number(process.env['BLOCKPORT_SIMULATION_SEED'] ?? 1);
 
 for (const [name, canPutIfAbsent] of [

@@ -83,7 +83,7 @@ test('what an export that is alive has uploaded stays, however short the grace',
 	(exporter.store as MemoryStore).before = async ({ kind, key }) => {
 		if (kind !== 'put' || !key.includes('pending')) return;
 		clock.nowMs += 60_000;
-		collected = (await collect(repository, { graceMs: 0 })).deletedObjects;
+		collected += (await collect(repository, { graceMs: 0 })).deletedObjects;
 	};
 	await archiveSnapshot(exporter, volume.snapshot());
 	t.is(collected, 0);

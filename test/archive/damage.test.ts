@@ -7,6 +7,7 @@ import { repairChunks, readGoodPages } from '../../src/archive/repair.ts';
 import { createRepository, openRepository, type Repository } from '../../src/archive/repository.ts';
 import { ArchiveError, type Manifest } from '../../src/archive/repository-types.ts';
 import { checkRestorable, restoreManifest } from '../../src/archive/restore.ts';
+import { seal, unseal } from '../../src/archive/sealed-object.ts';
 import { verify } from '../../src/archive/verify.ts';
 import { FakeSink, type FakeSnapshot, FakeVolume, noise } from './repository-fixture.ts';
 import { MemoryStore } from './memory-store.ts';
@@ -146,6 +147,21 @@ test('an object that is gone: verify names it with manifests and ranges, in quic
 		}
 		if (entry !== undefined) store.objects.set(key, entry);
 	}
+});
+
+test('a list that leads to other objects of the same chunks is not the list', async (t) => {
+	const { store, repository, manifests } = await scene();
+	const key = [...store.objects.keys()].find((key) => key.startsWith('lists/')) ?? '';
+	const plain = unseal('list', store.objects.get(key)?.bytes ?? Buffer.alloc(0), undefined, key, 1 << 20);
+	// The generation of the first chunk: the tree over the hashes does not see it.
+	plain[39] = (plain[39] ?? 0) ^ 1;
+	store.damage(key, () => seal('list', plain, undefined));
+	const { findings } = await verify(repository, { mode: 'quick' });
+	t.true(findings.length > 0 && findings.every(({ object, fault }) => object === key && fault === 'corrupt'));
+	const errors = await Promise.all(
+		manifests.map((manifest) => codeOf(restoreManifest(repository, manifest, new FakeSink(chunkBytes * 12)))),
+	);
+	t.true(errors.some((error) => error?.code === 'corrupt' && error.object === key));
 });
 
 test('nothing is collected while a manifest or list cannot be read', async (t) => {

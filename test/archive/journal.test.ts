@@ -94,7 +94,8 @@ test('a journal with a torn end, of another snapshot, or of nothing known is no 
 		(journal) => Buffer.concat([journal, Buffer.alloc(1000, 1)]),
 		(journal) => {
 			const changed = Buffer.from(journal);
-			changed[journal.length - 100] = (changed[journal.length - 100] ?? 0) ^ 1;
+			// In the entry of the last record but one.
+			changed[journal.length - 150] = (changed[journal.length - 150] ?? 0) ^ 1;
 			return changed;
 		},
 		(journal) => journal.subarray(0, 5),
