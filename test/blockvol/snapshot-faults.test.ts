@@ -318,3 +318,49 @@ test('zeros that are flushed into the live layer between two steps of a merge do
 	await volume.close();
 	t.deepEqual(await checkVolume(disk, served.directory), []);
 });
+
+test('a merge into the layer of another snapshot, then power loss: what it moved is there, though the lower layer is gone', async (t) => {
+	stayAwake(t);
+	for (let seed = 1; seed <= 8; seed++) {
+		const disk = new SimulatedDisk({ seed });
+		await disk.makeDirectory('/data');
+		await disk.syncDirectory('/');
+		await makeVolume(disk, '/data/volume', { sizeBytes: 2 * mib });
+		await disk.syncDirectory('/data');
+		const volume = await openVolume(disk, '/data/volume', { mergeShare: 1 });
+		await write(volume, 0, filled(4 * page, 1));
+		await volume.createSnapshot('lower');
+		await write(volume, 8 * page, filled(page, 2));
+		await volume.createSnapshot('upper');
+		await volume.flushToLayers();
+		await volume.deleteSnapshot('lower');
+		await volume.merged();
+		const left = disk.surviving(seed);
+		volume.abandon();
+		disk.freeze();
+		const again = await openVolume(left, '/data/volume', { mergeShare: 1 });
+		t.deepEqual(await read(again, 0, 4 * page), filled(4 * page, 1), `seed ${seed}`);
+		await again.close();
+		t.deepEqual(await checkVolume(left, '/data/volume'), []);
+	}
+});
+
+test('a large write to pages that a merge is bringing into the live layer goes by the log', async (t) => {
+	stayAwake(t);
+	const { volume, disk, directory } = await serveInMemory({}, { mergeShare: 1, directBytesMin: 2 * page });
+	await write(volume, 0, filled(2 * page, 1));
+	await volume.createSnapshot('one');
+	await volume.flushToLayers();
+	// The merge has read the old pages, and has not written them yet.
+	const gate = disk.gateAnswer(({ kind, path }) => kind === 'read' && path.endsWith('.data'));
+	await volume.deleteSnapshot('one');
+	await gate.reached;
+	const written = write(volume, 0, filled(2 * page, 9));
+	await settlesSoon(written);
+	gate.release();
+	t.is(await written, 'good');
+	await volume.merged();
+	t.deepEqual(await read(volume, 0, 2 * page), filled(2 * page, 9));
+	await volume.close();
+	t.deepEqual(await checkVolume(disk, directory), []);
+});
