@@ -38,6 +38,8 @@ export interface Clock {
 	/** Monotonic. */
 	nowMs(): number;
 	wait(ms: number, signal: AbortSignal): Promise<void>;
+	/** Calls back once; returns what prevents that. */
+	timer(ms: number, done: () => void): () => void;
 	/** From 0 to 1. */
 	random(): number;
 }
@@ -50,6 +52,10 @@ const realClock: Clock = {
 		} catch {
 			signal.throwIfAborted();
 		}
+	},
+	timer: (ms, done) => {
+		const timer = setTimeout(done, ms);
+		return () => clearTimeout(timer);
 	},
 	random: Math.random,
 };
@@ -116,17 +122,14 @@ export class Attempts {
 		work: (attempt: Attempt) => Promise<T>,
 	): Promise<T | ExpectedAnswer> {
 		const time = new AbortController();
-		let timer: NodeJS.Timeout | undefined;
+		let forget = (): void => undefined;
 		const allow = (sizeBytes: number): void => {
-			clearTimeout(timer);
+			forget();
 			const ms = this.#times.attemptMs + (sizeBytes / 1024 / 1024) * this.#times.attemptMsPerMiB;
-			timer = setTimeout(
-				() =>
-					time.abort(
-						new StoreError('unreachable', `${options.doing}: no whole answer from ${this.#place.endpoint} in ${Math.ceil(ms / 1000)} s`),
-					),
-				ms,
-			);
+			forget = this.#clock.timer(ms, () => {
+				const sentence = `${options.doing}: no whole answer from ${this.#place.endpoint} in ${Math.ceil(ms / 1000)} s`;
+				time.abort(new StoreError('unreachable', sentence));
+			});
 		};
 		allow(options.sizeBytes ?? 0);
 		try {
@@ -138,7 +141,7 @@ export class Attempts {
 				return new ExpectedAnswer(failure.name, failure.status);
 			throw error;
 		} finally {
-			clearTimeout(timer);
+			forget();
 		}
 	}
 
