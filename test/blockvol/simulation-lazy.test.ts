@@ -1,7 +1,7 @@
 import test from 'ava';
 import { explore } from '../simulation/power-loss.ts';
 
-const states = Number(process.env.BLOCKPORT_SIMULATION_STATES ?? 400);
+const states = Number(process.env.BLOCKPORT_SIMULATION_STATES ?? 240);
 const firstSeed = Number(process.env.BLOCKPORT_SIMULATION_SEED ?? 1);
 /** States of one workload: another workload finds more than another crash of the same one. */
 const statesPerSeed = 40;

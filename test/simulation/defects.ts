@@ -399,4 +399,28 @@ export const defects: readonly Defect[] = [
 		search: '		while (this.wal.installedLSN < tailLSN) {\n',
 		replace: '		while (this.wal.installedLSN < 0) {\n',
 	},
+	{
+		title: 'a map tells of fetched pages whose data is not durable',
+		file: 'src/blockvol/remote-store.ts',
+		search: '		for (const handle of written) await layer.pool.use(handle, (file) => file.datasync());\n',
+		replace: '',
+	},
+	{
+		title: 'the name of a slice that holds fetched pages is not made durable',
+		file: 'src/blockvol/remote-store.ts',
+		search: '			await disk.syncDirectory(directory);\n',
+		replace: '',
+	},
+	{
+		title: 'a page that has to be fetched reads as zeros',
+		file: 'src/blockvol/page-index.ts',
+		search: 'if (entry === notFetched) return found.remote;',
+		replace: 'if (entry === notFetched) return found.zero;',
+	},
+	{
+		title: 'zeros do not hide pages that have to be fetched',
+		file: 'src/blockvol/hide.ts',
+		search: 'if (entry !== entryAbsent && (',
+		replace: 'if (entry > entryAbsent && (',
+	},
 ];

@@ -14,6 +14,7 @@ import { exploreSanitize } from './sanitize.ts';
  */
 const lanes: readonly { test: string; round: (seed: number) => Promise<unknown> }[] = [
 	{ test: 'simulation-power-loss.test.ts', round: (seed) => explore({ seed, steps: 40, depth: 3, statesMax: 150 }) },
+	{ test: 'simulation-lazy.test.ts', round: (seed) => explore({ seed, steps: 40, depth: 3, statesMax: 60, isLazy: true }) },
 	{ test: 'simulation-family.test.ts', round: (seed) => exploreFamily(seed, 60, 30) },
 	{ test: 'simulation-history.test.ts', round: (seed) => exploreHistory(seed, 60, 10, 10) },
 	{ test: 'simulation-model.test.ts', round: (seed) => agreeOnSequences(10, seed) },

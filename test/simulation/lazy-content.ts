@@ -8,16 +8,13 @@ const chunkBytes = 64 * 1024;
 /** Writes that the archived snapshot was made of; those of a simulation have higher numbers. */
 export const archivedWrites = 1000;
 
-/** What a lazily restored volume begins with: an archived snapshot of random writes, with chunks and pages of zeros in between, that gives each chunk after some turns. */
-export class LazyContent implements RemotePages {
+/** What a lazily restored volume begins with: an archived snapshot of random writes, with chunks and pages of zeros in between. */
+export class LazyContent {
 	/** By block of the windows: the write that it shows. */
 	readonly numbers: Int32Array;
 	readonly #windows: Windows;
-	readonly #random: Random;
-	fetches = 0;
 
 	constructor(random: Random, sizeBytes: number, windows: Windows) {
-		this.#random = random;
 		this.#windows = windows;
 		this.numbers = new Int32Array(sizeBytes / sectorBytes);
 		for (let block = 0; block < this.numbers.length;) {
@@ -36,11 +33,15 @@ export class LazyContent implements RemotePages {
 		};
 	}
 
-	async fetch(index: number): Promise<Buffer> {
-		this.fetches++;
-		for (let hops = this.#random.below(12); hops > 0; hops--) await Promise.resolve();
-		if (this.#random.chance(0.3)) await new Promise((resolve) => setImmediate(resolve));
-		return this.#chunk(index);
+	/** Gives each chunk after some turns. */
+	pages(random: Random): RemotePages {
+		return {
+			fetch: async (index) => {
+				for (let hops = random.below(12); hops > 0; hops--) await Promise.resolve();
+				if (random.chance(0.3)) await new Promise((resolve) => setImmediate(resolve));
+				return this.#chunk(index);
+			},
+		};
 	}
 
 	#chunk(index: number): Buffer {

@@ -1,6 +1,7 @@
 import { copiedBytesMax, type Outcome } from '../../src/blockvol/block-device.ts';
 import { recordDataBytes } from '../../src/blockvol/limits.ts';
 import { createLazyVolume } from '../../src/blockvol/lazy-volume.ts';
+import type { RemotePages } from '../../src/blockvol/remote-pages.ts';
 import { Volume } from '../../src/blockvol/volume.ts';
 import { errorCode } from '../../src/os/disk.ts';
 import { silent } from '../../src/os/logger.ts';
@@ -44,6 +45,7 @@ export class Life {
 	readonly #random: Random;
 	readonly #numbers: Numbers;
 	readonly #legal: Legal;
+	readonly #pages: RemotePages | undefined;
 	disk: SimulatedDisk;
 	model: VolumeModel;
 	snapshots = new SnapshotLedger();
@@ -70,6 +72,7 @@ export class Life {
 		this.#directory = options.directory;
 		this.#setting = options.setting;
 		this.#random = options.random;
+		this.#pages = options.setting.lazy?.pages(options.random.branch());
 		this.#numbers = options.numbers;
 		this.#legal =
 			options.legal ?? ((outcome, step) => outcome === 'good' || (outcome === 'noSpace' && this.#setting.isTight && writes.has(step.kind)));
@@ -90,7 +93,7 @@ export class Life {
 		const volume = await Volume.open(this.disk, this.#directory, {
 			log: silent,
 			tuning: this.#setting.tuning,
-			remote: () => this.#setting.lazy,
+			remote: () => this.#pages,
 		});
 		this.#volume = volume;
 		this.#device = new WindowedDevice(volume, this.#setting.windows);

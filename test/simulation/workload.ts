@@ -88,8 +88,8 @@ export function lazySetting(setting: Setting, random: Random): Setting {
 	const windows = { ...setting.windows, gapBytes };
 	const tuning = {
 		...setting.tuning,
-		remoteFillersMax: random.pick([0, 1]),
-		remoteAheadMax: random.pick([0, 2]),
+		remoteFillersMax: random.pick([0, 0, 0, 1]),
+		remoteAheadMax: random.pick([0, 0, 2]),
 		remoteFetchesMax: random.pick([1, 2, 8]),
 		remoteFillShare: 1,
 		remoteFreeBytesMin: 0,
@@ -106,6 +106,13 @@ export function drawSteps(random: Random, setting: Setting, count: number, kinds
 			if (which < 11) steps.push({ kind: 'snapshot' });
 			else if (which < 16) steps.push({ kind: 'deleteSnapshot' });
 			else steps.push({ kind: 'restore', keepsLive: random.chance(0.5) });
+			continue;
+		}
+		if (setting.lazy !== undefined && random.chance(0.15)) {
+			// Over pages of which many are missing still, and then into the layer.
+			const offsetBytes = random.below(setting.sizeBytes / 4096) * 4096;
+			const lengthBytes = Math.min(setting.sizeBytes - offsetBytes, random.between(1, 64) * 4096);
+			steps.push({ kind: 'zero', offsetBytes, lengthBytes, fua: random.chance(0.5) }, { kind: 'flushToLayers' });
 			continue;
 		}
 		const dice = random.below(100);
