@@ -44,7 +44,7 @@ process.exitCode = missed.length === 0 && !baseline.isCaught ? 0 : 1;
 async function judge(defect: Defect): Promise<Verdict> {
 	const copy = await mkdtemp(join(tmpdir(), 'blockport-defect-'));
 	try {
-		for (const part of ['src', 'test/simulation']) await cp(join(root, part), join(copy, part), { recursive: true });
+		for (const part of ['src', 'test/simulation', 'test/archive']) await cp(join(root, part), join(copy, part), { recursive: true });
 		await cp(join(root, 'package.json'), join(copy, 'package.json'));
 		await symlink(join(root, 'node_modules'), join(copy, 'node_modules'));
 		const file = join(copy, defect.file);

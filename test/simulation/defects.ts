@@ -1,3 +1,5 @@
+import { archiveDefects } from './archive-defects.ts';
+
 /** A deliberate bug: a textual change of one source file that the simulation must notice. */
 export interface Defect {
 	/** What the engine does wrong with it. */
@@ -423,4 +425,5 @@ export const defects: readonly Defect[] = [
 		search: 'if (entry !== entryAbsent && (',
 		replace: 'if (entry > entryAbsent && (',
 	},
+	...archiveDefects,
 ];

@@ -1,4 +1,5 @@
 import { agreeOnSequences } from './agreement.ts';
+import { ArchiveRun } from './archive-run.ts';
 import { exploreDamage } from './damage.ts';
 import { messageOf } from './failure.ts';
 import { exploreFamily } from './family.ts';
@@ -26,7 +27,17 @@ const lanes: readonly { test: string; round: (seed: number) => Promise<unknown> 
 		round: (seed) =>
 			exploreSanitize(seed, { method: 'blockErase', passes: 1, invert: false, pattern: new Uint8Array(1), mayExitFailure: false }, 0.2),
 	},
+	{ test: 'collector-simulation.test.ts', round: collectAndExport },
 ];
+
+/** Interleavings of exporters and collectors in a round. */
+const interleavings = 16;
+
+async function collectAndExport(seed: number): Promise<void> {
+	for (let run = (seed - 1) * interleavings; run < seed * interleavings; run++) {
+		await new ArchiveRun({ seed: run, canPutIfAbsent: run % 2 === 0 }).run();
+	}
+}
 
 const rounds = 10;
 
