@@ -41,6 +41,8 @@ export const newClone = z.strictObject({ name: name.describe('Of the new volume.
 export const changes = z.object({
 	from: name.optional(),
 	to: name.optional().describe('Absent: what is in the volume now.'),
+	fromLSN: z.int().describe('Where the log was at the first: what is told was written at it or behind it.'),
+	toLSN: z.int().optional().describe('And before this one.'),
 	changedBytes: bytes,
 	truncated: z.boolean().describe('There are more ranges than the list has.'),
 	ranges: z.array(z.object({ offsetBytes: bytes, lengthBytes: bytes })),

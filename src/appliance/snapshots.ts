@@ -249,8 +249,8 @@ export class ApplianceSnapshots implements SnapshotOperations, SnapshotKeeper {
 
 	async changes(volume: string, from: string, to: string | undefined, limit: number): Promise<ChangesView> {
 		const open = this.#parts.volumes.openVolume(volume);
-		this.#info(volume, from);
-		if (to !== undefined) this.#info(volume, to);
+		const { lsn: fromLSN } = this.#info(volume, from);
+		const toLSN = to === undefined ? undefined : this.#info(volume, to).lsn;
 		const ranges: ChangesView['ranges'] = [];
 		let changedBytes = 0;
 		let count = 0;
@@ -262,7 +262,8 @@ export class ApplianceSnapshots implements SnapshotOperations, SnapshotKeeper {
 		} catch (error) {
 			throw asUsage(error, `The changes of volume ${volume} cannot be told`);
 		}
-		return { from, ...(to === undefined ? {} : { to }), changedBytes, truncated: count > limit, ranges };
+		const ends = { from, ...(to === undefined ? {} : { to }), fromLSN, ...(toLSN === undefined ? {} : { toLSN }) };
+		return { ...ends, changedBytes, truncated: count > limit, ranges };
 	}
 
 	async space(volume: string): Promise<SpaceView> {

@@ -48,7 +48,7 @@ const volume: VolumeView = {
 	mappings: [],
 	namespaces: [],
 };
-const changes = { from: 'one', changedBytes: 4096, truncated: false, ranges: [{ offsetBytes: 0, lengthBytes: 4096 }] };
+const changes = { from: 'one', fromLSN: 7, changedBytes: 4096, truncated: false, ranges: [{ offsetBytes: 0, lengthBytes: 4096 }] };
 
 const space = {
 	volume: 'data',
