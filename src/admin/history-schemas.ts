@@ -16,7 +16,7 @@ export const history = z.object({
 
 export const newHistory = z.strictObject({
 	windowSeconds: z.number().positive().describe('How far back the volume can be put: 1 second to 30 days.'),
-	maxBytes: z.int().positive().describe('Of log that may be kept for it: at least 8 segments of the log (512 MiB).'),
+	maxBytes: z.int().positive().describe('Of log that may be kept for it: 8 to 1,024 segments of the log (512 MiB to 64 GiB).'),
 });
 
 const moment = {

@@ -25,12 +25,14 @@ export function windowOf({ name, budgetBytes }: Hold): HistoryWindow {
 
 /** Why there can be no such history, or undefined. */
 export function windowFault({ windowMs, maxBytes }: HistoryWindow, segmentBytes: number): string | undefined {
-	const { historyMsMin, historyMsMax, historySegmentsMin } = limits;
+	const { historyMsMin, historyMsMax, historySegmentsMin, historySegmentsMax } = limits;
 	if (!Number.isSafeInteger(windowMs) || windowMs < historyMsMin || windowMs > historyMsMax)
 		return `a history of ${windowMs} ms: from ${historyMsMin} ms to ${historyMsMax} ms (30 days) are possible`;
 	const bytesMin = historySegmentsMin * segmentBytes;
 	if (!Number.isSafeInteger(maxBytes) || maxBytes < bytesMin)
 		return `a history of at most ${maxBytes} bytes: at least ${bytesMin} are needed, ${historySegmentsMin} segments of the log`;
+	if (maxBytes > historySegmentsMax * segmentBytes)
+		return `a history of at most ${maxBytes} bytes: up to ${historySegmentsMax * segmentBytes} are possible, ${historySegmentsMax} segments of the log`;
 	return undefined;
 }
 

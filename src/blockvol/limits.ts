@@ -23,6 +23,8 @@ export const limits = {
 	historyMsMax: 30 * 24 * 60 * 60 * 1000,
 	/** Segments of the log that a history may keep, at least: less would be gone with the next flush. */
 	historySegmentsMin: 8,
+	/** At most: each is an open file. */
+	historySegmentsMax: 1024,
 	/** Named holds on WAL segments. */
 	holdsMax: 16,
 	holdNameBytes: 32,

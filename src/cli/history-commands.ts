@@ -37,7 +37,7 @@ export function historyCommand(): Command {
 		.option('--off', 'keep it no longer, and give its space back')
 		.option('--show', 'only show how it stands, as without any of these')
 		.option('--window <span>', 'how far back, for example 30m, 24h, 7d; 30d at most', span)
-		.option('--max-bytes <size>', 'of log that is kept for it, for example 10G', size)
+		.option('--max-bytes <size>', 'of log that is kept for it, for example 10G; 512M to 64G', size)
 		.option('-y, --yes', 'do not ask')
 		.action(async (name: string, flags: HistoryFlags) => {
 			const client = new ApiClient(flags);

@@ -32,10 +32,7 @@ test('the commands of the manual: a history on a running appliance, over its dea
 	const first = await serve(t, folder, '--demo', '--demo-size', '64M', '--log-level', 'error');
 	const { run, json } = first;
 	t.is((await run('volume', 'history', 'demo')).stdout, 'volume demo keeps no history\n');
-	t.is((await run('volume', 'rewind', 'demo', '--to', '1m', '--view', 'x')).code, 2);
 	t.is((await run('volume', 'history', 'demo', '--on')).code, 2);
-	t.is((await run('volume', 'history', 'demo', '--on', '--off')).code, 2);
-	t.is((await run('volume', 'history', 'demo', '--window', '1h')).code, 2);
 	t.regex((await run('volume', 'history', 'demo', '--on', '--window', '1h', '--max-bytes', '1M')).stderr, /at least 536870912 are needed/);
 	const begun = await json<HistoryView>('volume', 'history', 'demo', '--on', '--window', '1h', '--max-bytes', '1G');
 	t.like(begun, { volume: 'demo', isOn: true, windowSeconds: 3600, maxBytes: 2 ** 30, anchors: 1 });
@@ -52,12 +49,8 @@ test('the commands of the manual: a history on a running appliance, over its dea
 		`snapshot demo@at-one shows what the volume held at ${one}\n`,
 	);
 	t.regex((await run('volume', 'rewind', 'demo', '--to', one, '--view', 'at-one')).stderr, /has a snapshot at-one already/);
-	t.regex((await run('volume', 'rewind', 'demo', '--to', '2h', '--view', 'x')).stderr, /does not reach back so far/);
-	t.regex((await run('volume', 'rewind', 'demo', '--to', '2100-01-01T00:00Z', '--view', 'x')).stderr, /not forward/);
 	t.is((await run('volume', 'rewind', 'demo', '--to', one, '--view', '../x')).code, 2);
-	t.is((await run('volume', 'rewind', 'demo', '--to', one)).code, 2);
 	t.is((await run('volume', 'rewind', 'demo', '--to', one, '--view', 'x', '--restore')).code, 2);
-	t.is((await run('volume', 'rewind', 'demo', '--to', 'yesterday', '--view', 'x')).code, 2);
 	t.is((await run('snapshot', 'mount', 'demo@at-one', '--target', target, '--lun', '5')).code, 0);
 	const shown = await disk(await json<StatusView>('status'), 5);
 	t.deepEqual(await shown.read(0, 2048, 512), filled(1, 2 ** 20));
@@ -97,7 +90,6 @@ test('the commands of the manual: a history on a running appliance, over its dea
 		await view.session.logout();
 		t.is((await again.run('snapshot', 'unmount', `demo@${name}`)).code, 0);
 	}
-	t.is((await again.run('volume', 'history', 'demo', '--off')).code, 2);
 	t.is((await again.run('volume', 'history', 'demo', '--off', '--yes')).stdout, 'volume demo keeps no history\n');
 	await back.session.logout();
 	again.child.kill('SIGTERM');

@@ -253,6 +253,7 @@ test("the history's own layers are nobody's snapshots: no list, no space, no nam
 		{ windowMs: 999, maxBytes: window.maxBytes },
 		{ windowMs: 31 * 24 * 3600 * 1000, maxBytes: window.maxBytes },
 		{ windowMs: 5000, maxBytes: 8 * segmentBytes - 1 },
+		{ windowMs: 5000, maxBytes: 1024 * segmentBytes + 1 },
 		{ windowMs: Number.NaN, maxBytes: window.maxBytes },
 	])
 		await t.throwsAsync(volume.keepHistory(wrong), { message: /^a history of/ });

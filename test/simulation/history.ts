@@ -72,7 +72,7 @@ export async function exploreHistory(seed: number, steps: number, crashesMax: nu
 		if (crashesMax < Infinity) life.disk.onOperation = undefined;
 		for (let at = 0; at < momentsAtEnd; at++) await withinTime(life.lookBack(), 'a rewind');
 		life.disk.onOperation = undefined;
-		await life.end();
+		await withinTime(life.end(), 'the end', 60_000);
 	} catch (error) {
 		throw new SimulationFailure(`${messageOf(error)}\n  history, seed ${seed}, ${life.step}, no crash`, { cause: error });
 	}
@@ -89,7 +89,7 @@ export async function exploreHistory(seed: number, steps: number, crashesMax: nu
 			for (let at = 0; at < looks; at++) await withinTime(next.lookBack(), 'a rewind');
 			await withinTime(next.run(looks), 'the volume', 60_000);
 			for (let at = 0; at < looks; at++) await withinTime(next.lookBack(), 'a rewind');
-			await next.end();
+			await withinTime(next.end(), 'the end', 60_000);
 		} catch (error) {
 			const where = `history, seed ${seed}, crash ${result.crashes} in ${crash.step}, before ${crash.operation}; then ${next.step}`;
 			throw new SimulationFailure(`${messageOf(error)}\n  ${where}`, { cause: error });
