@@ -85,7 +85,7 @@ export class CollectorHousekeeping {
 		}
 	}
 
-	/** Names of runs, and revocations, that nobody can stumble over any more. */
+	/** Names of runs, and revocations, that nobody can stumble over any more; and parts of puts that nobody will finish, which no list shows. */
 	async forgetOld(): Promise<void> {
 		const { store, timing } = this.#repository;
 		for await (const { key, modifiedMs } of store.list(collectedPrefix, signalOf(this.#signal))) {
@@ -96,6 +96,7 @@ export class CollectorHousekeeping {
 			if (!isId(id) || store.nowMs() - modifiedMs <= timing.memoryMs || !(await this.#isRevoked(id))) continue;
 			await store.delete(key, signalOf(this.#signal));
 		}
+		await store.cleanUploads(timing.abandonMs, signalOf(this.#signal));
 	}
 
 	async #isRevoked(id: string): Promise<boolean> {

@@ -208,3 +208,14 @@ test('a store with late lists: it waits before it looks again, and leaves the pe
 	await collect(repository);
 	t.deepEqual(pending(), []);
 });
+
+test('uploads that nobody finished go when they are a day old, and not in a dry run', async (t) => {
+	const clock = new Clock();
+	const { bucket, repository } = await repositoryAt(clock);
+	const young = clock.nowMs - hourMs;
+	bucket.uploads.add(clock.nowMs - 25 * hourMs).add(young);
+	await collect(repository, { dryRun: true });
+	t.is(bucket.uploads.size, 2);
+	await collect(repository);
+	t.deepEqual([...bucket.uploads], [young]);
+});

@@ -42,6 +42,8 @@ export class MemoryStore implements ObjectStore {
 	readonly canPutIfAbsent: boolean;
 	/** The bucket, for tests to look into and to damage. */
 	readonly objects: Map<string, Entry>;
+	/** When uploads began that nobody finished. */
+	readonly uploads: Set<number>;
 	readonly calls: Call[] = [];
 	before: ((call: Call) => Promise<void> | void) | undefined;
 	after: ((call: Call) => Promise<void> | void) | undefined;
@@ -52,6 +54,7 @@ export class MemoryStore implements ObjectStore {
 
 	constructor({ sharing, canPutIfAbsent, nowMs }: MemoryStoreOptions = {}) {
 		this.objects = sharing?.objects ?? new Map<string, Entry>();
+		this.uploads = sharing?.uploads ?? new Set<number>();
 		this.canPutIfAbsent = canPutIfAbsent ?? sharing?.canPutIfAbsent ?? true;
 		this.nowMs = nowMs ?? sharing?.nowMs ?? Date.now;
 	}
@@ -120,8 +123,12 @@ export class MemoryStore implements ObjectStore {
 		});
 	}
 
-	cleanUploads(_olderThanMs: number, { signal }: StoreOptions = {}): Promise<number> {
-		return this.#call('cleanUploads', '', signal, () => 0);
+	cleanUploads(olderThanMs: number, { signal }: StoreOptions = {}): Promise<number> {
+		return this.#call('cleanUploads', '', signal, () => {
+			const old = [...this.uploads].filter((begunMs) => this.nowMs() - begunMs >= olderThanMs);
+			for (const begunMs of old) this.uploads.delete(begunMs);
+			return old.length;
+		});
 	}
 
 	close(): Promise<void> {
