@@ -22,7 +22,10 @@ export class Upload {
 	readonly #path: string;
 	readonly #name: string;
 	readonly #uuid: string;
-	readonly #buffer = Buffer.alloc(partBytes);
+	#buffer = Buffer.alloc(partBytes);
+	/** Its neighbour: one is filled while the other one is sent. */
+	#other = Buffer.alloc(partBytes);
+	#sending: Promise<void> = Promise.resolve();
 	#filled = 0;
 	/** Zeros that were not told yet, behind what is in the buffer. */
 	#zeroBytes = 0;
@@ -46,7 +49,7 @@ export class Upload {
 		return imports.find((one) => one.name === name);
 	}
 
-	/** What came up to now. */
+	/** What was sent up to now, and has come when nothing is under way. */
 	get offsetBytes(): number {
 		return this.#offsetBytes;
 	}
@@ -64,6 +67,7 @@ export class Upload {
 	async finish(): Promise<VolumeView> {
 		await this.#settleZeros();
 		await this.#put();
+		await this.#sending;
 		const body = Buffer.from(JSON.stringify({ lengthBytes: this.#offsetBytes }));
 		let wasAsked = false;
 		return await insist(async () => {
@@ -85,6 +89,8 @@ export class Upload {
 
 	/** Gives it up, if that can be told. */
 	async cancel(): Promise<void> {
+		// Whatever becomes of it.
+		await this.#sending.catch(() => undefined);
 		try {
 			await this.#client.delete(this.#path);
 		} catch (error) {
@@ -132,6 +138,7 @@ export class Upload {
 		if (this.#filled === partBytes) await this.#put();
 	}
 
+	/** Begins to send what the buffer has; what was sent before has come when this returns. */
 	async #put(): Promise<void> {
 		if (this.#filled === 0) return;
 		const body = this.#buffer.subarray(0, this.#filled);
@@ -142,13 +149,15 @@ export class Upload {
 			'content-digest': printDigest(createHash('sha256').update(body).digest()),
 		};
 		await this.#send(end, async () => void (await this.#client.bytes('PUT', `${this.#path}/data`, { headers, body })));
+		[this.#buffer, this.#other] = [this.#other, this.#buffer];
 		this.#filled = 0;
 	}
 
-	/** Sends something that takes the import from where it is to `end`; after a lost connection it asks first whether that came. */
+	/** Sends something, when what was sent before has come, that takes the import to `end`; after a lost connection it asks first whether that came. */
 	async #send(end: number, send: () => Promise<void>): Promise<void> {
+		await this.#sending;
 		let mayHaveCome = false;
-		await insist(async () => {
+		this.#sending = insist(async () => {
 			if (mayHaveCome) {
 				const { offsetBytes } = await this.#client.get<ImportView>(this.#path);
 				if (offsetBytes === end) return;
@@ -160,6 +169,8 @@ export class Upload {
 				throw error;
 			}
 		});
+		// Whoever sends the next part is told.
+		this.#sending.catch(() => undefined);
 		this.#offsetBytes = end;
 	}
 }
