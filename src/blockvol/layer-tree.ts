@@ -42,6 +42,7 @@ export class LayerTree {
 	readonly snapshots: readonly Snapshot[];
 	/** What a clone was made of: kept though it has no name here. 0: nothing. */
 	readonly origin: number;
+	#byLayer: ReadonlyMap<number, Snapshot> | undefined;
 
 	constructor(live: number, layers: readonly TreeLayer[], snapshots: readonly Snapshot[], origin: number) {
 		this.live = live;
@@ -89,13 +90,15 @@ export class LayerTree {
 	}
 
 	snapshotOf(layer: number): Snapshot | undefined {
-		return this.snapshots.find((snapshot) => snapshot.layer === layer);
+		this.#byLayer ??= new Map(this.snapshots.map((snapshot) => [snapshot.layer, snapshot]));
+		return this.#byLayer.get(layer);
 	}
 
 	/** The nearest snapshot below a layer; the history's own do not count. */
 	snapshotBelow(layer: number): Snapshot | undefined {
-		for (const id of this.stack(layer).slice(1)) {
-			const snapshot = this.snapshotOf(id);
+		// Most often the next one: a list of a thousand must not walk a thousand stacks.
+		for (let at = this.layer(layer).parent; at !== 0; at = this.layer(at).parent) {
+			const snapshot = this.snapshotOf(at);
 			if (snapshot !== undefined && !isAnchor(snapshot)) return snapshot;
 		}
 		return undefined;
