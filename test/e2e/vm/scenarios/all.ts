@@ -9,6 +9,7 @@ import { fioR2T, fioVerify } from './fio-verify.ts';
 import { fstrim } from './fstrim.ts';
 import { grow } from './grow.ts';
 import { killFio } from './kill-fio.ts';
+import { lazyPostgresql } from './lazy-postgresql.ts';
 import { link } from './link.ts';
 import { lunEvent, maintenance } from './maintenance.ts';
 import { multipath } from './multipath.ts';
@@ -79,6 +80,7 @@ export const scenarios: readonly Scenario[] = [
 	snapshotsRestore,
 	nvmeSnapshotsRestore,
 	snapshotsReadOnly,
+	lazyPostgresql,
 	powerLoss,
 	powerLossDatabase,
 	negativeControl,
