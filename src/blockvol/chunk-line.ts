@@ -76,9 +76,8 @@ export class ChunkLine {
 		return this.#queues.read.size > 0 || this.#running > this.#runningBehind;
 	}
 
-	/** The bytes of a chunk, to be read only; undefined if they could not be had in time. */
-	async read(chunk: number): Promise<Buffer | undefined> {
-		const untilMs = performance.now() + this.#tuning.remoteWaitMs;
+	/** The bytes of a chunk, to be read only; undefined if they could not be had in time. `untilMs`: of performance.now(). */
+	async read(chunk: number, untilMs = performance.now() + this.#tuning.remoteWaitMs): Promise<Buffer | undefined> {
 		while (!this.#works.has(chunk) && this.#works.size >= limits.remoteQueuedMax) if (!(await this.#place(untilMs))) return undefined;
 		if (this.#closing.signal.aborted) return undefined;
 		const { fetched } = this.#join(chunk, 'read', untilMs);

@@ -130,6 +130,7 @@ export class Reader {
 		let done = 0;
 		let attempts = 0;
 		let failedAt = '';
+		let untilMs: number | undefined;
 		while (done < pages) {
 			const page = firstPage + done;
 			if (this.#spans.isChanging(page, firstPage + pages)) await this.#spans.whenStill(page, firstPage + pages);
@@ -147,9 +148,10 @@ export class Reader {
 				continue;
 			}
 			if (run.kind === found.remote) {
-				const fetched = (await this.#index.remote?.read(page, run.pages, part)) ?? 0;
-				if (fetched === 0) return false;
-				done += fetched;
+				const { remote } = this.#index;
+				untilMs ??= remote?.deadline() ?? 0;
+				if (!((await remote?.read(page, part, untilMs)) ?? false)) return false;
+				done += run.pages;
 				continue;
 			}
 			// The shared fields are another's as soon as this one waits.

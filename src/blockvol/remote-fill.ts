@@ -102,23 +102,36 @@ export class RemoteFill implements RemoteReader {
 		return `${this.#localChunks} of ${this.#heldChunks} chunks are here`;
 	}
 
+	/** RemoteReader.deadline. */
+	deadline(): number {
+		return performance.now() + this.#tuning.remoteWaitMs;
+	}
+
 	/** RemoteReader.read. */
-	async read(page: number, pages: number, target: Uint8Array): Promise<number> {
+	async read(page: number, target: Uint8Array, untilMs: number): Promise<boolean> {
 		const { chunkPages } = this.chunks;
-		const chunk = Math.floor(page / chunkPages);
+		const last = Math.floor((page + target.length / pageBytes - 1) / chunkPages);
+		const readings: Promise<boolean>[] = [];
 		this.#readAtMs = performance.now();
-		const reading = this.#line.read(chunk);
-		for (const next of this.#ahead.after(chunk)) if (this.chunks.holds(next) && !this.#isLocal(next)) this.#line.ahead(next);
-		const bytes = await reading;
-		this.#readAtMs = performance.now();
-		if (bytes === undefined) {
-			this.#failedReads++;
-			return 0;
+		// All at once: the bound is the command's, however many chunks it needs.
+		for (let chunk = Math.floor(page / chunkPages); chunk <= last; chunk++) {
+			readings.push(this.#readChunk(chunk, page, target, untilMs));
+			for (const next of this.#ahead.after(chunk))
+				if (next > last && this.chunks.holds(next) && !this.#isLocal(next)) this.#line.ahead(next);
 		}
-		const from = page - chunk * chunkPages;
-		const count = Math.min(pages, bytes.length / pageBytes - from);
-		target.set(bytes.subarray(from * pageBytes, (from + count) * pageBytes));
-		return count;
+		const isGood = (await Promise.all(readings)).every(Boolean);
+		this.#readAtMs = performance.now();
+		if (!isGood) this.#failedReads++;
+		return isGood;
+	}
+
+	/** Copies what a chunk has of the pages from `page` on. */
+	async #readChunk(chunk: number, page: number, target: Uint8Array, untilMs: number): Promise<boolean> {
+		const bytes = await this.#line.read(chunk, untilMs);
+		if (bytes === undefined) return false;
+		const at = (chunk * this.chunks.chunkPages - page) * pageBytes;
+		target.set(bytes.subarray(Math.max(0, -at), Math.min(bytes.length, target.length - at)), Math.max(0, at));
+		return true;
 	}
 
 	/** Begins to fill. */

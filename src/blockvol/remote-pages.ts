@@ -30,8 +30,10 @@ export interface RemotePages {
 
 /** Reads pages that have to be fetched. */
 export interface RemoteReader {
-	/** Fills a buffer with missing pages, from the first one on; resolves to how many, at least 1, or to 0 if they cannot be had within the bound in time. */
-	read(page: number, pages: number, target: Uint8Array): Promise<number>;
+	/** Until when a command that begins to wait now may wait, in milliseconds of performance.now(). */
+	deadline(): number;
+	/** Fills a buffer with consecutive pages, all of which are missing; false if not all can be had in time. */
+	read(page: number, target: Uint8Array, untilMs: number): Promise<boolean>;
 }
 
 /** Gives the pages of an identity; called at each opening of a volume that still lacks some. undefined: nobody knows that repository any more. */

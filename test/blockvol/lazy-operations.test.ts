@@ -23,7 +23,7 @@ async function readView(view: SnapshotView, lengthBytes: number): Promise<Buffer
 
 test('the repository is gone: missing pages are medium errors after the bound, and nothing else is; it recovers by itself', async (t) => {
 	const content = archived(mib, [3]);
-	const { volume, pages } = await serveLazily(undefined, content, { remoteWaitMs: 50 });
+	const { volume, pages } = await serveLazily(undefined, content, { remoteWaitMs: 1000 });
 	t.is((await read(volume, 0, page)).length, page);
 	await stored(volume, 1);
 	const before = volume.statistics().checksumErrors;
@@ -47,7 +47,7 @@ test('the repository is gone: missing pages are medium errors after the bound, a
 
 test('nobody knows the repository: the volume opens, shows what it has, and says what is missing', async (t) => {
 	const content = archived(mib, [3]);
-	const served = await serveLazily(undefined, content, { remoteWaitMs: 30 });
+	const served = await serveLazily(undefined, content);
 	await read(served.volume, 0, chunkBytes);
 	await stored(served.volume, 1);
 	const volume = await served.reopen('closed', { remoteWaitMs: 30 }, false);
@@ -334,5 +334,25 @@ test('a sequential reader has the next chunks fetched ahead, more and more; a ra
 	await read(volume, 6 * chunkBytes, page);
 	await stored(volume, 8);
 	t.deepEqual(pages.asked.slice(5), [6, 7, 8]);
+	await volume.close();
+});
+
+test('a long read fetches all that it needs side by side, and waits no longer than one bound, whatever is missing in between', async (t) => {
+	const content = archived(2 * mib);
+	const { volume, pages } = await serveLazily(undefined, content, { remoteWaitMs: 400, remoteAttemptMs: 5000 });
+	// Every other chunk is written over, so that what is missing is in sixteen pieces.
+	for (let chunk = 1; chunk < 32; chunk += 2) t.is(await write(volume, chunk * chunkBytes, Buffer.alloc(chunkBytes, 1)), 'good');
+	let letGo = Promise.withResolvers<void>();
+	pages.before = () => letGo.promise;
+	const startedAt = performance.now();
+	t.is(await readOutcome(volume, 0, 2 * mib), 'mediumError');
+	t.true(performance.now() - startedAt < 16 * 400, 'sixteen bounds would be 6.4 s');
+	letGo.resolve();
+	await stored(volume, 1);
+	letGo = Promise.withResolvers<void>();
+	const view = await serveLazily(undefined, content, { remoteFetchesMax: 8 });
+	view.pages.before = () => (view.pages.running === 8 ? letGo.resolve() : letGo.promise);
+	t.true((await read(view.volume, page, mib)).equals(content.subarray(page, page + mib)), 'eight at once, or nobody is let go');
+	await view.volume.close();
 	await volume.close();
 });

@@ -131,7 +131,7 @@ test('a damaged chunk, and one that is not there, are medium errors of their pag
 
 test('the store does not answer: a medium error after the bound, tried again; its name stands in the progress', async (t) => {
 	const { content, open, state } = await restored();
-	const volume = await open({ remoteWaitMs: 60 });
+	const volume = await open({ remoteWaitMs: 1500 });
 	state.isGone = true;
 	t.is(await readOutcome(volume, 0, page), 'mediumError');
 	t.is(volume.remote?.failure, 'the bucket does not answer');
