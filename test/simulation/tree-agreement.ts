@@ -7,7 +7,7 @@ import { Volume } from '../../src/blockvol/volume.ts';
 import { VolumeFault, VolumeUsageError } from '../../src/blockvol/volume-fault.ts';
 import { silent } from '../../src/os/logger.ts';
 import { good } from './commands.ts';
-import { SimulationFailure, withinTime } from './failure.ts';
+import { messageOf, SimulationFailure, withinTime } from './failure.ts';
 import { isChanging, SimulatedDisk } from './simulated-disk.ts';
 import { type Windows, WindowedDevice } from './windows.ts';
 
@@ -126,7 +126,7 @@ class TreeLife {
 	#disk: SimulatedDisk;
 	#life = 0;
 	#names = 0;
-	#failure: unknown;
+	#failure: Error | undefined;
 
 	constructor(tuning: TreeTuning) {
 		this.#tuning = tuning;
@@ -376,7 +376,7 @@ class TreeLife {
 			(error: unknown) => {
 				// Volumes that a crash ended may say anything.
 				if (life !== this.#life && (error instanceof VolumeUsageError || error instanceof VolumeFault)) return;
-				this.#failure ??= error;
+				this.#failure ??= error instanceof Error ? error : new SimulationFailure(messageOf(error));
 			},
 		);
 		member.beside.add(watched);
