@@ -3,7 +3,7 @@ import { parseDigest } from '../admin/byte-range.ts';
 import type { ExportFormat, ExtentsView } from '../admin/stream-schemas.ts';
 import { type ApiClient, ApiError } from './api-client.ts';
 import type { SnapshotReference } from './snapshot-reference.ts';
-import { insist, oneAhead } from './stream-retry.ts';
+import { insist, isStarting, oneAhead } from './stream-retry.ts';
 
 /** What is fetched at a time, and written when its checksum is right. */
 const partBytes = 16 * 2 ** 20;
@@ -41,8 +41,8 @@ export class Download {
 
 	/** Asks what there is. */
 	async open(): Promise<void> {
-		// Not again and again: perhaps nobody is there.
-		await this.#attempt(0, 1);
+		// Where nobody answers, perhaps nobody is there.
+		await insist(() => this.#attempt(0, 1), isStarting);
 	}
 
 	/** The image from a byte on, without gaps. */
