@@ -219,3 +219,48 @@ test('uploads that nobody finished go when they are a day old, and not in a dry 
 	await collect(repository);
 	t.deepEqual([...bucket.uploads], [young]);
 });
+
+test('a collector that stands still before it deletes, an export that counts on what it condemned, another collector in between: the batch stays', async (t) => {
+	const clock = new Clock();
+	const { bucket, repository, again } = await repositoryAt(clock);
+	const [one, other] = [new FakeVolume(chunkBytes * 2), new FakeVolume(chunkBytes * 2, { uuid: '00000000-0000-4000-8000-000000000002' })];
+	for (const volume of [one, other]) volume.write(0, noise(chunkBytes, 1));
+	const { manifest } = await archiveSnapshot(repository, one.snapshot());
+	await deleteManifest(repository, manifest.id);
+	clock.nowMs += 7 * hourMs;
+
+	const slow = await again();
+	const exporter = await again();
+	let stands: () => void = () => undefined;
+	let go: () => void = () => undefined;
+	const standing = new Promise<void>((resolve) => {
+		stands = resolve;
+	});
+	const released = new Promise<void>((resolve) => {
+		go = resolve;
+	});
+	(slow.store as MemoryStore).before = ({ kind, key }) => {
+		if (kind !== 'delete' || !/^(?:chunks|lists)\//.test(key)) return undefined;
+		stands();
+		return released;
+	};
+	let collecting: Promise<unknown> = Promise.resolve();
+	let looks = 0;
+	(exporter.store as MemoryStore).before = async ({ kind, key }) => {
+		if (kind === 'put' && key.endsWith('pending-1')) {
+			// It has found the chunk; the first collector condemns it, sees no pending manifest, and stands still.
+			collecting = collect(slow, { graceMs: 0 });
+			await standing;
+		}
+		if (kind !== 'list' || key !== 'condemned/' || ++looks !== 2) return;
+		clock.nowMs += hourMs;
+		t.is((await collect(repository, { graceMs: 0 })).state, 'done');
+		t.is([...bucket.objects.keys()].filter((key) => key.startsWith('condemned/')).length, 1);
+	};
+	const result = await archiveSnapshot(exporter, other.snapshot());
+	go();
+	await collecting;
+	t.true(looks > 2, 'it looked again for what it put in place');
+	t.is(result.uploadedChunks, 1);
+	t.deepEqual((await verify(repository, { mode: 'full' })).findings, []);
+});

@@ -62,6 +62,8 @@ class Actor {
 	isDone = false;
 	/** Of a collector. */
 	run = '';
+	/** The step up to which it stands still, unless all do. */
+	stalledTo = 0;
 
 	constructor(name: string) {
 		this.name = name;
@@ -85,7 +87,6 @@ export class ArchiveRun {
 	#failure: Error | undefined;
 	#inspector: Repository | undefined;
 	#mustLook = false;
-	#stalled: Actor | undefined;
 	readonly #counts = { steps: 0, exports: 0, stale: 0, kills: 0, deletedObjects: 0, replaced: 0, revoked: 0, takenOver: 0, blocked: 0 };
 
 	constructor(options: ArchiveRunOptions) {
@@ -139,12 +140,16 @@ export class ArchiveRun {
 
 	/** Who goes on. Now and then one stands still while the others come far. */
 	#pick(): Gate | undefined {
-		if (this.#random.chance(0.03)) this.#stalled = this.#random.chance(0.3) ? undefined : this.#random.pick(this.#actors);
-		const ready = this.#gates.filter(({ actor }) => actor !== this.#stalled);
+		if (this.#random.chance(0.02)) this.#stall(this.#random.pick(this.#actors));
+		const ready = this.#gates.filter(({ actor }) => actor.stalledTo <= this.#counts.steps);
 		const from = ready.length === 0 ? this.#gates : ready;
 		const gate = from[this.#random.below(from.length)];
 		if (gate !== undefined) this.#gates.splice(this.#gates.indexOf(gate), 1);
 		return gate;
+	}
+
+	#stall(actor: Actor): void {
+		actor.stalledTo = this.#counts.steps + this.#random.pick([30, 150, 500]);
 	}
 
 	#start(actor: Actor, work: (actor: Actor) => Promise<void>): void {
@@ -170,6 +175,7 @@ export class ArchiveRun {
 		this.#counts.kills++;
 		this.#log.push(`${actor.name} is killed`);
 		actor.life++;
+		actor.stalledTo = 0;
 		// What waited at a gate waits for ever: an effect that had not happened never does, and an answer is not heard.
 		for (let at = this.#gates.length - 1; at >= 0; at--) if (this.#gates[at]?.actor === actor) this.#gates.splice(at, 1);
 		for (let at = this.#sleeping.length - 1; at >= 0; at--) if (this.#sleeping[at]?.gate.actor === actor) this.#sleeping.splice(at, 1);
@@ -182,11 +188,22 @@ export class ArchiveRun {
 		const store = new MemoryStore({ sharing: this.#bucket });
 		const gate = (): Promise<void> =>
 			new Promise((resolve, reject) => {
+				// What the dead had begun goes no further.
 				if (actor.life === life) this.#gates.push({ actor, resume: resolve });
-				// A microtask of the dead: it gets no further.
 				else reject(new Killed());
 			});
-		store.before = gate;
+		store.before = (call) => {
+			// Where a decision has been made and is about to be carried out, others get far now and then.
+			const isDecided =
+				(call.kind === 'put' && call.key.startsWith('manifests/')) ||
+				(call.kind === 'list' && call.key === 'condemned/') ||
+				(call.kind === 'delete' && /^(?:chunks|lists)/.test(call.key));
+			if (isDecided && this.#random.chance(0.15)) {
+				this.#stall(actor);
+				if (this.#options.canPutIfAbsent && this.#random.chance(0.3)) this.#nowMs += 5000;
+			}
+			return gate();
+		};
 		store.after = (call) => {
 			this.#log.push(`${actor.name}: ${call.kind} ${call.key.replaceAll(/(?<start>[0-9a-f]{6})[0-9a-f]{20,}/g, '$<start>')}`);
 			if (call.kind === 'delete' || (call.kind === 'put' && call.key.startsWith('manifests/'))) this.#mustLook = true;
