@@ -20,7 +20,7 @@ export const limits = {
 	dataManagementRangesMax: 256,
 	/** What is written in one piece, so that a crash leaves all of it or none and no other command sees a part: AWUN, AWUPF and ACWU. */
 	atomicBytes: copiedBytesMax,
-	/** In-capsule data of an I/O queue: IOCCSZ less the command (docs/decisions/013). */
+	/** In-capsule data of an I/O queue: IOCCSZ less the command (docs/decisions/018). */
 	inCapsuleBytes: 128 * 1024,
 	/** The same of an admin queue, as the transport fixes it (NVMe/TCP Transport 1.0, In-capsule Data). */
 	adminInCapsuleBytes: 8192,
