@@ -36,6 +36,8 @@ export interface RepositoryOptions {
 	readonly threads?: number;
 	readonly timing?: Partial<Timing>;
 	readonly runtime?: Runtime;
+	/** What an earlier opening of this repository knew of its manifests (Repository.manifests): they are not read again. */
+	readonly manifests?: ManifestCache;
 }
 
 export interface CreateOptions extends RepositoryOptions {
@@ -64,7 +66,7 @@ export class Repository {
 	readonly codec: Codec;
 	readonly timing: Timing;
 	readonly runtime: Runtime;
-	readonly manifests = new ManifestCache();
+	readonly manifests: ManifestCache;
 	readonly #keys: RepositoryKeys | undefined;
 
 	constructor(store: ObjectStore, record: RepositoryRecord, keys: RepositoryKeys | undefined, options: RepositoryOptions) {
@@ -74,6 +76,7 @@ export class Repository {
 		this.createdMs = record.createdMs;
 		this.isEncrypted = keys !== undefined;
 		this.#keys = keys;
+		this.manifests = options.manifests ?? new ManifestCache();
 		const threads = Math.min(options.threads ?? limits.threadsMax, limits.threadsMax);
 		this.codec = threads === 0 ? new InlineCodec(keys) : new CodecPool(keys, threads);
 		// A store that decides atomically who was first is one whose lists are exact; of the others nobody knows.

@@ -346,4 +346,11 @@ test('the catalogue reads each manifest once, sees what another appliance adds a
 	);
 	await deleteManifest(mine, first.manifest.id);
 	t.is((await listManifests(theirs)).length, 1);
+	// Opened anew with what it knew before, it reads none of them.
+	const reopened = new MemoryStore({ sharing: store });
+	t.is((await listManifests(await openRepository(reopened, { ...inline, manifests: theirs.manifests }))).length, 1);
+	t.deepEqual(
+		reopened.calls.map(({ kind }) => kind),
+		['get', 'list'],
+	);
 });
