@@ -28,6 +28,7 @@ import { nvmeReservations } from './nvme-reservations.ts';
 import { killPgbench, postgresql } from './postgresql.ts';
 import { powerLoss, powerLossDatabase } from './power-loss.ts';
 import { sg3, sg3Data } from './sg3.ts';
+import { sgSanitize } from './sg-sanitize.ts';
 import { sgFence, sgPersistPowerLoss } from './sg-fence.ts';
 import { sgPersist } from './sg-persist.ts';
 import { snapshotsReadOnly } from './snapshots-read-only.ts';
@@ -53,6 +54,7 @@ export const scenarios: readonly Scenario[] = [
 	twoSessions,
 	sg3,
 	sg3Data,
+	sgSanitize,
 	sgPersist,
 	sgFence,
 	sgPersistPowerLoss,
