@@ -28,7 +28,7 @@ interface Session {
 	hash: Hash | undefined;
 	offsetBytes: number;
 	/** What is being done now. */
-	current: { readonly part: ImportPart | undefined; readonly ended: Promise<void> } | undefined;
+	current: { readonly abandon: (() => void) | undefined; readonly ended: Promise<void> } | undefined;
 	idle: NodeJS.Timeout | undefined;
 	isOver: boolean;
 }
@@ -45,7 +45,8 @@ export interface ImportParts {
  *     begin ──▶ filling ──put, zero──▶ filling ──finish──▶ published
  *                  └── cancel, idle, an error of the device, a wrong checksum ──▶ discarded, nothing is left
  *
- * Steps of one import run one at a time. One that comes while a part is still being received ends that part: who sent it has lost its connection and is here again.
+ * Steps of one import run one at a time. One that comes while a part is still being received, or zeros are being added to the checksum, ends that: who sent it has lost its connection and
+ * is here again.
  */
 export class StreamImports {
 	readonly #parts: ImportParts;
@@ -98,7 +99,8 @@ export class StreamImports {
 
 	/** Nothing of a part counts that broke off, or is not right. */
 	put(id: string, part: ImportPart): Promise<ImportView> {
-		return this.#step(id, part, async (session) => {
+		const abandon = (): void => part.abandon();
+		return this.#step(id, abandon, async (session) => {
 			const { from, to } = part.range;
 			this.#checkNext(session, from, to - from);
 			const { hash } = session;
@@ -131,11 +133,15 @@ export class StreamImports {
 	}
 
 	zero(id: string, { offsetBytes, lengthBytes }: ZeroRange): Promise<ImportView> {
-		return this.#step(id, undefined, async (session) => {
+		const abort = new AbortController();
+		const abandon = (): void => abort.abort(new UsageError('The zeros were given up for another request: send them again.', 'inUse'));
+		return this.#step(id, abandon, async (session) => {
 			this.#checkNext(session, offsetBytes, lengthBytes);
 			// Up to the end of the page: what is behind the end of the image is zeros too.
 			await session.writer.zero(offsetBytes, Math.ceil(lengthBytes / pageBytes) * pageBytes);
-			if (session.hash !== undefined) await addZeros(session.hash, lengthBytes);
+			const whole = session.hash?.copy();
+			if (whole !== undefined) await addZeros(whole, lengthBytes, abort.signal);
+			session.hash = whole;
 			session.offsetBytes += lengthBytes;
 			return this.#view(session);
 		});
@@ -150,6 +156,8 @@ export class StreamImports {
 				await this.#end(session);
 				throw new UsageError(`What came has another SHA-256 than ${wish.sha256}: volume ${wish.name} was not made.`);
 			}
+			// Parts that broke off, or were not right, may have come further.
+			await session.writer.zeroFrom(Math.ceil(offsetBytes / pageBytes) * pageBytes);
 			const made = await shadow.publish({ overwrite });
 			await this.#end(session);
 			const kept = overwrite === undefined ? '' : ` What it was is volume ${overwrite.keepAs}.`;
@@ -168,23 +176,23 @@ export class StreamImports {
 		this.#isClosed = true;
 		await Promise.all(
 			[...this.#sessions.values()].map(async (session) => {
-				session.current?.part?.abandon();
+				session.current?.abandon?.();
 				await session.current?.ended;
 				await this.#end(session);
 			}),
 		);
 	}
 
-	async #step<T>(id: string, part: ImportPart | undefined, work: (session: Session) => Promise<T>): Promise<T> {
+	async #step<T>(id: string, abandon: (() => void) | undefined, work: (session: Session) => Promise<T>): Promise<T> {
 		const session = this.#session(id);
 		while (session.current !== undefined) {
-			session.current.part?.abandon();
+			session.current.abandon?.();
 			await session.current.ended;
 		}
 		if (session.isOver) throw noImport(id);
 		clearTimeout(session.idle);
 		const { promise, resolve } = Promise.withResolvers<undefined>();
-		session.current = { part, ended: promise };
+		session.current = { abandon, ended: promise };
 		try {
 			return await work(session);
 		} catch (error) {
@@ -254,9 +262,10 @@ function noImport(id: string): UsageError {
 	return new UsageError(`There is no import ${id.slice(0, 64)}: it has ended, or was given up.`, 'notFound');
 }
 
-/** In slices: the checksum of a terabyte of zeros must not stop the rest. */
-async function addZeros(hash: Hash, lengthBytes: number): Promise<void> {
+/** In slices: the checksum of a terabyte of zeros must not stop the rest. It takes long: rejects with the reason of the signal. */
+async function addZeros(hash: Hash, lengthBytes: number, signal: AbortSignal): Promise<void> {
 	for (let left = lengthBytes; left > 0; left -= zeros.length) {
+		signal.throwIfAborted();
 		hash.update(left < zeros.length ? zeros.subarray(0, left) : zeros);
 		await nextTurn();
 	}

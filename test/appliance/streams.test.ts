@@ -302,6 +302,40 @@ test('import: another checksum of the whole, a cancel and a full disk leave noth
 	await nothing(three.id, 'noSpace');
 });
 
+test('import: of a part that was not right nothing is in the volume, also if no other comes in its place', async (t) => {
+	const { ask, volume } = await start(t);
+	const bytes = noise(mib, 1);
+	const { id } = await begun(ask, { sha256: createHash('sha256').update(bytes.subarray(0, 5000)).digest('hex') });
+	const put = (part: Buffer, sha256: string) =>
+		ask('PUT', `/v1/imports/${id}/data`, { 'content-range': `bytes 0-${part.length - 1}/*`, 'content-digest': sha256 }, part);
+	t.is((await put(noise(3 * mib, 9), digest(bytes))).status, 400);
+	t.is((await put(bytes.subarray(0, 5000), digest(bytes.subarray(0, 5000)))).status, 200);
+	t.is((await ask('POST', `/v1/imports/${id}/finish`, {}, { lengthBytes: 5000 })).status, 201);
+	t.true((await read(await volume('new'), 8 * mib)).equals(Buffer.concat([bytes.subarray(0, 5000), Buffer.alloc(8 * mib - 5000)])));
+});
+
+test('import: zeros whose checksum takes hours give way to the next request, and do not hold up the end of the appliance', async (t) => {
+	const { one, ask } = await start(t);
+	const sizeBytes = 2 ** 46;
+	const zeros = async (id: string) => {
+		const asked = ask('POST', `/v1/imports/${id}/zeros`, {}, { offsetBytes: 0, lengthBytes: sizeBytes });
+		await new Promise((resolve) => setTimeout(resolve, 50));
+		return asked;
+	};
+	const { id } = await begun(ask, { sizeBytes, sha256: '0'.repeat(64) });
+	const first = zeros(id);
+	await new Promise((resolve) => setTimeout(resolve, 100));
+	t.is((await ask('POST', `/v1/imports/${id}/zeros`, {}, { offsetBytes: 0, lengthBytes: mib })).status, 200);
+	t.is((await first).status, 409);
+	t.like(json(await ask('GET', `/v1/imports/${id}`)), { offsetBytes: mib });
+	const other = await begun(ask, { name: 'other', sizeBytes, sha256: '0'.repeat(64) });
+	const last = zeros(other.id).catch(() => undefined);
+	await new Promise((resolve) => setTimeout(resolve, 100));
+	await one.stop();
+	await last;
+	t.pass();
+});
+
 test('import: a part that breaks off counts for nothing, and who comes again goes on; a part that hangs gives way to its successor', async (t) => {
 	const { one, ask, volume } = await start(t);
 	const bytes = noise(4 * mib, 5);

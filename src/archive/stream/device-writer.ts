@@ -67,6 +67,11 @@ export class DeviceWriter {
 		this.#check();
 	}
 
+	/** Makes zeros of what was written from a whole page on, by parts that do not count. Rejects with DeviceError. */
+	async zeroFrom(offsetBytes: number): Promise<void> {
+		if (offsetBytes < this.#touchedBytes) await this.zero(offsetBytes, this.#touchedBytes - offsetBytes);
+	}
+
 	#check(): void {
 		if (this.#failure !== undefined) throw this.#failure;
 	}
