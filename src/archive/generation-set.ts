@@ -1,5 +1,7 @@
+import { secretPlace } from './secret-place.ts';
+
 /**
- * A set of generations (8 random bytes each): open addressing in typed arrays, 16 bytes an entry at most when full. A generation is as random as a hash, so its first half is its place.
+ * A set of generations (8 random bytes each, if the repository is not an enemy's): open addressing in typed arrays, 16 bytes an entry at most when full.
  * Generation 0 is that of zeros, which have no object: it is never in a set.
  */
 export class GenerationSet {
@@ -44,7 +46,7 @@ export class GenerationSet {
 
 	/** Where it is, or would be. */
 	#slot(first: number, second: number): number {
-		let slot = first & this.#mask;
+		let slot = secretPlace(first, second) & this.#mask;
 		for (;;) {
 			const [a, b] = [this.#words[2 * slot], this.#words[2 * slot + 1]];
 			if ((a === 0 && b === 0) || (a === first && b === second)) return slot;

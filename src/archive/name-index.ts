@@ -1,4 +1,5 @@
 import type { ContentKind } from './object-keys.ts';
+import { secretPlace } from './secret-place.ts';
 
 const wordsPerSlot = 4;
 
@@ -48,7 +49,7 @@ export class NameIndex {
 	/** A slot is free if it has no generation. */
 	#at(first: number, second: number): number {
 		const slots = this.#words.length / wordsPerSlot;
-		let slot = first & (slots - 1);
+		let slot = secretPlace(first, second) & (slots - 1);
 		for (;;) {
 			const at = slot * wordsPerSlot;
 			const isFree = this.#words[at + 2] === 0 && this.#words[at + 3] === 0;

@@ -270,3 +270,28 @@ test('letGo frees bytes that have their buffer to themselves, and leaves all oth
 	letGo(shared);
 	t.is(shared.byteLength, 8);
 });
+
+test('names and generations that somebody has chosen to have one place take no longer than others', (t) => {
+	const count = 20_000;
+	const timeMs = (chosen: boolean): number => {
+		const generations = new GenerationSet();
+		const names = new NameIndex();
+		const others = noise(8 * count, 3);
+		const startedMs = performance.now();
+		for (let index = 0; index < count; index++) {
+			const generation = Buffer.alloc(8);
+			if (chosen) generation.writeUInt32LE(index + 1, 4);
+			else others.copy(generation, 0, 8 * index);
+			generations.add(generation, 0);
+			const last = chosen ? (2 * index).toString(16).padStart(16, '0') : generation.toString('hex');
+			names.set('chunk', last + '0'.repeat(48), Buffer.alloc(8, 1));
+		}
+		t.is(generations.size, count);
+		t.true(names.size >= count - 1);
+		return performance.now() - startedMs;
+	};
+	timeMs(false);
+	const ordinaryMs = timeMs(false);
+	const chosenMs = timeMs(true);
+	t.true(chosenMs < 10 * ordinaryMs + 300, `${chosenMs} ms, and ${ordinaryMs} ms`);
+});
