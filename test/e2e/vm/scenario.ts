@@ -23,6 +23,8 @@ export interface Scenario {
 	readonly kernel?: KernelName;
 	/** The target's data are on a disk of their own, which can lose power (Stage.losePower). */
 	readonly hasOwnDisk?: boolean;
+	/** The target has a second portal, at an address that can be taken away (setSecondAddress). */
+	readonly hasSecondPortal?: boolean;
 	/** Programs of the host that it needs beside the lane's own, and the Debian packages that have them. */
 	readonly programs?: Readonly<Record<string, string>>;
 	/** Only when it is named. */

@@ -4,7 +4,7 @@ import { Guest, type RunOptions } from './guest.ts';
 import type { Finished } from './guest-shell.ts';
 import { HostDisk } from './host-disk.ts';
 import type { KernelName } from './image/recipe.ts';
-import { setLink } from './network.ts';
+import { setLink, setSecondAddress } from './network.ts';
 import type { Faults, Scenario } from './scenario.ts';
 import { complaints } from './kernel-log.ts';
 import { ScenarioTarget } from './target.ts';
@@ -103,6 +103,7 @@ export class Stage {
 			return { figures, memory };
 		} finally {
 			await setLink('up');
+			await setSecondAddress('up');
 			// What a failure leaves behind nobody can know.
 			if (!isClean) {
 				await this.#guest?.kill();
@@ -114,7 +115,7 @@ export class Stage {
 
 	/** A folder with a target that is not started yet: the one that the scenario before has left, or an empty one. */
 	async #prepare(scenario: Scenario, launcher: string | undefined): Promise<void> {
-		const { after, units, hasOwnDisk = false } = scenario;
+		const { after, units, hasOwnDisk = false, hasSecondPortal = false } = scenario;
 		if (after !== undefined && after !== this.#left) throw new Error(`it begins with what ${after.name} leaves, and that has failed`);
 		const data = (): string => join(this.#folder, 'data');
 		if (after === undefined) {
@@ -123,7 +124,7 @@ export class Stage {
 			await mkdir(data());
 			if (hasOwnDisk) this.#disk = await HostDisk.make(join(this.#folder, 'disk'), data(), ownDiskMiB);
 		}
-		this.#target = new ScenarioTarget(data(), units, launcher, after !== undefined);
+		this.#target = new ScenarioTarget(data(), units, { launcher, isConfigured: after !== undefined, hasSecondPortal });
 	}
 
 	/** Ends everything. */

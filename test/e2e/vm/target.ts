@@ -5,6 +5,8 @@ import { network } from './network.ts';
 /** iSCSI's own port: inside the lane's network nobody else has it. */
 export const portalPort = 3260;
 export const portal = `${network.hostAddress}:${portalPort}`;
+/** Of scenarios that have one. */
+export const secondPortal = `${network.secondHostAddress}:${portalPort}`;
 
 /** Initiator names that every scenario's targets admit: the guest's usual one and a second. */
 export const initiators = { guest: 'iqn.2026-11.dev.blockport.test:guest', second: 'iqn.2026-11.dev.blockport.test:second' } as const;
@@ -15,13 +17,18 @@ export class ScenarioTarget extends Blockport {
 	#idleBytes = 0;
 	#isStarted = false;
 
-	constructor(folder: string, units: readonly OfferedUnit[], launcher: string | undefined, isConfigured: boolean) {
+	constructor(
+		folder: string,
+		units: readonly OfferedUnit[],
+		{ launcher, isConfigured, hasSecondPortal }: { launcher: string | undefined; isConfigured: boolean; hasSecondPortal: boolean },
+	) {
 		super({
 			folder,
 			units,
 			isConfigured,
 			initiators: Object.values(initiators),
 			address: network.hostAddress,
+			...(hasSecondPortal ? { serveArguments: ['--iscsi', secondPortal] } : {}),
 			...(launcher === undefined ? {} : { launcher }),
 		});
 		this.port = portalPort;

@@ -12,7 +12,7 @@ import { killFio } from './kill-fio.ts';
 import { lazyPostgresql } from './lazy-postgresql.ts';
 import { link } from './link.ts';
 import { lunEvent, maintenance } from './maintenance.ts';
-import { multipath } from './multipath.ts';
+import { multipath, multipathCut } from './multipath.ts';
 import { negativeControl } from './negative-control.ts';
 import { nvmeAuth } from './nvme-auth.ts';
 import { nvmeCommands } from './nvme-commands.ts';
@@ -59,6 +59,7 @@ export const scenarios: readonly Scenario[] = [
 	sgFence,
 	sgPersistPowerLoss,
 	multipath,
+	multipathCut,
 	postgresql,
 	killPgbench,
 	killFio,

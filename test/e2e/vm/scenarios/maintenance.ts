@@ -18,7 +18,7 @@ export const maintenance: Scenario = {
 	async run(stage) {
 		const folder = join(stage.folder, 'other');
 		await mkdir(folder);
-		const other = new ScenarioTarget(folder, stage.target.units, undefined, false);
+		const other = new ScenarioTarget(folder, stage.target.units, { launcher: undefined, isConfigured: false, hasSecondPortal: false });
 		other.port = otherPort;
 		await other.start();
 		try {
