@@ -86,7 +86,10 @@ export const volume = z.object({
 	sanitizable: z.boolean().optional().describe('Initiators may destroy everything in it by SANITIZE.'),
 	fault: z.string().optional().describe('Why the volume refuses writes, or could not be opened.'),
 	replayed: z.number().optional().describe('Of its log, 0 to 1, while it is opened.'),
-	clone: z.boolean().optional().describe('It was made of a snapshot and shares files with where that is, until it is flattened.'),
+	clone: z
+		.boolean()
+		.optional()
+		.describe('It stands on what it was made of, the snapshot of a clone or the archived one of a lazy restore, until it is flattened.'),
 	mappings: z.array(lunMapping),
 	namespaces: z.array(namespaceMapping),
 	restoring: z

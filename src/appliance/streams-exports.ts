@@ -133,7 +133,8 @@ export class StreamExports implements VolumeReader {
 			.snapshots()
 			.find((one) => one.name === name);
 		if (info === undefined) throw new UsageError(`There is no snapshot ${volume}@${name}.`, 'notFound');
-		if (this.#open >= exportsMax) throw new UsageError(`${exportsMax} requests for exports are under way, which is the most at a time.`, 'inUse');
+		if (this.#open >= exportsMax)
+			throw new UsageError(`${exportsMax} requests for exports are under way, which is the most at a time.`, 'inUse');
 		const key = `${open.uuid}/${info.id}`;
 		let view = this.#views.get(key);
 		if (view === undefined) {

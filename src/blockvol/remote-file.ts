@@ -35,11 +35,12 @@ export class RemoteChunks {
 		this.#held = held;
 	}
 
-	static of({ identity, sizeBytes, chunkBytes, chunkIsZero }: RemoteSource, layer: number): RemoteChunks {
+	static of(source: RemoteSource, layer: number): RemoteChunks {
+		const { identity, sizeBytes, chunkBytes } = source;
 		const count = Math.ceil(sizeBytes / chunkBytes);
 		const held = new Uint8Array(Math.ceil(count / 8));
 		for (let chunk = 0; chunk < count; chunk++)
-			if (!chunkIsZero(chunk)) held[chunk >>> 3] = (held[chunk >>> 3] as number) | (1 << (chunk & 7));
+			if (!source.chunkIsZero(chunk)) held[chunk >>> 3] = (held[chunk >>> 3] as number) | (1 << (chunk & 7));
 		return new RemoteChunks(identity, layer, sizeBytes, chunkBytes, held);
 	}
 

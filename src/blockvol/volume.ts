@@ -162,7 +162,7 @@ export class Volume implements BlockDevice {
 		return this.#engine.during(() => this.#engine.history.delete(name));
 	}
 
-	/** It was made as a clone and shares what it began with, or may: not since it was flattened. */
+	/** It stands on what it was made of, as a clone or by a lazy restore: not since it was flattened. */
 	get isClone(): boolean {
 		return this.#engine.layers.tree.current.origin !== 0;
 	}

@@ -187,7 +187,7 @@ const onOrOff = argument((text: string): boolean => {
 });
 
 function stateOf({ state, replayed, clone }: VolumeView): string {
-	return `${state}${replayedText(replayed)}${clone === true ? ', a clone' : ''}`;
+	return `${state}${replayedText(replayed)}${clone === true ? ', not flattened' : ''}`;
 }
 
 function mappings(volume: VolumeView): string {

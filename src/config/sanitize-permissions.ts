@@ -13,8 +13,7 @@ export class SanitizePermissions {
 
 	has(volumeUuid: string): boolean {
 		return this.#transactions.read(
-			() =>
-				this.#database.prepare<[string], unknown>('SELECT 1 FROM sanitizable_volumes WHERE volume_uuid = ?').get(volumeUuid) !== undefined,
+			() => this.#database.prepare<[string]>('SELECT 1 FROM sanitizable_volumes WHERE volume_uuid = ?').get(volumeUuid) !== undefined,
 		);
 	}
 

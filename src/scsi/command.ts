@@ -18,7 +18,7 @@ export interface Command extends CommandRow {
 	readonly attention: 'reported' | 'exempt';
 	readonly duringSanitize: boolean;
 	readonly timeoutSeconds: number;
-	isOffered(unit: LogicalUnit): boolean;
+	readonly isOffered: (unit: LogicalUnit) => boolean;
 }
 
 export interface CommandRow {
@@ -38,7 +38,7 @@ export interface CommandRow {
 	/** Carried out while the unit is being sanitized, or that has failed; default false. */
 	readonly duringSanitize?: boolean;
 	/** Whether a unit has it; default always. */
-	isOffered?(unit: LogicalUnit): boolean;
+	readonly isOffered?: (unit: LogicalUnit) => boolean;
 	/** What an initiator should wait at least (SPC-4, RECOMMENDED COMMAND TIMEOUT); default limits.timeoutSeconds. */
 	readonly timeoutSeconds?: number;
 	start(unit: LogicalUnit, task: ScsiTask, nexus: Nexus): NextStep;

@@ -160,12 +160,16 @@ test('an order in the superblock: what is encoded is decoded, and what cannot be
 	t.deepEqual(decodeSanitize(encodeSanitize(order)), { ...order, pattern: Uint8Array.from(order.pattern) });
 	t.throws(() => encodeSanitize({ ...order, passes: 32 }), { instanceOf: RangeError });
 	t.throws(() => encodeSanitize({ ...order, pattern: Buffer.alloc(4097) }), { instanceOf: RangeError });
+	const refused = (encoded: Buffer, why: RegExp): void => {
+		const decoded = decodeSanitize(encoded);
+		t.regex(typeof decoded === 'string' ? decoded : '', why);
+	};
 	const bytes = encodeSanitize(order);
-	t.regex(String(decodeSanitize(bytes.subarray(0, -1))), /length/);
-	t.regex(String(decodeSanitize(bytes.subarray(0, 4))), /length/);
+	refused(bytes.subarray(0, -1), /length/);
+	refused(bytes.subarray(0, 4), /length/);
 	bytes[0] = 9;
-	t.regex(String(decodeSanitize(bytes)), /no method/);
+	refused(bytes, /no method/);
 	bytes[0] = 1;
 	bytes[1] = 0;
-	t.regex(String(decodeSanitize(bytes)), /0 passes/);
+	refused(bytes, /0 passes/);
 });

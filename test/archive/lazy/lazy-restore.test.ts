@@ -27,7 +27,7 @@ interface Restored {
 	readonly disk: SimulatedDisk;
 	/** The store does not answer. */
 	readonly state: { isGone: boolean };
-	open(tuning?: Partial<Tuning>): Promise<Volume>;
+	readonly open: (tuning?: Partial<Tuning>) => Promise<Volume>;
 }
 
 /** Two archived snapshots of a volume, the second one restored lazily. */
