@@ -90,10 +90,15 @@ export class OutputFile {
 export async function writeOut(stream: Writable, data: Buffer): Promise<void> {
 	if (stream.destroyed || stream.errored !== null) throw new ApiError('Standard output was closed.', 0);
 	if (stream.write(data)) return;
+	// Whichever does not come would listen for ever.
+	const over = new AbortController();
+	const { signal } = over;
 	try {
-		await Promise.race([once(stream, 'drain'), once(stream, 'close')]);
+		await Promise.race([once(stream, 'drain', { signal }), once(stream, 'close', { signal })]);
 	} catch (error) {
 		throw new ApiError(`Standard output cannot be written (${errorCode(error)}).`, 0, { cause: error });
+	} finally {
+		over.abort();
 	}
 }
 
