@@ -1,3 +1,4 @@
+import type { GenerationSet } from './generation-set.ts';
 import { limits } from './limits.ts';
 import { type ContentKind, collectedPrefix, condemnedPrefix, contentPrefix, isId } from './object-keys.ts';
 import { type Repository, signalOf } from './repository.ts';
@@ -19,12 +20,13 @@ export interface CondemnedName {
 export interface CondemnedBatch {
 	readonly run: string;
 	readonly key: string;
-	readonly modifiedMs: number;
-	readonly names: readonly CondemnedName[];
+	/** As encodeCondemned() has it, and right. */
+	readonly encoded: Buffer;
 }
 
 /** Kind, name, generation. */
 const nameBytes = 1 + 32 + 8;
+const generationAt = 1 + 32;
 
 export function encodeCondemned(names: readonly CondemnedName[]): Buffer {
 	const plain = Buffer.alloc(names.length * nameBytes);
@@ -35,14 +37,11 @@ export function encodeCondemned(names: readonly CondemnedName[]): Buffer {
 	return plain;
 }
 
-export function decodeCondemned(plain: Buffer, key: string): CondemnedName[] {
-	const corrupt = (): ArchiveError => new ArchiveError('corrupt', `${key} does not hold names of objects`, { object: key });
-	if (plain.length % nameBytes !== 0) throw corrupt();
+function decodeCondemned(encoded: Buffer): CondemnedName[] {
 	const names: CondemnedName[] = [];
-	for (let at = 0; at < plain.length; at += nameBytes) {
-		const kind = plain[at] === objectKinds.chunk ? 'chunk' : plain[at] === objectKinds.list ? 'list' : undefined;
-		if (kind === undefined) throw corrupt();
-		const hex = plain.toString('hex', at + 1, at + nameBytes);
+	for (let at = 0; at < encoded.length; at += nameBytes) {
+		const kind = encoded[at] === objectKinds.chunk ? 'chunk' : 'list';
+		const hex = encoded.toString('hex', at + 1, at + nameBytes);
 		names.push({ kind, name: hex.slice(0, 64), generation: hex.slice(64) });
 	}
 	return names;
@@ -63,17 +62,52 @@ export function keyOfName({ kind, name, generation }: CondemnedName): string {
 
 /** All batches that stand; one that is taken away meanwhile is left out. ArchiveError `corrupt`. */
 export async function* condemnedBatches(repository: Repository, signal?: AbortSignal): AsyncGenerator<CondemnedBatch> {
-	for await (const { key, modifiedMs } of repository.store.list(condemnedPrefix, signalOf(signal))) {
+	for await (const { key } of repository.store.list(condemnedPrefix, signalOf(signal))) {
 		const run = key.slice(condemnedPrefix.length).split('/')[0] ?? '';
 		if (!isId(run)) continue;
-		const plain = await repository.getSmall('condemned', key, limits.condemnedPerBatch * nameBytes, signal);
-		if (plain !== undefined) yield { run, key, modifiedMs, names: decodeCondemned(plain, key) };
+		const encoded = await encodedBatch(repository, key, signal);
+		if (encoded !== undefined) yield { run, key, encoded };
 	}
 }
 
-/** The batches that were through, `<run>-<number>`, of which it is still remembered. */
+/** What a batch condemns; undefined: it has been taken away. ArchiveError `corrupt`. */
+export async function condemnedNames(repository: Repository, key: string, signal?: AbortSignal): Promise<CondemnedName[] | undefined> {
+	const encoded = await encodedBatch(repository, key, signal);
+	return encoded === undefined ? undefined : decodeCondemned(encoded);
+}
+
+async function encodedBatch(repository: Repository, key: string, signal: AbortSignal | undefined): Promise<Buffer | undefined> {
+	const encoded = await repository.getSmall('condemned', key, limits.condemnedPerBatch * nameBytes, signal);
+	if (encoded === undefined) return undefined;
+	let isRight = encoded.length % nameBytes === 0;
+	for (let at = 0; at < encoded.length && isRight; at += nameBytes)
+		isRight = encoded[at] === objectKinds.chunk || encoded[at] === objectKinds.list;
+	if (!isRight) throw new ArchiveError('corrupt', `${key} does not hold names of objects`, { object: key });
+	return encoded;
+}
+
+/** Adds the generations of a batch. */
+export function addBatch(generations: GenerationSet, { encoded }: CondemnedBatch): void {
+	for (let at = generationAt; at < encoded.length; at += nameBytes) generations.add(encoded, at);
+}
+
+/** Adds what all batches that stand condemn. ArchiveError corrupt; tooLarge: a set that is not whole is of no use. */
+export async function addCondemned(repository: Repository, generations: GenerationSet, signal?: AbortSignal): Promise<void> {
+	const before = generations.size;
+	for await (const batch of condemnedBatches(repository, signal)) {
+		addBatch(generations, batch);
+		if (generations.size - before > limits.condemnedStandingMax)
+			throw new ArchiveError('tooLarge', `${repository.store.name} has more than ${limits.condemnedStandingMax} condemned objects.`);
+	}
+}
+
+/** The batches that were through, `<run>-<number>`, of which it is still remembered. ArchiveError tooLarge. */
 export async function collectedBatches(repository: Repository, signal?: AbortSignal): Promise<Set<string>> {
 	const names = new Set<string>();
-	for await (const { key } of repository.store.list(collectedPrefix, signalOf(signal))) names.add(key.slice(collectedPrefix.length));
+	for await (const { key } of repository.store.list(collectedPrefix, signalOf(signal))) {
+		names.add(key.slice(collectedPrefix.length));
+		if (names.size > limits.recordsMax)
+			throw new ArchiveError('tooLarge', `${repository.store.name} has more than ${limits.recordsMax} names of collections.`);
+	}
 	return names;
 }

@@ -1,6 +1,14 @@
 import { BoundedTasks } from './bounded-tasks.ts';
 import { CollectorHousekeeping } from './collector-housekeeping.ts';
-import { type CondemnedBatch, type CondemnedName, condemnedBatches, condemnedKey, encodeCondemned, keyOfName } from './collector-runs.ts';
+import {
+	type CondemnedName,
+	addBatch,
+	condemnedBatches,
+	condemnedKey,
+	condemnedNames,
+	encodeCondemned,
+	keyOfName,
+} from './collector-runs.ts';
 import { GenerationSet } from './generation-set.ts';
 import { limits } from './limits.ts';
 import { hashBytes } from './merkle-tree.ts';
@@ -157,8 +165,15 @@ class Collection {
 		const { signal } = this.#options;
 		const { run } = this.#housekeeping;
 		// Before the roots are read: only so it is known of a manifest that stands then that those runs have seen it, too.
-		const others: CondemnedBatch[] = [];
-		for await (const batch of condemnedBatches(this.#repository, signal)) if (batch.run !== run) others.push(batch);
+		// Their names are read again when they are needed: somebody may have written any number of them.
+		const others: string[] = [];
+		const condemned = new GenerationSet();
+		for await (const batch of condemnedBatches(this.#repository, signal)) {
+			if (batch.run === run) continue;
+			others.push(batch.key);
+			addBatch(condemned, batch);
+			if (others.length >= limits.batchesMax || condemned.size >= limits.condemnedStandingMax) break;
+		}
 		if (candidates.length === 0 && others.length === 0) return;
 		const batches: string[] = [];
 		const takeBack = async (): Promise<void> => {
@@ -170,8 +185,7 @@ class Collection {
 			await this.#repository.putSmall('condemned', key, encodeCondemned(candidates.slice(at, at + limits.condemnedPerBatch)), { signal });
 		}
 		await this.#repository.runtime.sleep(this.#repository.timing.settleMs, signal);
-		const condemned = new GenerationSet();
-		for (const { generation } of [...candidates, ...others.flatMap(({ names }) => names)]) condemned.addHex(generation);
+		for (const { generation } of candidates) condemned.addHex(generation);
 		let needed: Needed;
 		try {
 			needed = await this.#needed(condemned);
@@ -218,11 +232,11 @@ class Collection {
 	}
 
 	/** Batches of runs that ended before they were through. Their keys that nobody needs were candidates of this run. */
-	async #clearOthers(others: readonly CondemnedBatch[], byManifests: GenerationSet, deleted: GenerationSet): Promise<void> {
+	async #clearOthers(others: readonly string[], byManifests: GenerationSet, deleted: GenerationSet): Promise<void> {
 		const { store } = this.#repository;
-		for (const { key, names } of others) {
+		for (const key of others) {
 			let isDone = true;
-			for (const name of names) {
+			for (const name of (await condemnedNames(this.#repository, key, this.#options.signal)) ?? []) {
 				if (byManifests.hasHex(name.generation) || deleted.hasHex(name.generation)) continue;
 				await this.#housekeeping.renewIfDue();
 				if ((await store.head(keyOfName(name), signalOf(this.#options.signal))) === undefined) continue;

@@ -1,4 +1,4 @@
-import { collectedBatches, condemnedBatches } from './collector-runs.ts';
+import { addCondemned, collectedBatches } from './collector-runs.ts';
 import { GenerationSet } from './generation-set.ts';
 import { limits } from './limits.ts';
 import { readList } from './list-reader.ts';
@@ -34,7 +34,7 @@ export async function lostObjects(
 	signal: AbortSignal | undefined,
 ): Promise<Lost | undefined> {
 	const condemned = new GenerationSet();
-	for await (const { names } of condemnedBatches(repository, signal)) for (const { generation } of names) condemned.addHex(generation);
+	await addCondemned(repository, condemned, signal);
 	// After the batches: the name of one stands before it is taken away.
 	const names = await collectedBatches(repository, signal);
 	const isNew = [...names].some((name) => !collectedBefore.has(name));

@@ -1,5 +1,5 @@
 import { letGo } from './codec.ts';
-import { condemnedBatches } from './collector-runs.ts';
+import { addCondemned } from './collector-runs.ts';
 import { GenerationSet } from './generation-set.ts';
 import { limits } from './limits.ts';
 import { NameIndex } from './name-index.ts';
@@ -34,9 +34,8 @@ export class KnownObjects {
 		this.#upload = upload;
 	}
 
-	async avoidCondemned(signal: AbortSignal | undefined): Promise<void> {
-		for await (const { names } of condemnedBatches(this.#repository, signal))
-			for (const { generation } of names) this.avoided.addHex(generation);
+	avoidCondemned(signal: AbortSignal | undefined): Promise<void> {
+		return addCondemned(this.#repository, this.avoided, signal);
 	}
 
 	avoidAll(generations: GenerationSet): void {

@@ -32,6 +32,12 @@ export const limits = {
 	/** Objects that one run of the collector deletes; what is left is the next run's. */
 	condemnedMax: 256 * 1024,
 	condemnedPerBatch: 16 * 1024,
+	/** Condemned objects of all batches that stand, 16 bytes each: an export refuses a repository with more, a collector leaves further batches to the next run. */
+	condemnedStandingMax: 1024 * 1024,
+	/** Batches of others that one run looks at. */
+	batchesMax: 1024,
+	/** Names under exports/ and under collected/, some 150 bytes each in memory. */
+	recordsMax: 128 * 1024,
 	/** Manifests of a repository. */
 	manifestsMax: 100_000,
 	/** Findings that a verification lists. */

@@ -1,11 +1,12 @@
 import { manifestIds, readManifest } from './catalogue.ts';
 import { decodeManifest, isZeroRow, manifestBytesMax, rowOf } from './manifest.ts';
 import { GenerationSet } from './generation-set.ts';
+import { limits } from './limits.ts';
 import { readList } from './list-reader.ts';
 import { entryBytes, hashBytes, listsOf } from './merkle-tree.ts';
 import { exportPrefix, isId } from './object-keys.ts';
 import { type Repository, signalOf } from './repository.ts';
-import type { Manifest } from './repository-types.ts';
+import { ArchiveError, type Manifest } from './repository-types.ts';
 
 /** An export, as its objects show it. */
 export interface ExportObjects {
@@ -25,11 +26,15 @@ export interface RootVisitor {
 	readonly onList: () => Promise<void>;
 }
 
+/** ArchiveError tooLarge. */
 export async function listExports(repository: Repository, signal?: AbortSignal): Promise<ExportObjects[]> {
 	const exports = new Map<string, { keys: string[]; modifiedMs: number }>();
+	let count = 0;
 	for await (const { key, modifiedMs } of repository.store.list(exportPrefix, signalOf(signal))) {
 		const id = key.slice(exportPrefix.length).split('/')[0] ?? '';
 		if (!isId(id)) continue;
+		if (++count > limits.recordsMax)
+			throw new ArchiveError('tooLarge', `${repository.store.name} has more than ${limits.recordsMax} objects of exports.`);
 		const known = exports.get(id) ?? { keys: [], modifiedMs: 0 };
 		known.keys.push(key);
 		known.modifiedMs = Math.max(known.modifiedMs, modifiedMs);

@@ -1,7 +1,9 @@
 import test from 'ava';
 import { archiveSnapshot } from '../../src/archive/archive-snapshot.ts';
 import { deleteManifest, listManifests, openManifest } from '../../src/archive/catalogue.ts';
+import { condemnedKey, encodeCondemned } from '../../src/archive/collector-runs.ts';
 import { collect } from '../../src/archive/collector.ts';
+import { limits } from '../../src/archive/limits.ts';
 import { createRepository, openRepository, type Repository, type RepositoryOptions } from '../../src/archive/repository.ts';
 import { restoreManifest } from '../../src/archive/restore.ts';
 import { verify } from '../../src/archive/verify.ts';
@@ -263,4 +265,43 @@ test('a collector that stands still before it deletes, an export that counts on 
 	t.true(looks > 2, 'it looked again for what it put in place');
 	t.is(result.uploadedChunks, 1);
 	t.deepEqual((await verify(repository, { mode: 'full' })).findings, []);
+});
+
+test('batches that somebody has written in any number: a run looks at so many, and leaves the others to the next', async (t) => {
+	const { bucket, repository } = await repositoryAt(new Clock());
+	const batches = 1100;
+	const nobodys = encodeCondemned([{ kind: 'chunk', name: '0'.repeat(64), generation: '0'.repeat(15) + '1' }]);
+	for (let number = 0; number < batches; number++) await repository.putSmall('condemned', condemnedKey('a'.repeat(32), number), nobodys);
+	const left = (): number => [...bucket.objects.keys()].filter((key) => key.startsWith('condemned/')).length;
+	t.like(await collect(repository), { state: 'done' });
+	t.is(left(), batches - limits.batchesMax);
+	t.like(await collect(repository), { state: 'done' });
+	t.is(left(), 0);
+});
+
+test('an export and a collector refuse a repository with more condemned objects, or more records, than they hold in memory', async (t) => {
+	const clock = new Clock();
+	const { bucket, repository } = await repositoryAt(clock);
+	const volume = new FakeVolume(chunkBytes);
+	volume.write(0, noise(chunkBytes, 1));
+	const batches = limits.condemnedStandingMax / limits.condemnedPerBatch;
+	for (let number = 0; number <= batches; number++) {
+		const names = Array.from({ length: limits.condemnedPerBatch }, (_, index) => ({
+			kind: 'chunk' as const,
+			name: '0'.repeat(64),
+			generation: (number * limits.condemnedPerBatch + index + 1).toString(16).padStart(16, '0'),
+		}));
+		await repository.putSmall('condemned', condemnedKey('a'.repeat(32), number), encodeCondemned(names));
+	}
+	await t.throwsAsync(archiveSnapshot(repository, volume.snapshot()), { code: 'tooLarge', message: /condemned objects/ });
+	const [first] = [...bucket.objects.keys()].filter((key) => key.startsWith('condemned/'));
+	bucket.objects.delete(first ?? '');
+	await archiveSnapshot(repository, volume.snapshot());
+
+	const record = bucket.objects.get('repository')!;
+	for (let number = 0; number <= limits.recordsMax; number++) bucket.objects.set(`exports/${'b'.repeat(32)}/${number}`, record);
+	await t.throwsAsync(collect(repository), { code: 'tooLarge', message: /objects of exports/ });
+	for (const key of bucket.objects.keys()) if (key.startsWith('exports/')) bucket.objects.delete(key);
+	for (let number = 0; number <= limits.recordsMax; number++) bucket.objects.set(`collected/${number}`, record);
+	await t.throwsAsync(archiveSnapshot(repository, volume.snapshot()), { code: 'tooLarge', message: /names of collections/ });
 });
