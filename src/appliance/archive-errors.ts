@@ -5,6 +5,7 @@ import { kernelCode } from './kernel-code.ts';
 
 const ofStore: Record<StoreErrorCode, UsageErrorCode> = {
 	unreachable: 'unavailable',
+	notFound: 'notFound',
 	denied: 'unavailable',
 	noSpace: 'noSpace',
 	invalid: 'invalid',

@@ -376,7 +376,10 @@ export class ApplianceArchive implements ArchiveOperations {
 	#withRules(name: string): RepositoryRow {
 		const row = this.#parts.configuration.repositories.get(name);
 		if (!hasRules(row.keep))
-			throw new UsageError(`Repository ${name} has no rules, and so keeps everything: give it some with "archive repository change".`);
+			throw new UsageError(
+				`Repository ${name} has no rules, and so keeps everything: give it some with "archive repository change".`,
+				'inUse',
+			);
 		return row;
 	}
 

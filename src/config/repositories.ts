@@ -114,7 +114,11 @@ export class Repositories {
 		if (this.find(wish.name) !== undefined) throw new UsageError(`There is a repository ${wish.name} already.`, 'alreadyExists');
 		const all = this.all();
 		const same = all.find((row) => placeOf(row.location) === placeOf(location));
-		if (same !== undefined) throw new UsageError(`Repository ${same.name} is there already.`, 'alreadyExists');
+		if (same !== undefined)
+			throw new UsageError(
+				`Repository ${same.name} is at ${placeOf(location)} already: use that one, or remove it first.`,
+				'alreadyExists',
+			);
 		if (all.length >= limits.repositories)
 			throw new UsageError(`There are ${limits.repositories} repositories, which is the most.`, 'inUse');
 		const { name, secretAccessKey, passphrase } = wish;

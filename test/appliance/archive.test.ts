@@ -151,7 +151,7 @@ test('what is asked wrongly is refused, and nothing is begun', async (t) => {
 	const { archive, snapshots, repository, folder, done, write } = await fresh(t);
 	const wish = inFolder('off', repository);
 	await refuses(t, 'notFound', () => archive.addRepository({ ...wish, create: false }));
-	await refuses(t, 'invalid', () => archive.addRepository(inFolder('off', join(folder, 'nowhere'))));
+	await refuses(t, 'notFound', () => archive.addRepository(inFolder('off', join(folder, 'nowhere'))));
 	await archive.addRepository(wish);
 	await refuses(t, 'alreadyExists', () => archive.addRepository(wish));
 	await archive.removeRepository('off');
@@ -161,7 +161,7 @@ test('what is asked wrongly is refused, and nothing is begun', async (t) => {
 	await refuses(t, 'notFound', () => archive.export('off', { volume: 'none', snapshot: 'one', full: false }));
 	await refuses(t, 'notFound', () => archive.export('off', { volume: 'data', snapshot: 'one', full: false }));
 	await refuses(t, 'notFound', () => archive.restore('off', 'ab'.repeat(16), { volume: 'new', overwrite: false, lazy: false }));
-	await refuses(t, 'invalid', () => archive.prune('off'), /no rules/);
+	await refuses(t, 'inUse', () => archive.prune('off'), /no rules/);
 	await refuses(t, 'notFound', () => archive.job(7));
 	t.deepEqual(archive.jobs(), []);
 	await write(0);

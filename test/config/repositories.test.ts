@@ -96,7 +96,7 @@ test('what is no repository is refused, and nothing is added', async (t) => {
 	t.deepEqual(repositories.all(), []);
 	repositories.add(folder('a'));
 	refuses(t, 'alreadyExists', () => repositories.add(folder('a', '/elsewhere')));
-	refuses(t, 'alreadyExists', () => repositories.add(folder('b', '/backup/a/')), /Repository a is there/);
+	refuses(t, 'alreadyExists', () => repositories.add(folder('b', '/backup/a/')), /Repository a is at \/backup\/a already/);
 	for (let count = 1; count < limits.repositories; count++) repositories.add(folder(`r${count}`));
 	refuses(t, 'inUse', () => repositories.add(folder('more')), /the most/);
 });

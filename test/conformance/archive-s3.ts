@@ -89,7 +89,7 @@ async function lane(location: S3Location): Promise<void> {
 		await refused({ ...location, secretAccessKey: 'wrong' }, 'denied', /secret access key is wrong/);
 		// Swift does not tell an unknown user from a wrong secret.
 		await refused({ ...location, accessKeyId: 'nobody' }, 'denied', /access key/);
-		await refused({ ...location, bucket: 'there-is-none' }, 'invalid', /there is no bucket there-is-none/);
+		await refused({ ...location, bucket: 'there-is-none' }, 'notFound', /there is no bucket there-is-none/);
 	});
 	await store.close();
 }

@@ -56,7 +56,7 @@ export class FolderStore implements ObjectStore {
 			throw new StoreError('invalid', `${JSON.stringify(path)}: a repository's folder is an absolute path, and not / itself`);
 		try {
 			const entry = await disk.lookThrough(root);
-			if (entry === undefined) throw new StoreError('invalid', `${root} does not exist; make the folder, or mount its disk`);
+			if (entry === undefined) throw new StoreError('notFound', `${root} does not exist; make the folder, or mount its disk`);
 			if (entry.kind !== 'folder') throw new StoreError('invalid', `${root} is no folder`);
 			await disk.list(root);
 			return new FolderStore(root, disk, entry.identity);

@@ -47,12 +47,13 @@ export interface ObjectInfo {
 
 /**
  * - unreachable: no answer, or none in time; later may help
+ * - notFound: the bucket or the folder that it is to be in
  * - denied: wrong secret, no permission, an object lock
  * - noSpace: disk, quota
- * - invalid: what was asked for can never work here (a key, no such bucket or folder, wrong region)
+ * - invalid: what was asked for can never work here (a key, something that is no folder, wrong region)
  * - failed: the store answered, and it was an error
  */
-export type StoreErrorCode = 'unreachable' | 'denied' | 'noSpace' | 'invalid' | 'failed';
+export type StoreErrorCode = 'unreachable' | 'notFound' | 'denied' | 'noSpace' | 'invalid' | 'failed';
 
 /** What the store could not do: one sentence that says the mend, where there is one. */
 export class StoreError extends Error {

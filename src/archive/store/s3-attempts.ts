@@ -156,5 +156,5 @@ export class Attempts {
 
 function final({ error, again }: Verdict, attempts: number): StoreError {
 	if (!again || attempts === 1) return error;
-	return new StoreError(error.code, `${error.message}, ${attempts} times in a row`, { cause: error.cause, retryable: error.retryable });
+	return new StoreError(error.code, `${error.message} (tried ${attempts} times)`, { cause: error.cause, retryable: error.retryable });
 }

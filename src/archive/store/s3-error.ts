@@ -105,7 +105,7 @@ export function judge(error: unknown, doing: string, place: S3Place): Verdict | 
 		const sentence = `${doing}: an answer of ${place.endpoint} makes no sense (${failure.name}: ${failure.message.slice(0, 200)})`;
 		return { error: new StoreError('failed', sentence, { cause: error }), again: false, slowDown: false, refused: false };
 	}
-	const refuse = (code: 'denied' | 'invalid' | 'noSpace' | 'failed', sentence: string): Verdict => ({
+	const refuse = (code: 'denied' | 'invalid' | 'notFound' | 'noSpace' | 'failed', sentence: string): Verdict => ({
 		error: new StoreError(code, `${doing}: ${sentence}${failure.requestId === undefined ? '' : ` (request ${failure.requestId})`}`, {
 			cause: error,
 		}),
@@ -152,7 +152,7 @@ function answered(
 	failure: S3Failure,
 	doing: string,
 	place: S3Place,
-	refuse: (code: 'denied' | 'invalid' | 'noSpace' | 'failed', sentence: string) => Verdict,
+	refuse: (code: 'denied' | 'invalid' | 'notFound' | 'noSpace' | 'failed', sentence: string) => Verdict,
 	cause: unknown,
 ): Verdict {
 	const { name, status = 0, message } = failure;
@@ -168,7 +168,7 @@ function answered(
 	}
 	switch (name) {
 		case 'NoSuchBucket':
-			return refuse('invalid', `there is no bucket ${place.bucket} at ${place.endpoint}; make it, or mend its name`);
+			return refuse('notFound', `there is no bucket ${place.bucket} at ${place.endpoint}; make it, or mend its name`);
 		case 'InvalidBucketName':
 			return refuse('invalid', `${place.bucket} is no name of a bucket`);
 		case 'InvalidAccessKeyId':

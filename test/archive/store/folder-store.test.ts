@@ -117,9 +117,9 @@ test('what is no folder is refused at the opening, and nothing is made', async (
 	const root = await temporaryDirectory(t);
 	await writeFile(join(root, 'file'), 'x');
 	await symlink(join(root, 'gone'), join(root, 'dangling'));
+	for (const path of [join(root, 'none'), join(root, 'dangling')])
+		t.true(storeError('notFound', /does not exist; make the folder/)(await t.throwsAsync(FolderStore.open(path))), path);
 	for (const [path, message] of [
-		[join(root, 'none'), /does not exist/],
-		[join(root, 'dangling'), /does not exist/],
 		[join(root, 'file'), /is no folder/],
 		[join(root, 'file', 'below'), /no folder/],
 		['relative', /absolute/],

@@ -194,9 +194,9 @@ test('what is wrong is said at the opening, with the mend', async (t) => {
 	const rows: [Partial<S3Location>, Parameters<typeof storeError>[0], RegExp][] = [
 		[{ secretAccessKey: 'wrong' }, 'denied', /the secret access key is wrong/],
 		[{ accessKeyId: 'nobody' }, 'denied', /does not know this access key id/],
-		[{ bucket: 'elsewhere' }, 'invalid', /there is no bucket elsewhere.*make it/],
+		[{ bucket: 'elsewhere' }, 'notFound', /there is no bucket elsewhere.*make it/],
 		[{ region: 'eu-west-1' }, 'invalid', /eu-west-1 is the wrong region for backups; it is in us-east-1/],
-		[{ endpoint: `http://127.0.0.1:${closedPort}` }, 'unreachable', /nothing listens at .*4 times/],
+		[{ endpoint: `http://127.0.0.1:${closedPort}` }, 'unreachable', /nothing listens at .*right\? \(tried 4 times\)$/],
 		[{ endpoint: `https://127.0.0.1:${server.port}` }, 'invalid', /does not speak TLS; is it an http:\/\/ endpoint/],
 		[{ endpoint: 'ftp://host' }, 'invalid', /is no endpoint/],
 		[{ endpoint: 'http://user:password@host/' }, 'invalid', /"http:\/\/host\/" is no endpoint/],
@@ -298,7 +298,7 @@ test('no room on the server, and answers that make no sense', async (t) => {
 	server.faults.push({ status: 418, code: 'Teapot' });
 	t.true(storeError('failed', /418 Teapot/)(await t.throwsAsync(store.get('a'))));
 	server.faults.push({ status: 404, code: 'NoSuchBucket' });
-	t.true(storeError('invalid', /no bucket/)(await t.throwsAsync(store.get('a'))));
+	t.true(storeError('notFound', /no bucket/)(await t.throwsAsync(store.get('a'))));
 });
 
 test('an upload in parts that fails is taken back; one that was completed with the answer lost is done', async (t) => {
