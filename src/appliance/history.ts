@@ -2,6 +2,7 @@ import type { HistoryOperations } from '../admin/history-routes.ts';
 import type { HistoryView, HistoryWish, MomentWish } from '../admin/history-schemas.ts';
 import type { VolumeView } from '../admin/schemas.ts';
 import type { SnapshotView } from '../admin/snapshot-schemas.ts';
+import { VolumeUsageError } from '../blockvol/volume-fault.ts';
 import type { Configuration } from '../config/configuration.ts';
 import { UsageError } from '../config/usage-error.ts';
 import { isSnapshotName } from '../schedule/name-template.ts';
@@ -122,7 +123,10 @@ export class ApplianceHistory implements HistoryOperations {
 		try {
 			await open.rewind(moment, name);
 		} catch (error) {
-			throw asUsage(error, `Volume ${volume} cannot be shown as it was at ${described(moment)}`);
+			const what = `Volume ${volume} cannot be shown as it was at ${described(moment)}`;
+			// The moment is not in the history, or the name is taken: the words were right.
+			if (error instanceof VolumeUsageError) throw new UsageError(`${what}: ${error.message}.`, 'inUse', { cause: error });
+			throw asUsage(error, what);
 		}
 	}
 

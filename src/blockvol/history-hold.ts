@@ -27,7 +27,7 @@ export function windowOf({ name, budgetBytes }: Hold): HistoryWindow {
 export function windowFault({ windowMs, maxBytes }: HistoryWindow, segmentBytes: number): string | undefined {
 	const { historyMsMin, historyMsMax, historySegmentsMin, historySegmentsMax } = limits;
 	if (!Number.isSafeInteger(windowMs) || windowMs < historyMsMin || windowMs > historyMsMax)
-		return `a history of ${windowMs} ms: from ${historyMsMin} ms to ${historyMsMax} ms (30 days) are possible`;
+		return `a history of ${windowMs / 1000} s: from ${historyMsMin / 1000} s to ${historyMsMax / 1000} s (30 days) are possible`;
 	const bytesMin = historySegmentsMin * segmentBytes;
 	if (!Number.isSafeInteger(maxBytes) || maxBytes < bytesMin)
 		return `a history of at most ${maxBytes} bytes: at least ${bytesMin} are needed, ${historySegmentsMin} segments of the log`;

@@ -50,7 +50,7 @@ export function rewindCommand(): Command {
 		.argument('<name>')
 		.requiredOption('--to <moment>', 'a time (2026-11-21T12:00:00Z), how long ago (15m), or an LSN', moment)
 		.option('--view <snapshot>', 'the name of the snapshot that shows it; it can be mounted, compared, cloned and deleted as any other')
-		.option('--restore', 'make the volume that again; whoever uses it must have let go of it')
+		.option('--restore', 'make the volume that again; unmount it first: who still uses it is told, and not asked')
 		.option('--keep-live-as <snapshot>', 'with --restore: keep what is in the volume now as a snapshot')
 		.option('-y, --yes', 'do not ask')
 		.action(async (name: string, flags: RewindFlags) => {
@@ -83,7 +83,7 @@ async function ask(client: ApiClient, name: string, flags: HistoryFlags): Promis
 	}
 	if (window !== undefined || maxBytes !== undefined) throw new UsageError('--window and --max-bytes go with --on.');
 	if (off !== true) return client.get<HistoryView>(`${path(name)}/history`);
-	if (!(await confirm(`Ending the history of volume ${name}: no earlier moment can be shown any more`, flags.yes)))
+	if (!(await confirm(`Ending the history of volume ${name}, with all that it could show,`, flags.yes)))
 		throw new ApiError('Nothing was changed.', 0);
 	return client.delete<HistoryView>(`${path(name)}/history`);
 }

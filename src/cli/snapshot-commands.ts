@@ -66,7 +66,7 @@ export function snapshotCommand(): Command {
 	);
 
 	snapshot.addCommand(
-		remoteCommand('restore', 'make a volume what it was; whoever uses it must have let go of it')
+		remoteCommand('restore', 'make a volume what it was; unmount it first: who still uses it is told, and not asked')
 			.argument('<volume@name>', '', snapshotReference)
 			.option('--keep-live-as <name>', 'keep what is in the volume now as a snapshot')
 			.option('-y, --yes', 'do not ask')

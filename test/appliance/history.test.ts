@@ -50,6 +50,9 @@ test('the commands of the manual: a history on a running appliance, over its dea
 	);
 	t.regex((await run('volume', 'rewind', 'demo', '--to', one, '--view', 'at-one')).stderr, /has a snapshot at-one already/);
 	t.is((await run('volume', 'rewind', 'demo', '--to', one, '--view', '../x')).code, 2);
+	const early = await run('volume', 'rewind', 'demo', '--to', '1h', '--view', 'early');
+	t.is(early.code, 1);
+	t.regex(early.stderr, /^blockport: Volume demo cannot be shown as it was at .*: the history does not reach back so far: .*\.\n$/);
 	t.is((await run('volume', 'rewind', 'demo', '--to', one, '--view', 'x', '--restore')).code, 2);
 	t.is((await run('snapshot', 'mount', 'demo@at-one', '--target', target, '--lun', '5')).code, 0);
 	const shown = await disk(await json<StatusView>('status'), 5);
