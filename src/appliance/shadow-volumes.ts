@@ -65,7 +65,11 @@ export class ShadowVolumes {
 		if (this.#isClosed) throw new UsageError('The appliance is being stopped.', 'unavailable');
 		if (overwrite === undefined) configuration.checkNewVolume({ name, sizeBytes, blockSize });
 		else configuration.checkReplacement(name, overwrite.keepAs, { sizeBytes, blockSize });
-		if (this.#shadows.has(name)) throw new UsageError(`Volume ${name} is being imported or restored already.`, 'inUse');
+		if (this.#shadows.has(name))
+			throw new UsageError(
+				`Volume ${name} is being imported or restored already: wait for it; an import that broke off goes on with --resume.`,
+				'inUse',
+			);
 		if (this.#shadows.size >= shadowsMax)
 			throw new UsageError(`${shadowsMax} volumes are being imported or restored, which is the most at a time.`, 'inUse');
 		this.#shadows.set(name, undefined);

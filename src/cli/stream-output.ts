@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { type FileHandle, link, open, rename, stat, unlink } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import type { Writable } from 'node:stream';
 import { UsageError } from '../config/usage-error.ts';
 import { errorCode } from '../os/disk.ts';
@@ -126,6 +127,13 @@ function unwritable(path: string, error: unknown): unknown {
 	const code = errorCode(error);
 	if (code === '' || error instanceof UsageError) return error;
 	const cause = { cause: error };
-	if (code === 'ENOSPC' || code === 'EDQUOT') return new UsageError(`The file system of ${path} is full.`, 'noSpace', cause);
+	if (code === 'ENOSPC' || code === 'EDQUOT')
+		return new UsageError(
+			`The file system is full: what came stays in ${path}. Make room and go on with --resume, or delete it.`,
+			'noSpace',
+			cause,
+		);
+	if (code === 'ENOENT')
+		return new UsageError(`${dirname(path)} is not there: make that folder, or name a file elsewhere.`, 'unavailable', cause);
 	return new UsageError(`${path} cannot be written (${code}).`, 'unavailable', cause);
 }

@@ -1,7 +1,9 @@
+import { join } from 'node:path';
 import { Writable } from 'node:stream';
 import test from 'ava';
 import { ApiError } from '../../src/cli/api-client.ts';
-import { writeOut } from '../../src/cli/stream-output.ts';
+import { OutputFile, writeOut } from '../../src/cli/stream-output.ts';
+import { temporaryDirectory } from '../temporary.ts';
 
 /** Full after each write, until the next turn of the loop. */
 function narrow(): Writable {
@@ -26,4 +28,11 @@ test('a pipe whose reader leaves while it is full is told, and so is the next wr
 	pipe.destroy(Object.assign(new Error('broken'), { code: 'EPIPE' }));
 	await waiting;
 	await t.throwsAsync(writeOut(pipe, Buffer.alloc(10)), { instanceOf: ApiError, message: /was closed/ });
+});
+
+test('a folder that is not there is named', async (t) => {
+	const folder = join(await temporaryDirectory(t), 'none');
+	await t.throwsAsync(OutputFile.open(join(folder, 'out.raw'), 'x', false), {
+		message: `${folder} is not there: make that folder, or name a file elsewhere.`,
+	});
 });
