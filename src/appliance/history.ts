@@ -114,7 +114,18 @@ export class ApplianceHistory implements HistoryOperations {
 			events.add({ severity: 'warning', kind: 'volume-rewound', volume, message });
 			return restored;
 		} finally {
-			await snapshots.remove(volume, name);
+			await this.#forget(volume, name);
+		}
+	}
+
+	/** What the caller has to hear of is what became of the volume, and not of the snapshot between. */
+	async #forget(volume: string, name: string): Promise<void> {
+		try {
+			await this.#parts.snapshots.remove(volume, name);
+		} catch (error) {
+			if (!(error instanceof UsageError)) throw error;
+			const message = `Snapshot ${volume}@${name} was made for a rewind and is still there: ${error.message}`;
+			this.#parts.events.add({ severity: 'warning', kind: 'rewind-leftover', volume, snapshot: name, message });
 		}
 	}
 

@@ -4,9 +4,11 @@ import { InitiatorDisk } from '../initiator/disk.ts';
 import { Session } from '../initiator/session.ts';
 import { blockport, serve } from '../cli/process.ts';
 import { temporaryDirectory } from '../temporary.ts';
+import { ApplianceHistory, type HistoryParts } from '../../src/appliance/history.ts';
+import { UsageError } from '../../src/config/usage-error.ts';
 import type { EventView } from '../../src/admin/event-schemas.ts';
 import type { HistoryView } from '../../src/admin/history-schemas.ts';
-import type { StatusView } from '../../src/admin/schemas.ts';
+import type { StatusView, VolumeView } from '../../src/admin/schemas.ts';
 import type { SnapshotView } from '../../src/admin/snapshot-schemas.ts';
 
 const target = 'iqn.2026-11.dev.blockport:demo';
@@ -98,4 +100,29 @@ test('the commands of the manual: a history on a running appliance, over its dea
 	again.child.kill('SIGTERM');
 	await again.ended;
 	t.is((await blockport(['volume', 'check', 'demo', '--data-dir', again.dataDirectory])).stdout, 'volume demo is sound\n');
+});
+
+test('a rewind whose own snapshot cannot be removed is done all the same, and an event says what is left', async (t) => {
+	const told: { kind: string; message: string }[] = [];
+	const nothing = async (): Promise<void> => undefined;
+	const volume = { keepHistory: nothing, endHistory: nothing, rewind: nothing, onHistory: () => undefined, history: undefined };
+	const restored = { name: 'data' };
+	const parts = {
+		volumes: { openVolume: () => volume },
+		events: { add: (event: { kind: string; message: string }) => void told.push(event) },
+		snapshots: {
+			restore: async () => restored,
+			remove: async () => {
+				throw new UsageError('It is mounted.', 'inUse');
+			},
+		},
+		inTurn: async <T>(change: () => Promise<T>): Promise<T> => change(),
+	};
+	const history = new ApplianceHistory(parts as unknown as HistoryParts);
+	t.is(await history.restore('data', { at: new Date().toISOString() }), restored as unknown as VolumeView);
+	t.deepEqual(
+		told.map(({ kind }) => kind),
+		['volume-rewound', 'rewind-leftover'],
+	);
+	t.regex(told[1]?.message ?? '', /^Snapshot data@rewind-\S+ was made for a rewind and is still there: It is mounted\.$/);
 });

@@ -11,6 +11,8 @@ export const s3Limits = {
 	/** Requests that wait for a connection. */
 	waiting: 4096,
 	listPageKeys: 1000,
+	/** Pages in a row without a key of ours: more is a server that never comes to an end, or somebody else's bucket. */
+	foreignPages: 1000,
 	connectMs: 5000,
 	/** No byte for so long ends an attempt. */
 	idleMs: 20_000,

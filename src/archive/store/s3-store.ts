@@ -150,7 +150,9 @@ export class S3Store implements ObjectStore {
 		const full = this.#full(prefix);
 		let token: string | undefined;
 		let last = '';
+		let foreignPages = 0;
 		do {
+			foreignPages++;
 			const page = await this.#page(full, token, s3Limits.listPageKeys, doing, signal, usualPolicy);
 			for (const { Key: encoded, Size: sizeBytes, LastModified: modified } of page.Contents ?? []) {
 				signal?.throwIfAborted();
@@ -166,12 +168,18 @@ export class S3Store implements ObjectStore {
 						`${doing}: the server lists in no order (${key} after ${last}), which directory buckets do; take another kind of bucket`,
 					);
 				last = key;
+				foreignPages = 0;
 				yield { key, sizeBytes, modifiedMs: modified.getTime() };
 			}
 			if (page.IsTruncated === true && (page.NextContinuationToken ?? '') === '')
 				throw new StoreError('failed', `${doing}: the list is cut off and does not go on`);
 			if (page.IsTruncated === true && page.NextContinuationToken === token)
 				throw new StoreError('failed', `${doing}: the list does not go on`);
+			if (foreignPages > s3Limits.foreignPages)
+				throw new StoreError(
+					'failed',
+					`${doing}: ${foreignPages} pages of other people's objects; give the repository a prefix of its own`,
+				);
 			token = page.IsTruncated === true ? page.NextContinuationToken : undefined;
 		} while (token !== undefined);
 	}

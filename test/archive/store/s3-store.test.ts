@@ -4,6 +4,7 @@ import { readFile } from 'node:fs/promises';
 import { type AddressInfo, createServer } from 'node:net';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
+import { s3Limits } from '../../../src/archive/store/limits.ts';
 import type { S3Location } from '../../../src/archive/store/location.ts';
 import { type S3Store, type S3Surroundings, openS3Store } from '../../../src/archive/store/s3-store.ts';
 import { temporaryDirectory } from '../../temporary.ts';
@@ -514,4 +515,19 @@ test('a server that sends a body byte by byte: an attempt has an end, by the siz
 	clearInterval(ringing);
 	t.deepEqual(server.take(), ['GET repository/one/a', 'GET repository/one/a']);
 	t.is(timers.size, 0);
+});
+
+test("a list that goes on and on with other people's objects ends, and says what to do", async (t) => {
+	const server = await new S3Server().start(t);
+	server.listPageKeys = 1;
+	const store = await open(t, server);
+	const put = (key: string): unknown => server.objects.set(key, { bytes: Buffer.from('x'), modifiedMs: Date.now() });
+	put('repository/one/chunks/000');
+	for (let index = 0; index < s3Limits.foreignPages; index++) put(`repository/one/chunks/.${String(index).padStart(5, '0')}`);
+	t.deepEqual(await keys(store, 'chunks/'), ['chunks/000'], 'as many as may be');
+	put('repository/one/chunks/.more');
+	await t.throwsAsync(keys(store, 'chunks/'), {
+		name: 'StoreError',
+		message: /1001 pages of other people's objects; give the repository a prefix of its own/,
+	});
 });
