@@ -154,7 +154,7 @@ export class StreamImports {
 			if (offsetBytes !== lengthBytes) throw new UsageError(`${offsetBytes} bytes came, and not ${lengthBytes}.`);
 			if (hash !== undefined && hash.copy().digest('hex') !== wish.sha256) {
 				await this.#end(session);
-				throw new UsageError(`What came has another SHA-256 than ${wish.sha256}: volume ${wish.name} was not made.`);
+				throw new UsageError(`What came has another SHA-256 than ${wish.sha256}: volume ${wish.name} was not made.`, 'inUse');
 			}
 			// Parts that broke off, or were not right, may have come further.
 			await session.writer.zeroFrom(Math.ceil(offsetBytes / pageBytes) * pageBytes);

@@ -285,7 +285,7 @@ test('import: another checksum of the whole, a cancel and a full disk leave noth
 	const one = await begun(ask, { sha256: '0'.repeat(64) });
 	t.is((await put(one.id)).status, 200);
 	const wrong = await ask('POST', `/v1/imports/${one.id}/finish`, {}, { lengthBytes: mib });
-	t.is(wrong.status, 400);
+	t.is(wrong.status, 409);
 	t.regex(wrong.body.toString(), /another SHA-256/);
 	await nothing(one.id, 'checksum');
 
