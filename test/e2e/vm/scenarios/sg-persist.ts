@@ -132,7 +132,10 @@ export const sgPersist: Scenario = {
 			await access(stage, [a, b], ['rw', 'rw']);
 			// oxlint-enable no-await-in-loop
 		}
+		// udev looks at a disk whenever somebody who might have written closes it, and would be told what is meant for the scenario.
+		await stage.run('udevadm settle && udevadm control --stop-exec-queue', { isQuiet: true });
 		await toldOfChanges(stage, a, b);
+		await stage.run('udevadm control --start-exec-queue && udevadm settle', { isQuiet: true });
 		await logout(stage, target);
 	},
 };
