@@ -1,4 +1,5 @@
 import type { Scenario } from '../scenario.ts';
+import { archivePostgresql } from './archive-postgresql.ts';
 import { besideTgtd } from './beside-tgtd.ts';
 import { bothData, bothReservations } from './both-protocols.ts';
 import { chap, chapDemanded, chapDiscovery } from './chap.ts';
@@ -84,6 +85,7 @@ export const scenarios: readonly Scenario[] = [
 	nvmeSnapshotsRestore,
 	snapshotsReadOnly,
 	lazyPostgresql,
+	archivePostgresql,
 	powerLoss,
 	powerLossDatabase,
 	negativeControl,
