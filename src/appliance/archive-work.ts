@@ -143,7 +143,8 @@ export class ArchiveWork {
 		try {
 			const restored =
 				wish.lazy === true
-					? {}
+					? // It is there, and not all of what it holds.
+						{ stillToFetchBytes: manifest.dataBytes, untilThenNeedsRepository: name }
 					: await restoreManifest(repository, manifest, shadow.device, {
 							signal,
 							onProgress: ({ totalBytes, doneBytes, fetchedBytes }) =>

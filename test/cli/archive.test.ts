@@ -62,6 +62,7 @@ test('the commands of the manual: an archive from its making to the restore, als
 
 	const lazily = await again.run('archive', 'restore', 'off', two, 'lazily', '--lazy');
 	t.is(lazily.code, 0, lazily.stderr);
+	t.regex(lazily.stdout, /still to fetch +\d.*\n +until then needs repository +off\n/);
 	t.regex((await again.run('volume', 'show', 'lazily')).stdout, /^state +online, not flattened$/m);
 
 	t.regex((await again.run('snapshot', 'delete', 'demo@one')).stderr, new RegExp(`which stays as ${one} in repository off needs --yes`));
