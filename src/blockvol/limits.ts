@@ -72,7 +72,7 @@ export interface Tuning {
 	mapCacheBlocks: number;
 	/** Of the layers below the live one: for how many blocks of 1,008 pages (6 KiB each) it is remembered which layer holds what. */
 	belowBlocks: number;
-	/** Files of frozen layers that stay open though nobody reads them just now. */
+	/** Files of frozen layers that stay open though nobody reads them just now: one for each of as many layers as there may be. With fewer, reads under 1,000 snapshots cost five times as much. */
 	layerFilesMax: number;
 	/** A turn's records up to this size are written by the main thread when no fdatasync runs. 0: always by the thread pool. */
 	inlineAppendBytesMax: number;
@@ -123,7 +123,7 @@ export const defaultTuning: Tuning = {
 	flushBatchBytes: 2 * 1024 * 1024,
 	mapCacheBlocks: 2048,
 	belowBlocks: 2048,
-	layerFilesMax: 512,
+	layerFilesMax: 1280,
 	inlineAppendBytesMax: 256 * 1024,
 	inlineOverwriteBytesMax: 1024 * 1024,
 	inlineStallMs: 5,

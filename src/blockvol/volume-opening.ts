@@ -1,5 +1,6 @@
 import { errorCode, type Disk } from '../os/disk.ts';
 import type { Logger } from '../os/logger.ts';
+import { openFilesMax } from '../os/open-files.ts';
 import { BelowIndex, blocksPerBit } from './below-index.ts';
 import { FilePool } from './layer-file.ts';
 import { frozenLayers, LayerSet } from './layer-set.ts';
@@ -70,7 +71,8 @@ async function readParts(
 	if (impossible !== undefined) throw new VolumeUsageError(impossible);
 	const options = { sliceBytes: current.geometry.sliceBytes, mapCacheBlocks: tuning.mapCacheBlocks };
 	const tree = await readTree(disk, directory, current);
-	const pool = new FilePool(disk, tuning.layerFilesMax, 'existing');
+	// Of what the process may have open, an eighth: other volumes have files, and every connection is one.
+	const pool = new FilePool(disk, Math.min(tuning.layerFilesMax, Math.max(1, Math.floor(openFilesMax() / 8))), 'existing');
 	const names = tree.isSingle ? [] : await disk.list(paths.layers);
 	const frozen = frozenLayers(names, paths.layers, tree, pool, options.sliceBytes);
 	const layers = new LayerSet(disk, paths.layers, options, new TreeFile(disk, directory, superblock, tree), pool, frozen);
