@@ -39,6 +39,13 @@ async function told(stage: Stage, disk: string, words: string): Promise<void> {
 	await stage.run(`sg_turs ${disk}`);
 }
 
+/** udev looks at a disk whenever somebody who might have written closes it, and would be told what is meant for the scenario: stopped, it looks later. */
+async function udev(stage: Stage, what: 'stop' | 'start'): Promise<void> {
+	const script =
+		what === 'stop' ? 'udevadm settle && udevadm control --stop-exec-queue' : 'udevadm control --start-exec-queue && udevadm settle';
+	await stage.run(script, { isQuiet: true });
+}
+
 /** In the guest: `can DISK` prints r and w for a direct read and write that pass, - for one that ends with a reservation conflict (EBADE). */
 const can = `can() {
 	local read=- write=- said
@@ -132,16 +139,14 @@ export const sgPersist: Scenario = {
 			await access(stage, [a, b], ['rw', 'rw']);
 			// oxlint-enable no-await-in-loop
 		}
-		// udev looks at a disk whenever somebody who might have written closes it, and would be told what is meant for the scenario.
-		await stage.run('udevadm settle && udevadm control --stop-exec-queue', { isQuiet: true });
 		await toldOfChanges(stage, a, b);
-		await stage.run('udevadm control --start-exec-queue && udevadm settle', { isQuiet: true });
 		await logout(stage, target);
 	},
 };
 
 /** RELEASE, PREEMPT and CLEAR, each told to the other node once. */
 async function toldOfChanges(stage: Stage, a: string, b: string): Promise<void> {
+	await udev(stage, 'stop');
 	await out(stage, b, `--register --param-sark=${keys.b}`);
 	await out(stage, a, `--reserve --param-rk=${keys.a} --prout-type=5`);
 	await out(stage, a, `--release --param-rk=${keys.a} --prout-type=5`);
@@ -150,11 +155,14 @@ async function toldOfChanges(stage: Stage, a: string, b: string): Promise<void> 
 	await out(stage, b, `--preempt --param-rk=${keys.b} --param-sark=dead --prout-type=1`, 'conflict');
 	await out(stage, b, `--preempt --param-rk=${keys.b} --param-sark=${keys.a} --prout-type=3`);
 	await told(stage, a, 'Registrations preempted');
+	await udev(stage, 'start');
 	await access(stage, [a, b], ['--', 'rw']);
 	await state(stage, b, [/type: Exclusive Access\n/, new RegExp(`0x${keys.b}`)], [new RegExp(`0x${keys.a}`)]);
+	await udev(stage, 'stop');
 	await out(stage, a, `--register-ignore --param-sark=${keys.a}`);
 	await out(stage, a, `--clear --param-rk=${keys.a}`);
 	await told(stage, b, 'Reservations preempted');
+	await udev(stage, 'start');
 	await state(stage, b, [/there are NO registered reservation keys/, /there is NO reservation held/], [/Key=/]);
 	await access(stage, [a, b], ['rw', 'rw']);
 }
