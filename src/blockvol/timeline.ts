@@ -305,7 +305,7 @@ export class Timeline {
 		const { spans, wal, changes, clock } = this.#parts;
 		const hold = this.#hold;
 		if (hold === undefined) return;
-		await changes.removeHold(hold.name);
+		await changes.replaceHold(hold.name, undefined);
 		if (this.#isOn) spans.suspensions--;
 		this.#isOn = false;
 		wal.clock = undefined;

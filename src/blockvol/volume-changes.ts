@@ -58,8 +58,8 @@ export class VolumeChanges {
 		await this.write({ holds: [...this.#wal.segments.holds] });
 	}
 
-	/** Puts another hold in the place of one; what it does not keep is free once that is durable. */
-	async replaceHold(name: string, next: Hold): Promise<void> {
+	/** Puts another hold in the place of one, or none; what is not kept any more is free once that is durable. */
+	async replaceHold(name: string, next: Hold | undefined): Promise<void> {
 		const durable = this.#wal.segments.replaceHold(name, next);
 		await this.write({ holds: [...this.#wal.segments.holds] });
 		durable();
@@ -70,14 +70,7 @@ export class VolumeChanges {
 		this.#owner.mustServe();
 		if (this.#wal.segments.holds.some((hold) => hold.name === name && isHistoryHold(hold)))
 			throw new VolumeUsageError('the history holds the log: end the history instead');
-		await this.removeHold(name);
-	}
-
-	/** The same for any name. */
-	async removeHold(name: string): Promise<void> {
-		this.#wal.segments.removeHold(name);
-		await this.write({ holds: [...this.#wal.segments.holds] });
-		this.#wal.segments.recycle();
+		await this.replaceHold(name, undefined);
 	}
 
 	/** A superblock that cannot be written faults the volume: what is on the disk is unknown from then on. */

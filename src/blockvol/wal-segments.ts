@@ -171,12 +171,12 @@ export class WalSegments {
 		this.holds.push(hold);
 	}
 
-	/** Puts another hold in the place of one. What it does not keep any more stays until the function is called: when the other one is durable. */
-	replaceHold(name: string, next: Hold): () => void {
+	/** Puts another hold in the place of one, or none. What is not kept any more stays until the function is called: when that is durable. */
+	replaceHold(name: string, next: Hold | undefined): () => void {
 		const at = this.holds.findIndex((hold) => hold.name === name);
 		const old = this.holds[at];
 		if (old === undefined) throw new VolumeUsageError(`nobody called ${name} holds the log`);
-		this.holds[at] = next;
+		this.holds.splice(at, 1, ...(next === undefined ? [] : [next]));
 		this.#replaced.add(old);
 		return () => {
 			this.#replaced.delete(old);
@@ -194,12 +194,6 @@ export class WalSegments {
 	/** Resolves when what was to be removed is. */
 	async trimmed(): Promise<void> {
 		await this.#removing;
-	}
-
-	removeHold(name: string): void {
-		const at = this.holds.findIndex((hold) => hold.name === name);
-		if (at < 0) throw new VolumeUsageError(`nobody called ${name} holds the log`);
-		this.holds.splice(at, 1);
 	}
 
 	/** Frees what nobody needs any more. */
