@@ -12,7 +12,7 @@ import { reservationsView } from './reservations-view.ts';
 import type { DataDirectory } from './data-directory.ts';
 import { removeTree } from './remove-tree.ts';
 import type { SnapshotInfo } from './snapshot-engine.ts';
-import { SanitizeUnfinished } from '../blockvol/sanitize.ts';
+import { SanitizeUnfinished, unfinishedSanitize } from '../blockvol/sanitize.ts';
 import { keepsOldBytes } from '../os/file-system.ts';
 import { VolumeSanitizer } from './volume-sanitizer.ts';
 import type { Space } from '../scsi/thin-space.ts';
@@ -121,6 +121,18 @@ export class Volumes {
 		this.unknownDirectories = names.filter((name) => !known.has(name)).toSorted();
 		for (const name of this.unknownDirectories)
 			this.#log.warn({ directory: this.#directory.volume(name) }, 'no volume owns this directory; it is left alone');
+		await Promise.all(this.#configuration.volumes().map((row) => this.#resumeSanitizing(row)));
+	}
+
+	/** Before any initiator asks: a unit that is being sanitized must not say that it is ready. */
+	async #resumeSanitizing({ name, uuid }: VolumeRow): Promise<void> {
+		try {
+			const order = await unfinishedSanitize(this.#engine.disk, this.#directory.volume(uuid));
+			if (order !== undefined) this.#sanitizers.get(this.slot(name))?.resume(order);
+		} catch (error) {
+			// The opening comes to the same, and tells of it.
+			if (!(error instanceof VolumeFault) && kernelCode(error) === '') throw error;
+		}
 	}
 
 	/** Opens all that are not open yet, at once. One that cannot be opened is faulted, and the others go on. */

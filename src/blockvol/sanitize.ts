@@ -81,6 +81,16 @@ export async function keptBy(disk: Disk, directory: string): Promise<string | un
 	}
 }
 
+/** The order that stands in the superblock of a volume that is not open; undefined: none. Rejects as an opening of the superblock does. */
+export async function unfinishedSanitize(disk: Disk, directory: string): Promise<Sanitize | undefined> {
+	const file = await SuperblockFile.open(disk, volumePaths(directory).superblock, 'readOnly');
+	try {
+		return file.current.sanitize;
+	} finally {
+		await file.close();
+	}
+}
+
 /** Carries out the order that stands in the superblock. Rejects with VolumeFault when it has failed, which the superblock then says; with SanitizeStopped after the signal. */
 export async function sanitize(disk: Disk, directory: string, options: SanitizeOptions = {}): Promise<void> {
 	await withSuperblock(disk, directory, async (file) => {
