@@ -2,7 +2,7 @@
 export interface Exceptions {
 	/** Tests that skip themselves, by SUITE.TEST or SUITE, and why. */
 	readonly skipped: Readonly<Record<string, string>>;
-	/** Tests that skip a part of themselves in these words of theirs, by SUITE.TEST, and do the rest: they count as passed. */
+	/** Tests that skip a part of themselves in these words of theirs, by SUITE.TEST, and do the rest: they count as skipped. */
 	readonly partly: Readonly<Record<string, string>>;
 	/** Tests that pass or fail by how fast the machine is, by SUITE.TEST, and why. */
 	readonly fast: Readonly<Record<string, string>>;

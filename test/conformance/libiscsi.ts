@@ -100,10 +100,9 @@ async function judge(blockSize: 512 | 4096, results: readonly CunitResult[]): Pr
 		const reason = skipped[name] ?? skipped[result.suite];
 		const clause = contradicting[name];
 		const part = partly[name];
-		if (result.outcome === 'skipped' && part !== undefined && result.words.join() === part) {
-			console.log(`# ${name} does all but a part: ${part}`);
-			result.outcome = 'passed';
-		} else if (fast[name] !== undefined) {
+		if (result.outcome === 'skipped' && part !== undefined && result.words.join() === part)
+			console.log(`# ${name} skips a part of itself: ${part}`);
+		else if (fast[name] !== undefined) {
 			if (result.outcome !== 'passed') console.log(`# ${name} ${result.outcome}: ${fast[name]}`);
 			if (result.outcome === 'failed') excepted++;
 		} else if (result.outcome === 'skipped' && reason !== undefined) reasons.set(reason, [...(reasons.get(reason) ?? []), name]);
