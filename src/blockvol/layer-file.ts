@@ -19,19 +19,29 @@ export class LayerFile {
 	}
 }
 
+/** Those of the process that have files open: they share what it may have open. */
+const busy = new Set<FilePool>();
+
+export interface FilePoolLimits {
+	/** Of this pool. */
+	readonly files: number;
+	/** Of all pools of the process that have any, each of which may have an equal part. */
+	readonly filesOfAll: number;
+}
+
 /** The open files of a volume's frozen layers: at most so many that nobody uses just now. */
 export class FilePool {
 	readonly #disk: Disk;
-	readonly #filesMax: number;
+	readonly #limits: FilePoolLimits;
 	readonly #mode: 'existing' | 'readOnly';
 	/** In the order of their last opening or use. */
 	readonly #open = new Set<LayerFile>();
 	readonly #opening = new Map<LayerFile, Promise<DiskFile>>();
 	readonly #closing = new Set<Promise<void>>();
 
-	constructor(disk: Disk, filesMax: number, mode: 'existing' | 'readOnly') {
+	constructor(disk: Disk, limits: FilePoolLimits, mode: 'existing' | 'readOnly') {
 		this.#disk = disk;
-		this.#filesMax = filesMax;
+		this.#limits = limits;
 		this.#mode = mode;
 	}
 
@@ -61,6 +71,7 @@ export class FilePool {
 	adopt(file: LayerFile): void {
 		if (file.file === undefined) return;
 		this.#open.add(file);
+		busy.add(this);
 		this.#shrink();
 	}
 
@@ -68,6 +79,7 @@ export class FilePool {
 	async drop(file: LayerFile): Promise<void> {
 		while (file.pins > 0) await new Promise<void>((resolve) => (file.whenUnused = resolve));
 		this.#open.delete(file);
+		if (this.#open.size === 0) busy.delete(this);
 		const { file: open } = file;
 		file.file = undefined;
 		await open?.close();
@@ -86,6 +98,7 @@ export class FilePool {
 			.then((open) => {
 				file.file = open;
 				this.#open.add(file);
+				busy.add(this);
 				return open;
 			})
 			.finally(() => this.#opening.delete(file));
@@ -98,9 +111,10 @@ export class FilePool {
 	}
 
 	#shrink(): void {
-		if (this.#open.size <= this.#filesMax) return;
+		const filesMax = Math.min(this.#limits.files, Math.max(1, Math.floor(this.#limits.filesOfAll / busy.size)));
+		if (this.#open.size <= filesMax) return;
 		for (const file of this.#open) {
-			if (this.#open.size <= this.#filesMax) return;
+			if (this.#open.size <= filesMax) return;
 			if (file.pins > 0 || file.file === undefined) continue;
 			this.#open.delete(file);
 			const { file: open } = file;

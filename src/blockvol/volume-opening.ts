@@ -71,8 +71,8 @@ async function readParts(
 	if (impossible !== undefined) throw new VolumeUsageError(impossible);
 	const options = { sliceBytes: current.geometry.sliceBytes, mapCacheBlocks: tuning.mapCacheBlocks };
 	const tree = await readTree(disk, directory, current);
-	// Of what the process may have open, an eighth: other volumes have files, and every connection is one.
-	const pool = new FilePool(disk, Math.min(tuning.layerFilesMax, Math.max(1, Math.floor(openFilesMax() / 8))), 'existing');
+	// Half of what the process may have open: segments of logs are files, and every connection is one.
+	const pool = new FilePool(disk, { files: tuning.layerFilesMax, filesOfAll: Math.floor(openFilesMax() / 2) }, 'existing');
 	const names = tree.isSingle ? [] : await disk.list(paths.layers);
 	const frozen = frozenLayers(names, paths.layers, tree, pool, options.sliceBytes);
 	const layers = new LayerSet(disk, paths.layers, options, new TreeFile(disk, directory, superblock, tree), pool, frozen);
