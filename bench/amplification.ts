@@ -91,14 +91,12 @@ async function dirtyPages(rig: Rig): Promise<number> {
 /** Until nothing is left in the log that the layer does not have, and nothing in the kernel that the disk does not have. */
 async function carried(rig: Rig): Promise<void> {
 	const endMs = performance.now() + carriedMaxMs;
-	// oxlint-disable no-await-in-loop -- a poll
 	for (;;) {
 		await untilIdle(rig.server, quietMs);
 		if ((await dirtyPages(rig)) === 0) return;
 		if (performance.now() > endMs) throw new Error(`there are dirty pages after ${carriedMaxMs / 1000} s of quiet`);
 		await pause(1000);
 	}
-	// oxlint-enable no-await-in-loop
 }
 
 async function write(

@@ -19,7 +19,6 @@ export async function makeImage(path: string, sizeBytes: number): Promise<void> 
 			if (kind === 0) continue;
 			if (kind === 1) randomFillSync(piece);
 			else if (kind === 2) text(piece, at / mebibyte);
-			// oxlint-disable-next-line no-await-in-loop -- one buffer
 			await file.write(kind === 3 ? repeated : piece, 0, mebibyte, at);
 		}
 		await file.truncate(sizeBytes);
@@ -38,10 +37,8 @@ export async function changeImage(access: Access, path: string, sizeBytes: numbe
 			// A stride that comes to each place once.
 			const place = ((count * 7919 + seed * 104_729) * 31) % places;
 			const data = randomFillSync(Buffer.alloc(placeBytes));
-			// oxlint-disable no-await-in-loop -- one after the other
 			await file.write(data, 0, placeBytes, place * placeBytes);
 			await written(lane!, data, place * placeBytes);
-			// oxlint-enable no-await-in-loop
 		}
 		await file.datasync();
 	} finally {

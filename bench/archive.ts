@@ -167,9 +167,7 @@ async function loadBesideExports(rig: Rig, repetition: number): Promise<LoadResu
 	const exporting = (async () => {
 		while (!until.signal.aborted) {
 			const name = `p${repetition}-${exports++}`;
-			// oxlint-disable-next-line no-await-in-loop -- one after the other
 			await addRepository(rig, name);
-			// oxlint-disable-next-line no-await-in-loop -- one after the other
 			await rig.server.cli('archive', 'export', `${volume}@s0`, name, '--full');
 		}
 	})();
@@ -198,7 +196,6 @@ try {
 	const runs = new Map<string, { full: Run[]; increment: Run[] }>(contenders.map(({ name }) => [name, { full: [], increment: [] }]));
 	for (let repetition = 0; repetition < repetitions; repetition++) {
 		for (const kind of ['full', 'increment'] as const) {
-			// oxlint-disable no-await-in-loop -- one after the other
 			if (kind === 'increment') await changeImage(rig.iscsi, image, sizeBytes, repetition);
 			await rig.server.cli('snapshot', 'create', volume, `s${2 * repetition + (kind === 'full' ? 0 : 1)}`);
 			for (const contender of contenders.toSorted(() => (repetition % 2 === 0 ? 0 : -1))) {
@@ -207,19 +204,16 @@ try {
 				if (run !== undefined) runs.get(contender.name)![kind].push(run);
 				progress.done(run === undefined ? 'has none' : `${run.seconds.toFixed(2)} s, CPU ${run.cpuSeconds.toFixed(2)} s`);
 			}
-			// oxlint-enable no-await-in-loop
 		}
 	}
 	const [without, beside]: [LoadResult[], LoadResult[]] = [[], []];
 	for (let repetition = 0; repetition < repetitions; repetition++) {
-		// oxlint-disable no-await-in-loop -- one after the other
 		progress.step('4 KiB writes, nothing beside them');
 		without.push(await load(rig));
 		progress.done(`p99 ${without.at(-1)!.p99Us} µs`);
 		progress.step('4 KiB writes beside exports');
 		beside.push(await loadBesideExports(rig, repetition));
 		progress.done(`p99 ${beside.at(-1)!.p99Us} µs`);
-		// oxlint-enable no-await-in-loop
 	}
 	const lines = contenders.flatMap(({ name }) =>
 		(['full', 'increment'] as const).flatMap((kind) => {

@@ -61,7 +61,7 @@ export class BareServer implements TargetServer {
 async function build(program: string): Promise<void> {
 	for (const compiler of compilers) {
 		try {
-			// oxlint-disable-next-line no-await-in-loop -- the next one only where this one is missing
+			// The next one only where this one is missing.
 			await run(compiler, ['-O2', '-o', program, source]);
 			return;
 		} catch (error) {
@@ -77,7 +77,6 @@ async function fill(path: string, sizeBytes: number): Promise<void> {
 	for (let at = 0; at < sizeBytes; at += pieceBytes) {
 		// Otherwise all pieces would be alike.
 		piece.writeBigUInt64LE(BigInt(at), 0);
-		// oxlint-disable-next-line no-await-in-loop -- one piece at a time in memory
 		if (!stream.write(piece.subarray(0, Math.min(pieceBytes, sizeBytes - at)))) await once(stream, 'drain');
 	}
 	stream.end();

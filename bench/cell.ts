@@ -121,7 +121,6 @@ export async function untilIdle(server: TargetServer, forMs: number): Promise<nu
 	let before = server.process.cpuSeconds();
 	let quiet = 0;
 	for (let waited = 0; waited < quietMaxMs && quiet < forMs; waited += pollMs) {
-		// oxlint-disable-next-line no-await-in-loop -- a poll
 		await pause(pollMs);
 		const now = server.process.cpuSeconds();
 		quiet = now - before < 0.02 ? quiet + pollMs : 0;

@@ -17,7 +17,7 @@ export async function diskPace(folder: string, seconds: number): Promise<DiskPac
 	const file = await open(path, 'w');
 	const data = randomFillSync(Buffer.alloc(mebibyte));
 	try {
-		// oxlint-disable no-await-in-loop -- a disk's pace is that of one write after the other
+		// A disk's pace is that of one write after the other.
 		for (let at = 0; at < fileBytes; at += mebibyte) await file.write(data, 0, mebibyte, at);
 		await file.datasync();
 		const startMs = performance.now();
@@ -32,7 +32,6 @@ export async function diskPace(folder: string, seconds: number): Promise<DiskPac
 			await file.datasync();
 			longestSyncMs = Math.max(longestSyncMs, performance.now() - syncMs);
 		}
-		// oxlint-enable no-await-in-loop
 		return { megabytesPerSecond: written / 1000 / (performance.now() - startMs), longestSyncMs };
 	} finally {
 		await file.close();

@@ -17,12 +17,10 @@ export class IscsiLane implements Lane<Command> {
 	static async open({ port, target, units, depth, lanes }: LaneOptions): Promise<IscsiLane[]> {
 		const opened: IscsiLane[] = [];
 		for (let index = 0; index < lanes; index++) {
-			// oxlint-disable no-await-in-loop -- one after the other
 			const session = await Session.open({ port, targetName: target, commandsMax: depth + 8 });
 			// Each unit has its own unit attentions to clear.
 			for (const lun of units) await new InitiatorDisk(session, lun).becomeReady();
 			opened.push(new IscsiLane(session, units, await new InitiatorDisk(session, units[0]!).capacity()));
-			// oxlint-enable no-await-in-loop
 		}
 		return opened;
 	}

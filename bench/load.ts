@@ -80,7 +80,6 @@ async function runLanes<C extends LaneCommand>(lanes: readonly Lane<C>[], option
 async function counted({ seconds, bytesMax = Infinity }: LoadOptions, bytes: () => number): Promise<void> {
 	if (bytesMax === Infinity) return await pause(seconds * 1000);
 	const endMs = performance.now() + seconds * 1000;
-	// oxlint-disable-next-line no-await-in-loop -- a poll
 	while (bytes() < bytesMax && performance.now() < endMs) await pause(byteLimitPollMs);
 }
 

@@ -26,7 +26,6 @@ export class NvmeLane implements Lane<Command> {
 		const opened: NvmeLane[] = [];
 		const ioQueues = separateHosts ? 1 : lanes;
 		while (opened.length < lanes) {
-			// oxlint-disable no-await-in-loop -- one after the other
 			const association = await Association.open({
 				port,
 				subnqn: target,
@@ -40,7 +39,6 @@ export class NvmeLane implements Lane<Command> {
 			const namespaces: Namespace[] = [];
 			for (const nsid of units) namespaces.push(await Namespace.attach(association, nsid));
 			opened.push(...association.io.map((queue, index) => new NvmeLane(namespaces, queue, index === ioQueues - 1)));
-			// oxlint-enable no-await-in-loop
 		}
 		return opened;
 	}

@@ -82,10 +82,8 @@ export async function openRig({ folder, volumes, volumeBytes, hosts = 1, cpu, is
 
 async function exportOverNvme(server: Blockport, nsids: readonly number[], hosts: number): Promise<void> {
 	await server.cli('subsystem', 'create', subsystem);
-	// oxlint-disable no-await-in-loop -- one change at a time
 	for (let host = 0; host < hosts; host++) await server.cli('subsystem', 'allow', subsystem, hostNQN(host));
 	for (const nsid of nsids) await server.cli('subsystem', 'map', subsystem, `volume${nsid - 1}`, '--nsid', String(nsid));
-	// oxlint-enable no-await-in-loop
 }
 
 /** A folder for a lane, in the system's temporary one unless told otherwise. It goes when the process does, by a signal too. */

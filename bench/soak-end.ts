@@ -14,7 +14,6 @@ export async function verifyAll(rig: Rig, models: readonly SoakVolume[], onProgr
 	const session = await Session.open({ port: rig.iscsi.port, targetName: rig.iscsi.target });
 	const association = await Association.open({ port: rig.nvme.port, subnqn: rig.nvme.target, katoMs, keepsAlive: true });
 	try {
-		// oxlint-disable no-await-in-loop -- one piece after the other
 		for (const [volume, model] of models.entries()) {
 			const disk = new InitiatorDisk(session, rig.iscsi.units[volume]!);
 			await disk.becomeReady();
@@ -32,7 +31,6 @@ export async function verifyAll(rig: Rig, models: readonly SoakVolume[], onProgr
 				break;
 			}
 		}
-		// oxlint-enable no-await-in-loop
 		await session.logout();
 		await association.shutdown();
 		return faults;

@@ -55,7 +55,6 @@ export class SoakLoad implements SoakOwner {
 
 	static async start(rig: Rig, models: readonly SoakVolume[], options: SoakLoadOptions): Promise<SoakLoad> {
 		const load = new SoakLoad(rig, models, options);
-		// oxlint-disable-next-line no-await-in-loop -- one after the other
 		for (const index of load.#places.keys()) load.#lanes.push(await load.#open(index));
 		load.#paceTimer = setInterval(() => load.#pace(), paceMs);
 		load.#churnTimer = setInterval(() => {

@@ -52,7 +52,6 @@ async function soak(rig: Rig, progress: Progress): Promise<{ load: SoakLoad; sam
 	const warmUpSeconds = Math.min(seconds * warmUpShare, warmUpSecondsMax);
 	let [answered, answeredMs] = [0, startMs];
 	for (let at = 0; at < seconds && load.failures.length === 0; at = (performance.now() - startMs) / 1000) {
-		// oxlint-disable-next-line no-await-in-loop -- one sample after the other
 		await pause(sampleMs);
 		if (server.isGone) throw new Error(`the server ended (${await server.exited}):\n${server.output}`);
 		if (load.commands > answered) [answered, answeredMs] = [load.commands, performance.now()];
@@ -86,7 +85,6 @@ const { load, samples } = await inRig({ volumes, volumeBytes, hosts: volumes, un
 	if (how !== 'exit code 0') faults.push(`the server did not stop cleanly: ${how}`);
 	faults.push(...loggedErrors(rig.server.process.output).map((line) => `the server logged an error: ${line}`));
 	for (const { name } of models) {
-		// oxlint-disable-next-line no-await-in-loop -- one after the other
 		await rig.server.cli('volume', 'check', name).catch((error: unknown) => faults.push(String(error)));
 	}
 	progress.done('checked');

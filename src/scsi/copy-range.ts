@@ -22,7 +22,6 @@ export async function copyRange(range: CopyRange, buffer: Buffer, moved: (bytes:
 	if (source === destination && distance === 0) return moved(lengthBytes) ? 'good' : 'ended';
 	if (source === destination && distance > 0 && distance < lengthBytes) return await copyBackwards(range, buffer, moved);
 	for (let done = 0; done < lengthBytes;) {
-		// oxlint-disable no-await-in-loop -- one piece after another
 		const { outcome, extents } = await source.allocation(sourceOffsetBytes + done, limits.lbaStatusDescriptorsMax);
 		if (outcome !== 'good') return outcome;
 		for (const extent of extents) {
@@ -36,7 +35,6 @@ export async function copyRange(range: CopyRange, buffer: Buffer, moved: (bytes:
 			}
 			if (done === lengthBytes) break;
 		}
-		// oxlint-enable no-await-in-loop
 	}
 	return 'good';
 }
@@ -45,7 +43,6 @@ async function copyBackwards(range: CopyRange, buffer: Buffer, moved: (bytes: nu
 	for (let left = range.lengthBytes; left > 0;) {
 		const bytes = Math.min(left, buffer.length);
 		left -= bytes;
-		// oxlint-disable-next-line no-await-in-loop -- one piece after another
 		const outcome = await move(range, left, buffer.subarray(0, bytes));
 		if (outcome !== 'good') return outcome;
 		if (!moved(bytes)) return 'ended';

@@ -86,7 +86,6 @@ async function copySegments(
 	for (const segment of segments) {
 		const range = rangeOf(segment, units, nexus);
 		if ('wrong' in range) return range.wrong;
-		// oxlint-disable-next-line no-await-in-loop -- in their order
 		const outcome = range.lengthBytes === 0 ? 'good' : await copyRange(range, buffer, moved);
 		if (outcome === 'ended' || outcome === 'closed') return outcome;
 		if (outcome !== 'good') return failure(outcome);

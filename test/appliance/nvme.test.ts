@@ -60,7 +60,6 @@ async function exported(t: ExecutionContext, path?: string) {
 async function until(reached: () => boolean, what: string): Promise<void> {
 	for (let waited = 0; !reached(); waited += 5) {
 		if (waited > 5000) throw new Error(`${what} did not come`);
-		// oxlint-disable-next-line no-await-in-loop -- a poll
 		await delay(5);
 	}
 }
@@ -183,7 +182,6 @@ test('secrets that are none, or one for both sides, are refused in one sentence 
 		{ dhchapSecret: text, dhchapCtrlSecret: secretText(secret, '01') },
 		{ dhchapCtrlSecret: secretText(randomBytes(32), '00') },
 	]) {
-		// oxlint-disable-next-line no-await-in-loop -- one after the other
 		const error = await t.throwsAsync(operations.allowHost(subsystem, defaultHostNQN, access), { instanceOf: UsageError });
 		t.notRegex(error.message, /paW/);
 	}
@@ -197,7 +195,6 @@ test('a reservation that persists is there again after a restart, and one that d
 	const path = await temporaryDirectory(t);
 	const hostid = randomBytes(16);
 	for (const persists of [true, false]) {
-		// oxlint-disable no-await-in-loop -- one after the other
 		const first = persists ? await exported(t, path) : await start(t, path);
 		const association = await first.open({ hostid });
 		const [io] = association.io;
@@ -214,7 +211,6 @@ test('a reservation that persists is there again after a restart, and one that d
 		const holder = await Namespace.attach(await second.open({ hostid }), 1);
 		await holder.write(0, Buffer.alloc(4096));
 		await second.one.stop();
-		// oxlint-enable no-await-in-loop
 	}
 });
 

@@ -58,9 +58,7 @@ test('a port that was asked for and is taken is refused with its flag, and what 
 		[{ nvmeDiscovery: taken }, '--nvme-discovery'],
 	] as const) {
 		const { portals, parts } = made(t, options);
-		// oxlint-disable-next-line no-await-in-loop -- one after the other
 		await t.throwsAsync(portals.listen(), { instanceOf: UsageError, message: new RegExp(`taken by another program: .*${flag}\\.$`) });
-		// oxlint-disable-next-line no-await-in-loop
 		await portals.drain();
 		t.is(parts.portal?.drainedMs, 7);
 	}

@@ -28,9 +28,7 @@ async function exported(t: ExecutionContext) {
 	const { operations } = one;
 	await operations.createTarget({ name: target, alias: '', tpgt: 1 });
 	for (const name of ['first', 'second']) {
-		// oxlint-disable-next-line no-await-in-loop -- LUNs in order
 		await operations.createVolume({ name, sizeBytes: 64 * mebibyte, blockSize: 512 });
-		// oxlint-disable-next-line no-await-in-loop
 		await operations.map(target, { volume: name });
 	}
 	await operations.allow(target, defaultInitiatorName);
@@ -42,7 +40,6 @@ async function exported(t: ExecutionContext) {
 		t.teardown(() => session.destroy());
 		const disks = [new InitiatorDisk(session, 0), new InitiatorDisk(session, 1)] as const;
 		for (const disk of disks) {
-			// oxlint-disable-next-line no-await-in-loop -- one LUN after the other
 			await disk.becomeReady();
 		}
 		return { session, disks };
@@ -81,10 +78,8 @@ test('COMPARE AND WRITE of two initiators and fused pairs of a host count in one
 	const count = async (tryOnce: (expected: Buffer, data: Buffer) => Promise<boolean>, first: number): Promise<void> => {
 		let seen = first;
 		for (let done = 0; done < rounds;) {
-			// oxlint-disable no-await-in-loop -- a counter
 			if (await tryOnce(numbered(seen), numbered(seen + 1))) done++;
 			seen = (await read(a.disks[0], 7, 1)).readUInt32BE(0);
-			// oxlint-enable no-await-in-loop
 		}
 	};
 	t.is(await write(a.disks[0], 7, numbered(0)), 0);
@@ -158,7 +153,6 @@ test('fault WSFC validation: registrations are those of name and ISID, READ FULL
 		[a, 5n],
 		[b, 6n],
 	] as const) {
-		// oxlint-disable-next-line no-await-in-loop -- one after the other
 		t.is((await send(disks[0], outCdb(out.register, 0, 24), { dataOut: parameterList(0n, key, { aptpl: true }) })).status, 0);
 	}
 	t.is((await send(a.disks[0], outCdb(out.reserve, types.WERO, 24), { dataOut: parameterList(5n, 0n) })).status, 0);
@@ -177,11 +171,9 @@ test('fault resize not noticed: 2Ah/09h after growing, 3Fh/0Eh after mapping, on
 	await operations.createVolume({ name: 'third', sizeBytes: mebibyte, blockSize: 512 });
 	await operations.map(target, { volume: 'third' });
 	for (const { disks } of all) {
-		// oxlint-disable no-await-in-loop -- one session after the other
 		t.is((await send(disks[0], [0, 0, 0, 0, 0, 0])).sense, '6/2a09');
 		t.is((await send(disks[0], [0, 0, 0, 0, 0, 0])).sense, '6/3f0e');
 		t.is((await send(disks[0], [0, 0, 0, 0, 0, 0])).status, 0);
-		// oxlint-enable no-await-in-loop
 	}
 });
 
@@ -189,7 +181,6 @@ test('fault ABORT and RESET hang: under load each is answered when nothing of th
 	const { initiator } = await exported(t);
 	const [a, b] = [await initiator('80000000000a'), await initiator('80000000000b')];
 	for (const code of [taskFunction.abortTaskSet, taskFunction.clearTaskSet, taskFunction.logicalUnitReset, taskFunction.targetWarmReset]) {
-		// oxlint-disable no-await-in-loop -- one function after the other
 		const load = [a, b].flatMap(({ disks }) =>
 			Array.from({ length: 20 }, (_, index) => write(disks[0], 2048 * index, Buffer.alloc(mebibyte, index))),
 		);
@@ -198,7 +189,6 @@ test('fault ABORT and RESET hang: under load each is answered when nothing of th
 		for (const status of await Promise.all(others)) t.true([0x00, 0x02, 0x40].includes(status));
 		for (const { disks } of [a, b]) for (const disk of disks) await disk.becomeReady();
 		t.is(await write(b.disks[0], 0, Buffer.alloc(512)), 0);
-		// oxlint-enable no-await-in-loop
 	}
 });
 

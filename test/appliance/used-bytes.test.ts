@@ -47,7 +47,6 @@ test('a volume that is being closed, or a disk that fails, leaves the old answer
 	);
 	const seen = [];
 	for (let step = 0; step < 3; step++) {
-		// oxlint-disable-next-line no-await-in-loop -- one after the other
 		await turn();
 		nowMs += 1000;
 		seen.push(used.latest);

@@ -69,12 +69,10 @@ async function openSession(port: number): Promise<Session> {
 	const lastMs = performance.now() + 30_000;
 	for (;;) {
 		try {
-			// oxlint-disable-next-line no-await-in-loop
 			return await Session.open({ port, targetName: target });
 		} catch (error) {
 			if (!(error instanceof InitiatorError) || performance.now() > lastMs) throw error;
 		}
-		// oxlint-disable-next-line no-await-in-loop
 		await new Promise((resolve) => setTimeout(resolve, 5));
 	}
 }
@@ -92,7 +90,6 @@ async function backAfterMs(server: Blockport, pages: ReadonlyMap<number, Buffer>
 	);
 	const backMs = performance.now() - startMs;
 	for (const [page, data] of pages) {
-		// oxlint-disable-next-line no-await-in-loop
 		expect((await disk.read(page * blocksPerPage, blocksPerPage, 512)).equals(data), `page ${page} is not what was written`);
 	}
 	disk.session.destroy();
@@ -114,10 +111,8 @@ await inFolder('restart', async (folder, started) => {
 	started.push(empty, server);
 	const bare: number[] = [];
 	for (let index = 0; index < repetitions; index++) {
-		// oxlint-disable-next-line no-await-in-loop
 		await empty.start();
 		bare.push(empty.readyMs);
-		// oxlint-disable-next-line no-await-in-loop
 		await empty.stop();
 	}
 	const bareMs = median(bare);
@@ -130,7 +125,6 @@ await inFolder('restart', async (folder, started) => {
 		const writing: number[] = [];
 		const stopping: number[] = [];
 		for (let index = 0; index < repetitions; index++) {
-			// oxlint-disable no-await-in-loop -- one after the other
 			const startMs = performance.now();
 			const pages = await writePages(server, random);
 			const writtenMs = performance.now();
@@ -139,7 +133,6 @@ await inFolder('restart', async (folder, started) => {
 			writing.push(writtenMs - startMs);
 			stopping.push(performance.now() - writtenMs);
 			away.push((await backAfterMs(server, pages)) - bareMs);
-			// oxlint-enable no-await-in-loop
 		}
 		const report = `away ${shown(away)} ms beyond the process's start; 200 MiB were written in ${shown(writing)} ms, ending took ${shown(stopping)} ms; it says: ${server.readyLine}`;
 		expect(Math.max(...away) <= maxMs, report);

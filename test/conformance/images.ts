@@ -28,7 +28,6 @@ async function image(path: string, hasData: (piece: number) => boolean): Promise
 	for (let index = 0; index < sizeMiB / 4; index++) {
 		if (!hasData(index)) continue;
 		randomFillSync(piece);
-		// oxlint-disable-next-line no-await-in-loop
 		await file.write(piece, 0, piece.length, index * piece.length);
 	}
 	await file.close();
@@ -81,7 +80,6 @@ await inFolder('images', async (folder, started) => {
 				['compat=1.1', ['-c']],
 				['compat=1.1,compression_type=zstd', ['-c']],
 			] as const) {
-				// oxlint-disable no-await-in-loop -- one file for all
 				await run('qemu-img', ['convert', '-O', 'qcow2', '-o', options, ...more, at('out.qcow2'), at('again.qcow2')]);
 				await server.cli('volume', 'import', 'again', at('again.qcow2'));
 				await server.cli('snapshot', 'create', 'again', 'one');
@@ -89,7 +87,6 @@ await inFolder('images', async (folder, started) => {
 				await run('cmp', [at('again.raw'), raw]);
 				await rm(at('again.raw'));
 				await server.cli('volume', 'delete', 'again', '--yes');
-				// oxlint-enable no-await-in-loop
 			}
 			await rm(at('again.qcow2'));
 		});

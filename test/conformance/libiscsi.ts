@@ -67,7 +67,6 @@ async function compare(folder: string, started: TargetServer[]): Promise<void> {
 	started.push(server);
 	await server.start();
 	for (const unit of units) {
-		// oxlint-disable-next-line no-await-in-loop -- one after another
 		await judge(unit.blockSize, await runSuites(server, unit));
 	}
 	if (values.alone) return;
@@ -132,10 +131,8 @@ function counts(results: readonly CunitResult[]): string {
 async function runSuites(server: TargetServer, unit: OfferedUnit, wanted: Iterable<string> = suites.keys()): Promise<CunitResult[]> {
 	const all: CunitResult[] = [];
 	for (const suite of wanted) {
-		// oxlint-disable no-await-in-loop -- one unit, one suite at a time
 		await resetTarget(server, unit, suite === readOnlySuite);
 		const { output, how } = await runSuite(server, unit, suite);
-		// oxlint-enable no-await-in-loop
 		if (values.output) console.log(output);
 		if (server.process.isGone) throw new Error(`${server.name} did not survive ${suite}:\n${server.process.output}`);
 		const results = parseCunit(output);
@@ -199,7 +196,6 @@ async function mutate(folder: string, started: TargetServer[], wanted: string): 
 	const chosen = mutations.filter(({ name }) => wanted === 'all' || name === wanted);
 	expect(chosen.length > 0, `there is no mutation ${wanted}`);
 	for (const mutation of chosen) {
-		// oxlint-disable no-await-in-loop -- each has its own server
 		const launcher = await mutated({ ...mutation, scenarios: [] }, join(import.meta.dirname, '../..'), folder);
 		const unit = units[0]!;
 		const server = new Blockport({ folder: await subfolder(folder, mutation.name), initiators, units: [unit], launcher });
@@ -213,7 +209,6 @@ async function mutate(folder: string, started: TargetServer[], wanted: string): 
 			return `${result!.outcome}: ${result!.words[0]!}`;
 		});
 		await server.kill();
-		// oxlint-enable no-await-in-loop
 	}
 }
 

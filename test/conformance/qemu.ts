@@ -23,7 +23,6 @@ async function randomImage(path: string, sizeMiB: number): Promise<void> {
 	const piece = Buffer.alloc(4 * mebibyte);
 	for (let written = 0; written < sizeMiB; written += 4) {
 		randomFillSync(piece);
-		// oxlint-disable-next-line no-await-in-loop
 		await file.write(piece);
 	}
 	await file.close();
@@ -74,7 +73,6 @@ async function tools(server: TargetServer): Promise<void> {
 		for (const target of targets) expect(!output.includes(target), output);
 	});
 	for (const unit of server.units) {
-		// oxlint-disable no-await-in-loop -- claims are printed in order
 		await check(`iscsi-readcapacity16 of ${unit.target}/${unit.lun}: size, block size, thin, unmapped reads zeros`, async () => {
 			const output = await run('iscsi-readcapacity16', ['-i', foreignInitiatorName, urlOf(server, unit)]);
 			expect(output.includes(`RETURNED LOGICAL BLOCK ADDRESS:${unit.sizeBytes / 512 - 1}`), output);
@@ -82,7 +80,6 @@ async function tools(server: TargetServer): Promise<void> {
 			expect(/LBPME:1\b/.test(output) && /LBPRZ:1\b/.test(output), output);
 			expect(output.includes(`Total size:${unit.sizeBytes}`), output);
 		});
-		// oxlint-enable no-await-in-loop
 	}
 	await check('iscsi-inq: a direct-access device, and each supported VPD page', async () => {
 		const url = urlOf(server, server.units[0]!);

@@ -77,7 +77,7 @@ export class InitiatorDisk {
 	/** Clears the unit attentions that a new nexus starts with. */
 	async becomeReady(): Promise<void> {
 		for (let attempt = 0; attempt < 10; attempt++) {
-			// oxlint-disable-next-line no-await-in-loop -- each answer clears one condition
+			// Each answer clears one condition.
 			const result = await this.execute(cdbs.testUnitReady);
 			if (result.status === scsiStatus.good) return;
 			if (result.status !== scsiStatus.checkCondition || senseCodes(result.sense).key !== 0x06) break;

@@ -479,7 +479,6 @@ export class Session implements PDUSink {
 		let data = encodeKeys(operational);
 		for (let round = 0; round < 8; round++) {
 			// T, CSG = LoginOperationalNegotiation, NSG = FullFeaturePhase.
-			// oxlint-disable-next-line no-await-in-loop -- login is a dialogue
 			if (((await say(0x80 | (1 << 2) | 3, data)) & 0x83) === 0x83) {
 				this.negotiated = negotiated(offered, answers);
 				return;

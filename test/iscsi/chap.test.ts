@@ -163,7 +163,6 @@ test('what changes during a login counts at its end: access, a secret that is as
 	for (const [status, change] of cases) {
 		// In the middle of the dialogue, and while the device has something of the session that makes way.
 		for (const waiting of [false, true]) {
-			// oxlint-disable no-await-in-loop -- one after the other
 			const world = new World();
 			const old = waiting ? await world.connect().open() : undefined;
 			world.device.held = true;
@@ -181,7 +180,6 @@ test('what changes during a login counts at its end: access, a secret that is as
 			t.is(statusOf(await peer.answer()), status);
 			t.true(peer.ended);
 			t.is(world.environment.sessions.size, 0);
-			// oxlint-enable no-await-in-loop
 		}
 	}
 });

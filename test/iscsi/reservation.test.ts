@@ -71,7 +71,6 @@ test('a nexus that logs in again keeps its registration and its reservation; a s
 
 test('RESERVE (6) ends with LOGICAL UNIT RESET, both target resets, logout and the loss of the session', async (t) => {
 	for (const how of [fn.logicalUnitReset, fn.targetWarmReset, fn.targetColdReset, 'logout', 'cut'] as const) {
-		// oxlint-disable no-await-in-loop -- one after the other
 		const { world, a, b } = await two();
 		t.is(await send(a, reserve6), '00');
 		t.is(await write(b), conflict);
@@ -87,7 +86,6 @@ test('RESERVE (6) ends with LOGICAL UNIT RESET, both target resets, logout and t
 		t.is(world.unit.reservations.unitHolder, undefined, String(how));
 		if (how === fn.logicalUnitReset || how === fn.targetWarmReset) t.regex(await write(b), /^02 6\/29/);
 		if (how !== fn.targetColdReset) t.is(await write(b), '00');
-		// oxlint-enable no-await-in-loop
 	}
 });
 

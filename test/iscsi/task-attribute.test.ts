@@ -8,7 +8,6 @@ test('§11.3.1.1: untagged, simple, ordered and head of queue are carried out; A
 		const command = peer.command({ cdb: write10(attribute, 1), tag: attribute, write: 512, data: Buffer.alloc(512, 1) });
 		command[1] = (command[1]! & ~0x07) | attribute;
 		peer.send(command);
-		// oxlint-disable-next-line no-await-in-loop -- one after the other
 		t.is(statusOf(await peer.answer()), attribute < 4 ? '00' : '02 5/4900');
 	}
 	t.is(world.budget.usedBytes, 0);

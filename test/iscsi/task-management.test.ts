@@ -115,12 +115,10 @@ for (const [name, code, attention] of [
 		t.deepEqual((await other.answers()).map(statusOf), ['40']);
 		t.is(world.budget.usedBytes, 0);
 		for (const each of [other, peer]) {
-			// oxlint-disable no-await-in-loop -- one after the other
 			each.send(each.command({ cdb: '00', tag: 4 }));
 			t.is(statusOf(await each.answer()), attention);
 			each.send(each.command({ cdb: '00', tag: 5 }));
 			t.is(statusOf(await each.answer()), '00');
-			// oxlint-enable no-await-in-loop
 		}
 	});
 }

@@ -202,10 +202,8 @@ for (const solicited of [false, true]) {
 		t.is(namespace.blocks, blocks);
 		for (const [index, count] of [1, 2, 3, 40, 100].entries()) {
 			const data = content(count * blockSize, index);
-			// oxlint-disable no-await-in-loop
 			t.is((await namespace.write(index * 128, data, { solicited, fua: index === 1 })).r2ts, solicited || count > 2 ? 1 : 0);
 			t.deepEqual(await namespace.read(index * 128, count), data);
-			// oxlint-enable no-await-in-loop
 		}
 		t.deepEqual(
 			script.seen.filter(([, opcode]) => opcode === 1).map(([, , , , , , flags]) => flags),

@@ -178,12 +178,10 @@ export class Association {
 	/** The discovery log, read again while its generation changes under way. */
 	async discover(): Promise<{ generation: bigint; entries: DiscoveryEntry[] }> {
 		for (let attempt = 0; attempt < 10; attempt++) {
-			// oxlint-disable no-await-in-loop -- one after the other, and again when they contradict
 			const header = await this.logPage(0x70, 1024);
 			const generation = header.readBigUInt64LE(0);
 			const count = Number(header.readBigUInt64LE(8));
 			const whole = await this.logPage(0x70, 1024 * (count + 1));
-			// oxlint-enable no-await-in-loop
 			if (whole.readBigUInt64LE(0) !== generation) continue;
 			return { generation, entries: Array.from({ length: count }, (_none, index) => entryOf(whole.subarray(1024 * (index + 1)))) };
 		}
@@ -259,7 +257,7 @@ export class Association {
 		const granted = await this.setFeature(numberOfQueues, (wanted - 1) | ((wanted - 1) << 16));
 		const count = Math.min((granted & 0xffff) + 1, (granted >>> 16) + 1);
 		if (count < wanted) throw new HostError(`${wanted} I/O queues were asked for, ${count} granted`);
-		// oxlint-disable-next-line no-await-in-loop -- in order, so that io[n] has identifier n + 1
+		// In order, so that io[n] has identifier n + 1.
 		for (let qid = 1; qid <= wanted; qid++) await this.addQueue(qid);
 	}
 
@@ -274,7 +272,6 @@ export class Association {
 		const timeoutMs = Math.max(1, Number((this.cap >> 24n) & 0xffn)) * katoUnitMs;
 		const startMs = performance.now();
 		for (;;) {
-			// oxlint-disable-next-line no-await-in-loop -- a poll
 			const csts = Number(await this.propertyGet(commands.property.csts));
 			if (isReached(csts)) return;
 			if ((csts & 2) !== 0) throw new HostError('CSTS.CFS: the controller has failed');

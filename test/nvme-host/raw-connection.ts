@@ -226,7 +226,6 @@ export class RawConnection {
 	async sendCut(bytes: Buffer, pieceBytes: number): Promise<void> {
 		for (let at = 0; at < bytes.length; at += pieceBytes) {
 			this.#socket.write(bytes.subarray(at, at + pieceBytes));
-			// oxlint-disable-next-line no-await-in-loop
 			await new Promise((resolve) => setImmediate(resolve));
 		}
 	}
@@ -234,7 +233,6 @@ export class RawConnection {
 	/** The next PDU; undefined when the connection has ended. */
 	async next(): Promise<ReceivedPDU | undefined> {
 		while (this.#received.length === 0 && !this.#isOver) {
-			// oxlint-disable-next-line no-await-in-loop
 			await new Promise<void>((resolve) => {
 				this.#waiter = resolve;
 			});
@@ -254,7 +252,6 @@ export class RawConnection {
 	async rest(): Promise<ReceivedPDU[]> {
 		const all: ReceivedPDU[] = [];
 		for (;;) {
-			// oxlint-disable-next-line no-await-in-loop
 			const next = await this.next();
 			if (next === undefined) return all;
 			all.push(next);

@@ -74,7 +74,6 @@ export class Blockport implements TargetServer {
 	}
 
 	async #configure(): Promise<void> {
-		// oxlint-disable no-await-in-loop -- each command builds on the one before
 		for (const target of new Set(this.units.map((unit) => unit.target))) {
 			await this.cli('target', 'create', target);
 			for (const initiator of [defaultInitiatorName, ...this.#settings.initiators]) await this.cli('target', 'allow', target, initiator);
@@ -85,6 +84,5 @@ export class Blockport implements TargetServer {
 			if (unit.isSanitizable === true) await this.cli('volume', 'set', volume, '--sanitize', 'on');
 			await this.cli('target', 'map', unit.target, volume, '--lun', String(unit.lun));
 		}
-		// oxlint-enable no-await-in-loop
 	}
 }

@@ -17,7 +17,6 @@ export async function inFolder(name: string, body: (folder: string, started: Tar
 	try {
 		await body(folder, started);
 	} finally {
-		// oxlint-disable-next-line no-await-in-loop
 		for (const server of started) await server.kill().catch(() => undefined);
 		await rm(folder, { recursive: true, force: true });
 	}

@@ -51,11 +51,9 @@ export class Tgtd implements TargetServer {
 		});
 		while (!existsSync(join(this.folder, `tgtd.socket.${this.#controlPort}`))) {
 			if (this.#process.isGone) throw new Error(`tgtd did not start:\n${this.#process.output}`);
-			// oxlint-disable-next-line no-await-in-loop
 			await new Promise((resolve) => setTimeout(resolve, 20));
 		}
 		const targets = [...new Set(this.units.map((unit) => unit.target))];
-		// oxlint-disable no-await-in-loop -- each command builds on the one before
 		for (const target of targets) {
 			const tid = String(targets.indexOf(target) + 1);
 			await this.#admin('--mode', 'target', '--op', 'new', '--tid', tid, '-T', target);
@@ -75,7 +73,6 @@ export class Tgtd implements TargetServer {
 			}
 			await this.#admin('--mode', 'target', '--op', 'bind', '--tid', tid, '-I', 'ALL');
 		}
-		// oxlint-enable no-await-in-loop
 	}
 
 	async kill(): Promise<void> {

@@ -139,12 +139,10 @@ export class Guest {
 				if (this.#qemu.exitCode !== null) throw new Error('qemu ended');
 				if (performance.now() - startMs > bootSeconds * 1000) throw new Error('qemu does not listen');
 				try {
-					// oxlint-disable-next-line no-await-in-loop
 					shell = await GuestShell.connected(shellSocket(this.#folder, index));
 				} catch (error) {
 					const { code } = error as NodeJS.ErrnoException;
 					if (code !== 'ENOENT' && code !== 'ECONNREFUSED') throw error;
-					// oxlint-disable-next-line no-await-in-loop
 					await pause(20);
 				}
 			}

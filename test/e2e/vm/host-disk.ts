@@ -33,11 +33,9 @@ export class HostDisk {
 	async losePower(): Promise<void> {
 		const copy = `${this.#image}.copy`;
 		for (let attempt = 1; ; attempt++) {
-			// oxlint-disable no-await-in-loop
 			const before = await this.#writes();
 			await shell('cp', ['--sparse=always', this.#image, copy]);
 			if ((await this.#writes()) === before) break;
-			// oxlint-enable no-await-in-loop
 			if (attempt === attemptsMax) throw new Error('the host wrote each time that its disk was copied');
 		}
 		await this.unmount();

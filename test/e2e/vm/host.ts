@@ -70,10 +70,9 @@ export async function offer(
 	allowed: readonly string[] = [hosts.guest.nqn],
 ): Promise<void> {
 	await onTarget(stage, 'subsystem', 'create', name);
-	// oxlint-disable no-await-in-loop -- namespaces get their number by the order
+	// Namespaces get their number by the order.
 	for (const volume of volumes) await onTarget(stage, 'subsystem', 'map', name, volume);
 	for (const host of allowed) await onTarget(stage, 'subsystem', 'allow', name, host);
-	// oxlint-enable no-await-in-loop
 }
 
 /** Connects; resolves to the disk of namespace 1, /dev/nvmeXnY. `options` are nvme-cli's. */

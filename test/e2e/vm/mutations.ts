@@ -126,7 +126,6 @@ export async function mutated(mutation: Mutation, root: string, folder: string):
 	const copy = join(folder, `mutation-${mutation.name}`);
 	await mkdir(copy);
 	for (const part of ['src', 'bin', 'package.json']) {
-		// oxlint-disable-next-line no-await-in-loop
 		await cp(join(root, part), join(copy, part), { recursive: true });
 	}
 	await symlink(join(root, 'node_modules'), join(copy, 'node_modules'));

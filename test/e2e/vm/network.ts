@@ -19,7 +19,6 @@ export async function makeNetwork(): Promise<void> {
 	await ip('link', 'set', network.tap, 'master', network.bridge);
 	await setSecondAddress('up');
 	for (const name of [network.tap, network.bridge]) {
-		// oxlint-disable-next-line no-await-in-loop
 		await ip('link', 'set', name, 'up');
 	}
 }

@@ -92,7 +92,6 @@ async function inside(): Promise<never> {
 	const memory: string[] = [];
 	for (const scenario of chosen) {
 		console.log(`\n# ${scenario.name}`);
-		// oxlint-disable-next-line no-await-in-loop -- one after the other, on one stage
 		await check(`${scenario.name}: ${scenario.claim}`, async () => {
 			const played = await stage.play(scenario, values.program);
 			const { idleBytes, peakBytes } = played.memory;
@@ -103,7 +102,6 @@ async function inside(): Promise<never> {
 	// Above is the other half of the proof: without the breakage the same scenarios are green.
 	for (const mutation of chosenMutations) {
 		console.log(`\n# mutation ${mutation.name}`);
-		// oxlint-disable-next-line no-await-in-loop
 		await check(`${mutation.title}: ${mutation.scenarios.join(' and ')} turns red`, async () => {
 			const launcher = await mutated(mutation, dirname(dirname(values.program)), folder);
 			return await redOnes(stage, mutation.scenarios, launcher);
@@ -119,7 +117,6 @@ async function redOnes(stage: Stage, names: readonly string[], launcher: string)
 	const reasons: string[] = [];
 	for (const scenario of named(names)) {
 		try {
-			// oxlint-disable-next-line no-await-in-loop
 			await stage.play(scenario, launcher);
 		} catch (error) {
 			reasons.push(`${scenario.name}: ${(error instanceof Error ? error.message : String(error)).split('\n')[0]}`);

@@ -90,7 +90,6 @@ test('Identify Namespace: sizes, formats and identities come from the volume', a
 		[7, 4096],
 		[9, 512],
 	] as const) {
-		// oxlint-disable no-await-in-loop
 		const id = await association.identify(0x00, { nsid });
 		const blocks = BigInt(8 * 1024 * 1024) / BigInt(blockSize);
 		t.is(id.readBigUInt64LE(0), blocks, 'NSZE');
@@ -114,7 +113,6 @@ test('Identify Namespace: sizes, formats and identities come from the volume', a
 		}
 		// The descriptor list says the same, and the UUID of the volume.
 		const list = await association.identify(0x03, { nsid });
-		// oxlint-enable no-await-in-loop
 		const descriptors = new Map<number, string>();
 		for (let at = 0; list[at + 1] !== 0; at += 4 + list[at + 1]!)
 			descriptors.set(list[at]!, list.toString('hex', at + 4, at + 4 + list[at + 1]!));
@@ -149,11 +147,9 @@ test('Identify: lists of namespaces and controllers, and what other sets of comm
 		[0x12, 7],
 		[0x13, 0],
 	] as const) {
-		// oxlint-disable no-await-in-loop
 		const controllers = await association.identify(cns, { nsid });
 		t.deepEqual([u16(controllers, 0), u16(controllers, 2), u16(controllers, 4)], [2, ...ids], `CNS ${cns.toString(16)}h`);
 		const rest = await association.identify(cns, { nsid, cntid: ids[0]! + 1 });
-		// oxlint-enable no-await-in-loop
 		t.deepEqual([u16(rest, 0), u16(rest, 2)], [1, ids[1]]);
 	}
 	const sets = await association.identify(0x1c, { cntid: 0xffff });
@@ -210,7 +206,6 @@ test('features that every controller has can be read, and what was set is read b
 	const world = await World.open(t);
 	const association = await world.connect({ ioQueues: 4 });
 	for (const fid of [0x01, 0x02, 0x04, 0x07, 0x0b, 0x0f]) {
-		// oxlint-disable-next-line no-await-in-loop
 		t.is((await status(association, (sqe) => commands.getFeatures(sqe, fid))).status, 0, `feature ${fid.toString(16)}h`);
 	}
 	t.is(await association.getFeature(0x05, { nsid: 1 }), 0);
@@ -234,7 +229,6 @@ test('Volatile Write Cache off: what was written is flushed, and every write goe
 	t.is(world.device.calls.at(-1)!.operation, 'flush');
 	t.is(await namespace.association.getFeature(0x06), 0);
 	for (const lengthBytes of [4096, 131_072]) {
-		// oxlint-disable-next-line no-await-in-loop
 		await namespace.write(0, content(lengthBytes));
 		t.true(world.device.calls.at(-1)!.fua);
 	}
@@ -321,7 +315,6 @@ test('a log page is read in pieces by its offset', async (t) => {
 	const association = await world.connect({ ioQueues: 0 });
 	const whole = await association.logPage(0x05, 4096);
 	const pieces: Buffer[] = [];
-	// oxlint-disable-next-line no-await-in-loop
 	for (let offsetBytes = 0; offsetBytes < 4096; offsetBytes += 1024) pieces.push(await association.logPage(0x05, 1024, { offsetBytes }));
 	t.deepEqual(Buffer.concat(pieces), whole);
 });
@@ -367,7 +360,6 @@ test('Asynchronous Event Requests are held; one above the limit is refused, and 
 	const excess = await status(association, (sqe) => commands.asynchronousEventRequest(sqe));
 	t.is(excess.status, 0x105);
 	for (let round = 0; round < 10; round++) {
-		// oxlint-disable-next-line no-await-in-loop
 		await association.keepAlive();
 	}
 	t.is(association.admin.outstanding, limit, 'no event, no answer');

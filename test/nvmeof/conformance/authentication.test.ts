@@ -43,11 +43,9 @@ for (const hash of ['sha256', 'sha384', 'sha512'] as const) {
 				t.not(association.connectResult & 0x60000, 0, 'AUTHREQ');
 				const namespace = await Namespace.attach(association, 1);
 				for (const queueIndex of [0, 1]) {
-					// oxlint-disable no-await-in-loop
 					const data = content(65_536, queueIndex);
 					await namespace.write(0, data, { queueIndex });
 					t.true((await namespace.read(0, 128, queueIndex)).equals(data));
-					// oxlint-enable no-await-in-loop
 				}
 			});
 		}
@@ -64,7 +62,6 @@ test('before authentication everything but authentication is refused, on the adm
 		(sqe: Buffer) => commands.identify(sqe, 1),
 		(sqe: Buffer) => commands.keepAlive(sqe),
 	]) {
-		// oxlint-disable-next-line no-await-in-loop
 		t.is((await association.admin.execute(fill)).status, 0x191);
 	}
 	await authenticate(identity)(association.admin);

@@ -90,7 +90,6 @@ for (const [what, { fields, status, result }] of Object.entries(ioRefusals)) {
 test('Connect: data of another length than 1,024 bytes is refused as Data SGL Length Invalid', async (t) => {
 	const world = await World.open(t);
 	for (const lengthBytes of [0, 512, 1020, 2048]) {
-		// oxlint-disable no-await-in-loop
 		const raw = await world.initialised();
 		const sqe = described(
 			(entry) => commands.connect(entry, { recfmt: 0, qid: 0, sqsize: 31, cattr: 0, kato: 60_000 }),
@@ -100,7 +99,6 @@ test('Connect: data of another length than 1,024 bytes is refused as Data SGL Le
 		);
 		raw.send(capsuleCmd(sqe, Buffer.alloc(lengthBytes)));
 		t.is((await raw.expect(pduType.capsuleResp)).status, 0x00f);
-		// oxlint-enable no-await-in-loop
 	}
 });
 
@@ -215,7 +213,6 @@ test('Connect by an unknown Fabrics command type: Invalid Command Opcode', async
 	const world = await World.open(t);
 	const association = await world.connect({ ioQueues: 1 });
 	for (const queue of [association.admin, association.io[0]!]) {
-		// oxlint-disable-next-line no-await-in-loop
 		const result = await queue.execute((sqe) => {
 			commands.disconnect(sqe);
 			sqe[4] = 0x3f;

@@ -31,7 +31,6 @@ test('what the log says can be connected to', async (t) => {
 	const { entries } = await (await world.connect(discovery)).discover();
 	for (const { subtype, subnqn: nqn, trsvcid, traddr } of entries) {
 		if (subtype !== 2) continue;
-		// oxlint-disable-next-line no-await-in-loop
 		const association = await Association.open({ host: traddr, port: Number(trsvcid), subnqn: nqn, katoMs: 60_000 });
 		t.teardown(() => association.destroy());
 		t.is(association.io.length, 1);
@@ -78,10 +77,8 @@ test('a change is told by an asynchronous event, once until the log is read, to 
 	const association = await world.connect({ ...discovery, katoMs: 60_000 });
 	const stranger = await world.connect({ ...discovery, hostnqn: strangerNQN });
 	for (const one of [association, stranger]) {
-		// oxlint-disable-next-line no-await-in-loop
 		await one.setFeature(0x0b, 0x80000000);
 		one.watchEvents(2);
-		// oxlint-disable-next-line no-await-in-loop
 		await one.discover();
 	}
 	world.addSubsystem('nqn.2026-11.dev.blockport.test:theirs', (host) => host === strangerNQN);
@@ -143,7 +140,6 @@ test('the log is read in pieces by its offset, as nvme-cli does', async (t) => {
 	const whole = await association.logPage(0x70, 1024 * (entries.length + 1));
 	const pieces: Buffer[] = [];
 	for (let offsetBytes = 0; offsetBytes < whole.length; offsetBytes += 512) {
-		// oxlint-disable-next-line no-await-in-loop
 		pieces.push(await association.logPage(0x70, 512, { offsetBytes }));
 	}
 	t.deepEqual(Buffer.concat(pieces), whole);

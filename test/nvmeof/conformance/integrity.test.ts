@@ -24,14 +24,12 @@ for (const [headerDigest, dataDigest] of digests) {
 			const world = await World.open(t);
 			const namespace = await world.namespace({ ioQueues, headerDigest, dataDigest, maxR2Ts: ioQueues });
 			for (const [index, size] of sizes.entries()) {
-				// oxlint-disable no-await-in-loop
 				const data = content(size, index);
 				const lba = 1 + index * 3;
 				const result = await namespace.write(lba, data, { queueIndex: index % ioQueues });
 				t.is(result.r2ts === 0, size <= limits.inCapsuleBytes);
 				t.true(world.device.bytes(lba * 512, size).equals(data));
 				t.true((await namespace.read(lba, size / 512, (index + 1) % ioQueues)).equals(data), `${size} bytes`);
-				// oxlint-enable no-await-in-loop
 			}
 			t.true(namespace.association.io.every(({ dataDigestErrors }) => dataDigestErrors === 0));
 			await world.until(() => world.budget.usedBytes === 0);
@@ -44,11 +42,9 @@ for (const cold of [false, true]) {
 		const world = await World.open(t, { cold });
 		const namespace = await world.namespace({ ioQueues: 2, dataDigest: true });
 		for (const [index, size] of [512, 4096, 8192, 131_072, 1_048_576].entries()) {
-			// oxlint-disable no-await-in-loop
 			const data = content(size, index + 77);
 			t.is((await namespace.write(index * 4096, data, { solicited: true })).r2ts > 0, true);
 			t.true((await namespace.read(index * 4096, size / 512)).equals(data));
-			// oxlint-enable no-await-in-loop
 		}
 	});
 }
@@ -133,12 +129,10 @@ test('two hosts, one namespace: each reads what the other wrote', async (t) => {
 	const one = await world.namespace({ hostid: Buffer.alloc(16, 1) });
 	const two = await world.namespace({ hostid: Buffer.alloc(16, 2), headerDigest: true, dataDigest: true });
 	for (let round = 0; round < 20; round++) {
-		// oxlint-disable no-await-in-loop
 		const [writer, reader] = round % 2 === 0 ? [one, two] : [two, one];
 		const data = content(20_480, round);
 		await writer.write(round, data);
 		t.true((await reader.read(round, 40)).equals(data));
-		// oxlint-enable no-await-in-loop
 	}
 });
 

@@ -87,7 +87,6 @@ test('an SLBA of 2^64 − 1 and its neighbours do not wrap', async (t) => {
 				commands.range(sqe, opcode, 1, 0, 8);
 				sqe.writeBigUInt64LE(slba, 40);
 			};
-			// oxlint-disable-next-line no-await-in-loop
 			const result = await namespace.execute(
 				fill,
 				data === 'in' ? { dataInBytes: 4096 } : data === 'out' ? { dataOut: content(4096) } : {},
@@ -219,7 +218,6 @@ test('a read-only namespace: everything that writes is refused with Namespace is
 	const device = world.registry.find(otherSubnqn)!.namespaces.get(9)!.device as MemoryDevice;
 	const calls = device.calls.length;
 	for (const name of ['Write', 'Write Zeroes']) {
-		// oxlint-disable-next-line no-await-in-loop
 		const result = await run(namespace, ranged[name]!, 0, 8);
 		t.is(result.status, 0x020, name);
 	}
@@ -295,7 +293,6 @@ test('Compare: equal, different in the last byte, and nothing is changed', async
 	const world = await World.open(t);
 	const namespace = await world.namespace();
 	for (const lengthBytes of [512, 8192, 65_536, mebibyte, 4 * mebibyte]) {
-		// oxlint-disable no-await-in-loop
 		const data = content(lengthBytes, lengthBytes);
 		await namespace.write(0, data);
 		t.is((await namespace.compare(0, data)).status, 0);
@@ -304,7 +301,6 @@ test('Compare: equal, different in the last byte, and nothing is changed', async
 		t.is(different.status, 0x285);
 		data[lengthBytes - 1]! ^= 1;
 		t.true((await namespace.read(0, lengthBytes / 512)).equals(data));
-		// oxlint-enable no-await-in-loop
 	}
 });
 
@@ -312,7 +308,6 @@ test('fused Compare and Write: writes when equal, else Compare Failure and Comma
 	const world = await World.open(t);
 	const namespace = await world.namespace();
 	for (const lengthBytes of [512, 4096, 65_536]) {
-		// oxlint-disable no-await-in-loop
 		const [old, fresh] = [content(lengthBytes, 1), content(lengthBytes, 2)];
 		await namespace.write(16, old);
 		const good = await namespace.compareAndWrite(16, old, fresh);
@@ -321,7 +316,6 @@ test('fused Compare and Write: writes when equal, else Compare Failure and Comma
 		const bad = await namespace.compareAndWrite(16, old, content(lengthBytes, 3));
 		t.deepEqual([bad[0].status, bad[1].status], [0x285, 0x009]);
 		t.deepEqual(await namespace.read(16, lengthBytes / 512), fresh);
-		// oxlint-enable no-await-in-loop
 	}
 });
 
@@ -332,12 +326,10 @@ test('fused Compare and Write is one step: of 64 that race from two queues on on
 	const compete = async (queueIndex: number): Promise<void> => {
 		for (let round = 0; round < 32; round++) {
 			for (;;) {
-				// oxlint-disable no-await-in-loop
 				const seen = await namespace.read(0, 1, queueIndex);
 				const next = Buffer.from(seen);
 				putU32(next, 0, seen.readUInt32LE(0) + 1);
 				const [compared, written] = await namespace.compareAndWrite(0, seen, next, queueIndex);
-				// oxlint-enable no-await-in-loop
 				if (compared.status === 0 && written.status === 0) break;
 				t.deepEqual([compared.status, written.status], [0x285, 0x009]);
 			}
@@ -476,7 +468,6 @@ for (const [outcome, { read, write, dnr }] of Object.entries(outcomes)) {
 				t.not(flushed.status, 0, 'a flush that failed is never called good');
 			}
 			for (const name of ['Write Zeroes', 'Verify', 'Compare']) {
-				// oxlint-disable-next-line no-await-in-loop
 				t.not((await run(namespace, ranged[name]!, 0, 8)).status, 0, name);
 			}
 			world.device.outcome = undefined;

@@ -74,7 +74,6 @@ test('commands of a controller that is not enabled: Command Sequence Error, but 
 		(sqe: Buffer) => commands.getFeatures(sqe, 7),
 		(sqe: Buffer) => commands.asynchronousEventRequest(sqe),
 	]) {
-		// oxlint-disable-next-line no-await-in-loop
 		t.is((await association.admin.execute(fill)).status, 0x00c);
 	}
 	await association.enable();

@@ -53,13 +53,11 @@ for (const seed of [1, 2, 3, 4]) {
 			seen.set(result.status, (seen.get(result.status) ?? 0) + 1);
 		};
 		const worker = async (): Promise<void> => {
-			// oxlint-disable-next-line no-await-in-loop
 			for (let count = 0; count < 250; count++) await one();
 		};
 		// A first half that nothing follows waits for ever, so flushes keep coming.
 		const running = new Set(Array.from({ length: 12 }, worker));
 		for (const one of running) void one.then(() => running.delete(one));
-		// oxlint-disable-next-line no-await-in-loop
 		while (running.size > 0) await namespace.execute((sqe) => commands.flush(sqe, 1));
 		t.false(seen.has(connectionLost), String(namespace.association.io[0]!.ended));
 		t.false(seen.has(0x006), 'no internal error');
@@ -89,14 +87,12 @@ for (const seed of [1, 2]) {
 			};
 			const length = 4 * random(1025);
 			const transfer = length === 0 ? {} : random(2) === 0 ? { dataInBytes: length } : { dataOut: content(length) };
-			// oxlint-disable no-await-in-loop
 			const result = await association.admin.execute(fill, transfer);
 			seen.set(result.status, (seen.get(result.status) ?? 0) + 1);
 			if (association.admin.ended !== undefined) {
 				t.is(association.admin.termReq, undefined);
 				association = await world.connect({ ioQueues: 0 });
 			}
-			// oxlint-enable no-await-in-loop
 		}
 		t.false(seen.has(0x006), 'no internal error');
 		t.true((seen.get(connectionLost) ?? 0) <= 1);
@@ -163,10 +159,8 @@ test('a host that asks for much and reads nothing is not fed without bound, othe
 	const other = await world.namespace();
 	for (let round = 0; round < 50; round++) {
 		const written = content(65_536, round);
-		// oxlint-disable no-await-in-loop
 		await other.write(4096, written);
 		t.true((await other.read(4096, 128)).equals(written));
-		// oxlint-enable no-await-in-loop
 	}
 	const readBytes = world.device.calls
 		.slice(calls)
@@ -179,7 +173,6 @@ test('a host that asks for much and reads nothing is not fed without bound, othe
 	const received = new Map<number, number>();
 	let done = 0;
 	while (done < count) {
-		// oxlint-disable-next-line no-await-in-loop
 		const next = await raw.next();
 		if (next?.type === pduType.capsuleResp) {
 			t.is(next.status, 0);
@@ -204,7 +197,6 @@ test('controllers of a subsystem are bounded: one more is Connect Controller Bus
 	const host = { nqn: strangerNQN, id, registrant: new Registrant('nvme', id.toString('hex')) };
 	for (let count = 8; count < limits.controllersPerSubsystem; count++) t.truthy(world.subsystem.createController(host, world.nowMs));
 	for (let count = 0; count < 8; count++) {
-		// oxlint-disable-next-line no-await-in-loop
 		all.push(await world.connect({ connectOnly: true }));
 	}
 	const raw = await world.initialised();
@@ -235,7 +227,6 @@ test('connections are bounded: one more is closed at once, and those that are th
 	t.is(await refused.next(), undefined);
 	while (sockets.length < transportLimits.connections - 2) {
 		for (let count = 0; count < 16; count++) sockets.push(connect({ port: world.port, host: '127.0.0.1', localAddress: '127.0.0.2' }));
-		// oxlint-disable-next-line no-await-in-loop
 		await world.until(() => world.listener.connections === sockets.length + 2);
 	}
 	const excess = await world.raw();

@@ -393,7 +393,7 @@ test('every PDU cut off anywhere, and the connection with it: others go on, no m
 	association.io[15]!.destroy();
 	const capsule = capsuleCmd(write(3, 8, true), content(4096), form);
 	const cuts = (bytes: Buffer): number[] => [1, 7, 8, 9, 23, 24, 71, 72, 73, 75, 76, 77, 128, 300, bytes.length - 5, bytes.length - 1];
-	// oxlint-disable no-await-in-loop -- one connection after the other has that queue identifier
+	// One connection after the other has that queue identifier.
 	for (const cut of cuts(capsule)) {
 		const raw = await world.initialised({ dgst: 3 });
 		await world.connectRaw(raw, association, 16, {}, form);
@@ -415,7 +415,6 @@ test('every PDU cut off anywhere, and the connection with it: others go on, no m
 		raw.finish();
 		t.is(await raw.next(), undefined);
 	}
-	// oxlint-enable no-await-in-loop
 	t.deepEqual(world.device.bytes(0, 16_384), Buffer.alloc(16_384), 'nothing of a write that was never whole');
 	await goesOn();
 	await world.until(() => world.budget.usedBytes === 0);
@@ -439,13 +438,11 @@ test('a seeded storm of damaged PDUs: each connection is answered or ended, and 
 			h2cData({ cccid: 2, ttag: 0, datao: 0 }, Buffer.alloc(64)),
 		]);
 		for (let damage = 0; damage < 1 + random(6); damage++) stream[random(stream.length)] = random(256);
-		// oxlint-disable no-await-in-loop
 		const raw = await world.raw();
 		raw.send(stream.subarray(0, 1 + random(stream.length)));
 		raw.finish();
 		for (const answer of await raw.rest()) t.true([1, 3, 5, 7, 9].includes(answer.type), `round ${round}`);
 		if (round % 50 === 0) await goesOn();
-		// oxlint-enable no-await-in-loop
 	}
 	await goesOn();
 	await world.until(() => world.budget.usedBytes === 0);
@@ -471,12 +468,10 @@ for (const hpda of [0, 1, 3, 15, 31]) {
 test('padding in front of a host’s data is skipped, whatever PDO says, with digests over the data alone', async (t) => {
 	const { world } = await start(t);
 	for (const dgst of [0, 3]) {
-		// oxlint-disable-next-line no-await-in-loop
 		const { raw } = await world.rawIO({ dgst });
 		for (const alignment of [0, 7, 31]) {
 			const data = content(4096, alignment + dgst);
 			raw.send(capsuleCmd(write(alignment, 8, true), data, { ...formOf({ dgst }), alignment }));
-			// oxlint-disable-next-line no-await-in-loop
 			t.is((await raw.expect(pduType.capsuleResp)).status, 0);
 			t.deepEqual(world.device.bytes(0, 4096), data);
 		}
@@ -492,7 +487,6 @@ test('SUCCESS ends reads only when the host asked for no flow control; else each
 	t.true(withControl.association.io[0]!.flowControl);
 	const heads: number[] = [];
 	for (let count = 0; count < 6; count++) {
-		// oxlint-disable-next-line no-await-in-loop
 		const { bySuccessFlag } = await withControl.execute((sqe) => commands.range(sqe, ioOpcode.read, 1, 0, 8), { dataInBytes: 4096 });
 		t.false(bySuccessFlag);
 		heads.push(withControl.association.io[0]!.sqhd);
@@ -511,7 +505,6 @@ for (const maxR2T of [0, 1, 3]) {
 		let most = 0;
 		let sent = 0;
 		const open: { ttag: number; offset: number; length: number }[] = [];
-		// oxlint-disable no-await-in-loop
 		while (sent < data.length) {
 			// A flush that is answered says that no further R2T was on its way.
 			raw.send(capsuleCmd(flush(100 + open.length)));
@@ -534,7 +527,6 @@ for (const maxR2T of [0, 1, 3]) {
 			}
 			sent += length;
 		}
-		// oxlint-enable no-await-in-loop
 		const end = await raw.expect(pduType.capsuleResp);
 		t.deepEqual([end.cid, end.status], [7, 0]);
 		t.is(solicited, data.length);
@@ -550,7 +542,6 @@ test('R2Ts of several writes are answered in any order between them', async (t) 
 	raw.send(capsuleCmd(sqe(1)), capsuleCmd(sqe(2)), capsuleCmd(sqe(3)));
 	const tags = new Map<number, number>();
 	for (let count = 0; count < 3; count++) {
-		// oxlint-disable-next-line no-await-in-loop
 		const r2t = await raw.expect(pduType.r2t);
 		tags.set(r2t.u16(8), r2t.u16(10));
 	}
@@ -673,7 +664,6 @@ test('in-capsule data at an offset is taken from there; a read cannot have its d
 test('a host that keeps back the data of its R2Ts does not stop others, and its share of the memory comes back with its end', async (t) => {
 	const world = await World.open(t, { budgetBytes: 16 * 1024 * 1024 });
 	const withholding: Association[] = [];
-	// oxlint-disable no-await-in-loop
 	for (let index = 0; index < 3; index++) {
 		const association = await world.connect({ maxR2Ts: 4 });
 		withholding.push(association);
@@ -688,7 +678,6 @@ test('a host that keeps back the data of its R2Ts does not stop others, and its 
 		await other.write(round * 16, data);
 		t.true((await other.read(round * 16, 16)).equals(data));
 	}
-	// oxlint-enable no-await-in-loop
 	t.true(world.budget.usedBytes <= world.budget.limitBytes);
 	t.true(world.budget.usedBytes > 0);
 	for (const association of withholding) association.destroy();

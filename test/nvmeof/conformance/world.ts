@@ -170,9 +170,7 @@ export class World {
 
 	/** Waits for something that other sockets have to bring about. */
 	async until(isSo: () => boolean | Promise<boolean>): Promise<void> {
-		// oxlint-disable no-await-in-loop -- a poll
 		while (!(await isSo())) await new Promise((resolve) => setTimeout(resolve, 1));
-		// oxlint-enable no-await-in-loop
 	}
 
 	/** Lets time pass for the fabric, in seconds as its timers see it. */

@@ -16,7 +16,7 @@ const rootMiB = 900;
 export async function imageKey(): Promise<string> {
 	const hash = createHash('sha256');
 	for (const name of (await readdir(import.meta.dirname)).toSorted()) {
-		// oxlint-disable-next-line no-await-in-loop -- the order is part of the hash
+		// The order is part of the hash.
 		hash.update(`${name}\0`).update(await readFile(join(import.meta.dirname, name)));
 	}
 	return hash.digest('hex').slice(0, 16);
@@ -68,22 +68,18 @@ async function download(archives: string, work: string): Promise<string[]> {
 	const further: { apt: string[]; name: string }[] = [];
 	for (const { file, from } of Object.values(kernels)) {
 		if (from === undefined) continue;
-		// oxlint-disable no-await-in-loop
 		const source = `deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] ${await mirror(apt)} ${from.release} main`;
 		const other = await aptSettings(join(work, `apt-${from.release}`), source);
 		const name = (await closure(other, [from.metapackage])).find((one) => file.test(one));
-		// oxlint-enable no-await-in-loop
 		if (name === undefined) throw new Error(`${from.release} has no kernel ${file.source}`);
 		further.push({ apt: other, name });
 	}
 	const all = [...names, ...further.map(({ name }) => name)];
 	for (const name of await readdir(archives)) {
-		// oxlint-disable-next-line no-await-in-loop
 		if (name.endsWith('.deb') && !all.includes(name)) await rm(join(archives, name));
 	}
 	await shell('apt-get', [...apt, '-o', `Dir::Cache::archives=${archives}`, '-q', '-y', '--download-only', 'install', ...packages]);
 	for (const { apt: other, name } of further) {
-		// oxlint-disable-next-line no-await-in-loop
 		if (!existsSync(join(archives, name))) await shell('apt-get', [...other, '-q', 'download', name.split('_')[0]!], { cwd: archives });
 	}
 	return all.map((name) => join(archives, name));
@@ -101,7 +97,6 @@ async function unpackAll(archives: readonly string[], root: string): Promise<voi
 	const queue = archives.filter((archive) => !unused.test(basename(archive)) && !basename(archive).startsWith('linux-image-amd64_'));
 	await Promise.all(
 		Array.from({ length: unpackedAtOnce }, async () => {
-			// oxlint-disable-next-line no-await-in-loop
 			for (let archive = queue.shift(); archive !== undefined; archive = queue.shift()) await unpack(archive, root);
 		}),
 	);
@@ -109,15 +104,11 @@ async function unpackAll(archives: readonly string[], root: string): Promise<voi
 
 async function finishRoot(root: string): Promise<void> {
 	for (const [path, text] of Object.entries(files)) {
-		// oxlint-disable-next-line no-await-in-loop
 		await mkdir(dirname(join(root, path)), { recursive: true });
-		// oxlint-disable-next-line no-await-in-loop
 		await writeFile(join(root, path), text);
 	}
 	for (const [path, to] of Object.entries(links)) {
-		// oxlint-disable-next-line no-await-in-loop
 		await rm(join(root, path), { recursive: true, force: true });
-		// oxlint-disable-next-line no-await-in-loop
 		await symlink(to, join(root, path));
 	}
 	await rm(join(root, 'usr/sbin/init'), { force: true });
@@ -145,16 +136,13 @@ async function makeInitrd(root: string, version: string, early: string, initrd: 
 	const modules = join('lib/modules', version);
 	const busybox = join(root, 'usr/bin/busybox');
 	for (const folder of ['bin', 'dev', 'new', 'proc', modules]) {
-		// oxlint-disable-next-line no-await-in-loop
 		await mkdir(join(early, folder), { recursive: true });
 	}
 	await shell('cp', [busybox, join(early, 'bin/busybox')]);
 	await symlink('busybox', join(early, 'bin/sh'));
 	const kernel = join(root, 'usr', modules, 'kernel');
 	for (const part of ['arch', 'crypto', 'lib', 'drivers/block', 'drivers/virtio', 'fs/ext4', 'fs/jbd2', await mbcache(kernel)]) {
-		// oxlint-disable-next-line no-await-in-loop
 		await mkdir(dirname(join(early, modules, 'kernel', part)), { recursive: true });
-		// oxlint-disable-next-line no-await-in-loop
 		await shell('cp', ['-r', join(kernel, part), join(early, modules, 'kernel', part)]);
 	}
 	await shell(busybox, ['depmod', '-b', early, version]);
@@ -176,11 +164,9 @@ async function build(folder: string): Promise<void> {
 			...['bin', 'lib', 'lib64', 'sbin'].map((name) => join(root, 'usr', name)),
 			...folders.map((name) => join(root, name)),
 		]) {
-			// oxlint-disable-next-line no-await-in-loop
 			await mkdir(path, { recursive: true });
 		}
 		for (const name of ['bin', 'lib', 'lib64', 'sbin']) {
-			// oxlint-disable-next-line no-await-in-loop
 			await symlink(`usr/${name}`, join(root, name));
 		}
 		await unpackAll(archives, root);
@@ -189,11 +175,9 @@ async function build(folder: string): Promise<void> {
 		for (const [name, { file }] of Object.entries(kernels)) {
 			const version = versions.find((one) => file.test(`linux-image-${one}_`));
 			if (version === undefined) throw new Error(`no kernel ${name} among ${versions.join(' ')}`);
-			// oxlint-disable no-await-in-loop
 			await rename(join(root, 'boot', `vmlinuz-${version}`), join(made, `vmlinuz-${name}`));
 			await depmod(root, version);
 			await makeInitrd(root, version, join(work, `early-${name}`), join(made, `initrd-${name}`));
-			// oxlint-enable no-await-in-loop
 		}
 		const image = join(made, 'root.img');
 		await shell('mke2fs', ['-q', '-t', 'ext4', '-m', '0', '-O', '^has_journal', '-E', 'root_owner=0:0', '-d', root, image, `${rootMiB}M`]);

@@ -31,9 +31,7 @@ export async function imageFolder(log: (line: string) => void): Promise<string> 
 async function removeUnused(cache: string): Promise<void> {
 	for (const name of await readdir(cache)) {
 		if (!/^[0-9a-f]{16}$/.test(name)) continue;
-		// oxlint-disable no-await-in-loop
 		const { mtimeMs } = await stat(join(cache, name));
 		if (Date.now() - mtimeMs > unusedDaysMax * 86_400_000) await rm(join(cache, name), { recursive: true, force: true });
-		// oxlint-enable no-await-in-loop
 	}
 }

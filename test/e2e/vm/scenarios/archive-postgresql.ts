@@ -50,7 +50,6 @@ async function backedUp(stage: Stage, swift: S3ServerUnderTest): Promise<string>
 	const load = stage.run(`cd / && ${as} pgbench -c 2 -T 3600 postgres`, { timeoutSeconds: 1800, isQuiet: true, okCodes: 'any' });
 	load.catch(() => undefined);
 	const backups: Backup[] = [];
-	// oxlint-disable no-await-in-loop -- one after the other
 	for (let number = 0; number <= increments; number++) {
 		const name = `s${number}`;
 		await stage.target.cli('snapshot', 'create', 'volume0', name);
@@ -77,7 +76,6 @@ async function backedUp(stage: Stage, swift: S3ServerUnderTest): Promise<string>
 		for (const how of [['--lazy'], []]) await expectSame(stage, backup, how, path);
 		stage.log(`${backup.name}: ${backup.uploadedChunks} chunks sent, ${changed} changed; restored lazily and eagerly as it was`);
 	}
-	// oxlint-enable no-await-in-loop
 	return `chunks sent/changed: ${changes.join(' ')}`;
 }
 
@@ -105,11 +103,9 @@ async function changedChunks(before: string | undefined, after: string): Promise
 	let changed = 0;
 	try {
 		for (let at = 0; at < sizeBytes; at += mebibyte) {
-			// oxlint-disable no-await-in-loop -- two buffers
 			const { bytesRead } = await files[0].read(old, 0, mebibyte, at);
 			old.fill(0, bytesRead);
 			await files[1].read(now, 0, mebibyte, at);
-			// oxlint-enable no-await-in-loop
 			if (!now.equals(zeros) && !now.equals(old)) changed++;
 		}
 	} finally {

@@ -101,7 +101,7 @@ export const besideTgtd: Scenario = {
 		];
 		await tgtd.start();
 		try {
-			// oxlint-disable no-await-in-loop -- one at a time, or they would measure each other
+			// One at a time, or they would measure each other.
 			for (const contender of contenders) await prepare(stage, contender);
 			for (let round = 1; round <= rounds; round++) {
 				for (const contender of round % 2 === 1 ? contenders : contenders.toReversed()) {
@@ -109,7 +109,6 @@ export const besideTgtd: Scenario = {
 					contender.figures.push(await measure(stage, contender));
 				}
 			}
-			// oxlint-enable no-await-in-loop
 		} finally {
 			await tgtd.kill();
 		}

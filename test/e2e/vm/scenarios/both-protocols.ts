@@ -22,7 +22,6 @@ export const bothData: Scenario = {
 	units: oneUnit('both-data', gibibyte),
 	async run(stage) {
 		const { lun, namespace, detach } = await attachBoth(stage, 'both-data');
-		// oxlint-disable no-await-in-loop -- one after the other
 		for (const [from, to] of [
 			[lun, namespace],
 			[namespace, lun],
@@ -43,7 +42,6 @@ export const bothData: Scenario = {
 				`blkdiscard -o 67108864 -l 4194304 ${from} && [ "$(dd if=${to} bs=1M skip=64 count=4 iflag=direct status=none | tr -d '\\000' | wc -c)" = 0 ]`,
 			);
 		}
-		// oxlint-enable no-await-in-loop
 		await onTarget(stage, 'volume', 'resize', 'volume0', '--size', '2G');
 		await stage.run('iscsiadm -m session -R');
 		const { output } = await stage.run(

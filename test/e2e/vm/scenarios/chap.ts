@@ -53,11 +53,9 @@ export const chap: Scenario = {
 		await refused(stage, { [auth('password')]: secrets.initiator, [auth('username')]: 'somebody' });
 		await stage.run(update(oneWay));
 		for (const chapAlgs of algorithms) {
-			// oxlint-disable no-await-in-loop -- one after the other
 			await stage.run(`${update({ [auth('chap_algs')]: chapAlgs })} && iscsiadm ${node} --login`);
 			expect(/\byes\b/.test(await stage.target.cli('session', 'list')), 'the target does not call the initiator proved');
 			await logout(stage, target);
-			// oxlint-enable no-await-in-loop
 		}
 		// The target cannot prove itself yet.
 		await refused(stage, bothWays);

@@ -40,7 +40,6 @@ export const commands: Scenario = {
 		}
 		const { output: length } = await stage.run(`sg_inq ${disk} -r | wc -c`);
 		for (const { what, cdb, room, bytes = Number(length) } of answers) {
-			// oxlint-disable-next-line no-await-in-loop -- in the log in order
 			const { output } = await stage.run(`sg_raw -r ${room} -o /dev/null ${disk} ${cdb}`);
 			const received = Number(/(?:Received|Writing) (\d+) bytes of data/i.exec(output)?.[1]);
 			expect(received === bytes, `${what} with room for ${room} bytes: ${received} bytes counted, ${bytes} are right`);

@@ -22,11 +22,9 @@ export async function layersMiB(stage: Stage): Promise<number> {
 /** Waits until the layers are of such a size; resolves to what they are in the end, when it did not come to that. */
 export async function settled(stage: Stage, isEnough: (mebibytes: number) => boolean): Promise<number> {
 	for (let waited = 0; waited < patienceSeconds; waited++) {
-		// oxlint-disable no-await-in-loop
 		const mebibytes = await layersMiB(stage);
 		if (isEnough(mebibytes)) return mebibytes;
 		await pause(1000);
-		// oxlint-enable no-await-in-loop
 	}
 	return await layersMiB(stage);
 }

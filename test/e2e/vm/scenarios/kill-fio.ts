@@ -17,12 +17,10 @@ async function moved(stage: Stage, disk: string): Promise<number> {
 
 /** Waits until the disk has moved so many bytes; rejects when the job is over before. */
 async function untilMoved(stage: Stage, disk: string, bytes: number, job: { isOver: boolean }): Promise<void> {
-	// oxlint-disable no-await-in-loop
 	while ((await moved(stage, disk)) < bytes) {
 		expect(!job.isOver, 'fio ended before the target was to be killed: the job is too short');
 		await pause(50);
 	}
-	// oxlint-enable no-await-in-loop
 }
 
 /** Runs a fio job, and ends the target by kill -9 each time that another of these many bytes has passed; resolves to seconds until data passed again. `counted` is the disk with the statistics. */
@@ -33,7 +31,6 @@ export async function withKills(stage: Stage, job: FioJob, killAfterBytes: reado
 	const running = fio(stage, job, 240).finally(() => (state.isOver = true));
 	// Awaited below; a failure in between must not count as unhandled.
 	running.catch(() => undefined);
-	// oxlint-disable no-await-in-loop -- one kill after the other
 	for (const bytes of killAfterBytes) {
 		await untilMoved(stage, counted, begun + bytes, state);
 		stage.log(`host# kill -9 of the target after ${Math.round(bytes / mebibyte)} MiB`);
@@ -44,7 +41,6 @@ export async function withKills(stage: Stage, job: FioJob, killAfterBytes: reado
 		await untilMoved(stage, counted, (await moved(stage, counted)) + 1, state);
 		outages.push((performance.now() - killedMs) / 1000);
 	}
-	// oxlint-enable no-await-in-loop
 	await running;
 	return outages;
 }

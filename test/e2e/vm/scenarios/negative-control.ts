@@ -15,7 +15,6 @@ async function corrupt(stage: Stage): Promise<number> {
 	const layers = join(volumes, (await readdir(volumes))[0]!, 'layers');
 	let changed = 0;
 	for (const name of (await readdir(layers, { recursive: true })).filter((one) => one.endsWith('.data'))) {
-		// oxlint-disable no-await-in-loop
 		const file = await open(join(layers, name), 'r+');
 		const byte = Buffer.alloc(1);
 		for (let at = 12_345; at < sizeMiB * mebibyte && (await file.read(byte, 0, 1, at)).bytesRead === 1; at += mebibyte) {
@@ -24,7 +23,6 @@ async function corrupt(stage: Stage): Promise<number> {
 			changed++;
 		}
 		await file.close();
-		// oxlint-enable no-await-in-loop
 	}
 	return changed;
 }

@@ -38,7 +38,6 @@ export const nvmeAuth: Scenario = {
 		expect(/config-6\.1\..*# CONFIG_NVME_AUTH is not set/.test(configurations), 'bookworm’s kernel could do it now: let it');
 		await offer(stage, name, ['volume0'], []);
 		const { nqn: host } = hosts.guest;
-		// oxlint-disable no-await-in-loop -- one after the other
 		for (const [index, { hash, dhGroup }] of strengths.entries()) {
 			const [secret, ctrlSecret] = [await newKey(stage, index, host), await newKey(stage, index + 1, name)];
 			const strength = ['--dhchap-hash', hash, '--dhchap-dhgroup', dhGroup];
@@ -65,6 +64,5 @@ export const nvmeAuth: Scenario = {
 				/Key was rejected by service/,
 			);
 		}
-		// oxlint-enable no-await-in-loop
 	},
 };

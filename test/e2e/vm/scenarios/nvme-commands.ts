@@ -44,7 +44,6 @@ export const nvmeCommands: Scenario = {
 		await offer(stage, name);
 		const disk = await connect(stage, name);
 		const controller = controllerOf(disk);
-		// oxlint-disable no-await-in-loop -- in the log in order
 		for (const [all, device] of [
 			[pages, controller],
 			[namespacePages, disk],
@@ -55,7 +54,6 @@ export const nvmeCommands: Scenario = {
 				for (const word of words) expect(word.test(output), `nvme ${command} does not say ${word.source}`);
 			}
 		}
-		// oxlint-enable no-await-in-loop
 		const data = '-z 65536 -d /tmp/commands';
 		await stage.run('dd if=/dev/urandom of=/tmp/commands bs=64k count=1 status=none');
 		await nvme(stage, `write ${disk} -s 8 -c 127 ${data}`);

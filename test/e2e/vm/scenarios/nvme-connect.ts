@@ -20,7 +20,6 @@ export const nvmeConnect: Scenario = {
 	units: oneUnit('connect', 2 * gibibyte),
 	async run(stage) {
 		await offer(stage, name);
-		// oxlint-disable no-await-in-loop -- one after the other
 		for (const [index, { options, queues }] of ways.entries()) {
 			const disk = await connect(stage, name, options);
 			const line = (await onTarget(stage, 'controller', 'list')).split('\n').find((one) => one.includes(hosts.guest.nqn));
@@ -30,6 +29,5 @@ export const nvmeConnect: Scenario = {
 			await fio(stage, { name: 'connect', disk, phase: 'both', options: sizes });
 			await disconnect(stage, name);
 		}
-		// oxlint-enable no-await-in-loop
 	},
 };

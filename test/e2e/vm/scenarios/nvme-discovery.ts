@@ -20,7 +20,6 @@ export const nvmeDiscovery: Scenario = {
 		await offer(stage, mine);
 		await offer(stage, hidden, [], [hosts.second.nqn]);
 		for (const port of [ports.discovery, ports.io]) {
-			// oxlint-disable-next-line no-await-in-loop
 			const log = await nvme(stage, `${discover} -s ${port}`);
 			for (const line of [
 				'Number of Records 1,',

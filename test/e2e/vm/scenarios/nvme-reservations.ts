@@ -39,7 +39,6 @@ export const nvmeReservations: Scenario = {
 		// nvme-cli 2.3 takes any host for the one that is connected already; the kernel does not.
 		const common = `transport=tcp,traddr=${network.hostAddress},trsvcid=${ports.io},nqn=${name},reconnect_delay=1`;
 		for (const { nqn: host, id } of Object.values(hosts)) {
-			// oxlint-disable-next-line no-await-in-loop
 			await stage.run(`exec 3<>/dev/nvme-fabrics && echo '${common},hostnqn=${host},hostid=${id}' >&3 && cat <&3`);
 		}
 		const [a, b] = [await diskOfHost(stage, hosts.guest.nqn), await diskOfHost(stage, hosts.second.nqn)];

@@ -46,14 +46,12 @@ export const killPgbench: Scenario = {
 		running.catch(() => undefined);
 		let waited = 0;
 		for (const after of killedAfter) {
-			// oxlint-disable no-await-in-loop -- one kill after the other
 			await pause((after - waited) * 1000);
 			waited = after;
 			stage.log('host# kill -9 of the target');
 			await stage.target.kill();
 			await stage.target.start();
 			stage.log(`host# ${stage.target.readyLine}`);
-			// oxlint-enable no-await-in-loop
 		}
 		const { acknowledged, tps } = await running;
 		await expectLedger(stage, before + acknowledged);

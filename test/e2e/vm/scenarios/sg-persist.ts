@@ -117,7 +117,6 @@ export const sgPersist: Scenario = {
 		await out(stage, a, `--register --param-rk=${keys.b} --param-sark=${keys.b}`, 'conflict');
 		await refused(stage, a, `--reserve --param-rk=${keys.a} --prout-type=2`, 'Invalid field in cdb');
 		for (const { type, name, stranger, registrant, allHold } of types) {
-			// oxlint-disable no-await-in-loop -- one after the other
 			await out(stage, a, `--reserve --param-rk=${keys.a} --prout-type=${type}`);
 			await access(stage, [a, b], ['rw', stranger]);
 			await out(stage, b, `--register --param-sark=${keys.b}`);
@@ -137,7 +136,6 @@ export const sgPersist: Scenario = {
 			);
 			await out(stage, a, `--release --param-rk=${keys.a} --prout-type=${type}`);
 			await access(stage, [a, b], ['rw', 'rw']);
-			// oxlint-enable no-await-in-loop
 		}
 		await toldOfChanges(stage, a, b);
 		await logout(stage, target);

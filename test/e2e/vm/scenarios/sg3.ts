@@ -55,7 +55,6 @@ export const sg3: Scenario = {
 		const pages = list.trim().split(/\s+/);
 		expect(pages.join(' ') === '00 80 83 86 8f b0 b1 b2', `pages ${pages.join(' ')}`);
 		for (const page of pages) {
-			// oxlint-disable-next-line no-await-in-loop
 			const said = await sg(stage, `sg_vpd -p 0x${page} ${disk}`);
 			expect(!/warn|malformed|unable|unrecogni|fail|short/i.test(said), `sg_vpd complains of page ${page}: ${said}`);
 		}
@@ -83,7 +82,6 @@ export const sg3: Scenario = {
 		await sg(stage, `sg_logs -v -p 0x0d ${disk}`, ['Invalid field in cdb'], 'illegalRequest');
 		await sg(stage, `sg_logs -v -p 0x18 ${disk}`, ['Invalid field in cdb'], 'illegalRequest');
 		for (const page of ['1', '8', '0xa', '0x1c', '0x1c,2']) {
-			// oxlint-disable-next-line no-await-in-loop
 			await sg(stage, `sg_modes -p ${page} ${disk}`);
 		}
 		await sg(stage, `sg_modes -v -p 2 ${disk}`, ['Invalid field in cdb'], 'illegalRequest');
@@ -163,7 +161,6 @@ async function writeSame(stage: Stage, disk: string): Promise<void> {
 		[300, 100],
 		[801, 4000],
 	] as const) {
-		// oxlint-disable-next-line no-await-in-loop
 		await same(stage, disk, { at, count, file: '/dev/zero', fileAt: 0 });
 	}
 	for (const [options, sense] of [
@@ -173,7 +170,6 @@ async function writeSame(stage: Stage, disk: string): Promise<void> {
 		['--16 --in=/tmp/block --lba=2097151 --num=2', 'block address out of range'],
 		['--32 --in=/tmp/block --lba=0 --num=8', ''],
 	] as const) {
-		// oxlint-disable-next-line no-await-in-loop
 		await sg(
 			stage,
 			`sg_write_same -v ${options} ${disk}`,
@@ -187,7 +183,6 @@ async function writeSame(stage: Stage, disk: string): Promise<void> {
 		[400, 401],
 		[4801, 1000],
 	] as const) {
-		// oxlint-disable-next-line no-await-in-loop
 		await same(stage, disk, { at, count });
 	}
 }

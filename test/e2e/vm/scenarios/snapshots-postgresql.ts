@@ -54,7 +54,6 @@ export const snapshotsPostgresql: Scenario = {
 		const found: Counters[] = [];
 		let upcoming = offered(stage, cuts[0]!);
 		for (const [index, cut] of cuts.entries()) {
-			// oxlint-disable no-await-in-loop -- one server at a time; the target makes the next disk meanwhile
 			await upcoming;
 			const next = cuts[index + 1];
 			if (next !== undefined) {
@@ -62,7 +61,6 @@ export const snapshotsPostgresql: Scenario = {
 				upcoming.catch(() => undefined);
 			}
 			found.push(await recovered(stage, cut, found.at(-1)));
-			// oxlint-enable no-await-in-loop
 		}
 		const eachSeconds = (performance.now() - startMs) / 1000 / snapshots;
 
@@ -101,7 +99,6 @@ async function cutsUnderLoad(stage: Stage): Promise<Cut[]> {
 	const startMs = performance.now();
 	const cuts: Cut[] = [];
 	let seen = await counters(stage);
-	// oxlint-disable no-await-in-loop -- one after the other
 	for (let number = 1; number <= snapshots; number++) {
 		const name = `cut${number}`;
 		const least = { rows: Math.max(acknowledged, seen.rows), history: seen.history };
@@ -111,7 +108,6 @@ async function cutsUnderLoad(stage: Stage): Promise<Cut[]> {
 		cuts.push({ name, number, least, most: { rows: seen.rows + 1, history: seen.history + clients } });
 		await onTarget(stage, 'snapshot', 'clone', `volume0@${name}`, `clone${number}`);
 	}
-	// oxlint-enable no-await-in-loop
 	stage.log(`${snapshots} snapshots and clones in ${((performance.now() - startMs) / 1000).toFixed(1)} s`);
 	expect(cuts.at(-1)!.least.history > cuts[0]!.most.history, 'pgbench did nothing meanwhile');
 	await stopCluster(stage, 'immediate');

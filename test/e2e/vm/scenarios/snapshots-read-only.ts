@@ -30,7 +30,6 @@ export const snapshotsReadOnly: Scenario = {
 		await connect(stage, subsystem);
 		for (const [index, name] of ['frozen', 'used'].entries()) {
 			const number = String(index + 2);
-			// oxlint-disable-next-line no-await-in-loop -- in the log in order
 			await onTarget(
 				stage,
 				'snapshot',

@@ -96,7 +96,6 @@ async function play(stage: Stage, protocol: Protocol): Promise<string> {
 	// Smaller than it was; then what was live, larger again; then another of the same size.
 	const timesMs: number[] = [];
 	for (const [state, ...options] of [[states.first, '--keep-live-as', 'live'], [states.live], [states.second]] as const) {
-		// oxlint-disable no-await-in-loop -- one after the other
 		await stage.run('dmesg -C; udevadm settle', { isQuiet: true });
 		const startMs = performance.now();
 		await onTarget(stage, 'snapshot', 'restore', `volume0@${state.name}`, '--yes', ...options);
@@ -105,17 +104,14 @@ async function play(stage: Stage, protocol: Protocol): Promise<string> {
 		await protocol.rescan(stage);
 		await expectSize(stage, disk, state.sizeBytes);
 		await expectState(stage, disk, state);
-		// oxlint-enable no-await-in-loop
 	}
 	const list = await onTarget(stage, 'snapshot', 'list', 'volume0');
 	for (const { name } of Object.values(states)) expect(list.includes(`volume0@${name} `), `the snapshot ${name} is gone`);
 	for (const [index, state] of Object.values(states).entries()) {
-		// oxlint-disable no-await-in-loop
 		await onTarget(stage, 'snapshot', 'clone', `volume0@${state.name}`, `of-${state.name}`);
 		const clone = await protocol.attachMore(stage, `of-${state.name}`, index + 2);
 		await expectSize(stage, clone, state.sizeBytes);
 		await expectState(stage, clone, state);
-		// oxlint-enable no-await-in-loop
 	}
 	await protocol.detach(stage);
 	return `a restore takes ${timesMs.map((ms) => ms.toFixed(0)).join(', ')} ms with its command`;
