@@ -3,6 +3,7 @@ import type { StatusView } from './admin/schemas.ts';
 import type { AdminServer } from './admin/server.ts';
 import { DataDirectory } from './appliance/data-directory.ts';
 import { type Demo, demoBytesDefault, ensureDemo, findDemo } from './appliance/demo.ts';
+import { EventJournal } from './appliance/event-journal.ts';
 import { ApplianceOperations } from './appliance/operations.ts';
 import { type Asked, type PortalParts, Portals } from './appliance/portals.ts';
 import { listenAt } from './appliance/ports.ts';
@@ -210,6 +211,8 @@ export class Appliance {
 		);
 		const configuration = new Configuration(directory.configuration, undefined, reserve);
 		this.#opened.push(async () => configuration.close());
+		const journal = await EventJournal.open(engine.disk, directory.path, options.log);
+		this.#opened.push(() => journal.close());
 		this.#opened.push(async () => this.#protection?.archive.close());
 		const volumes = new Volumes(engine, configuration, directory, options.log);
 		volumes.remote = (identity) => this.protection.archive.pagesOf(identity);
@@ -241,6 +244,7 @@ export class Appliance {
 			archiveDirectory: directory.archive,
 			directory: directory.path,
 			version: options.version,
+			journal,
 		});
 		this.#protection = protection;
 		this.#opened.push(() => protection.closeMounts());

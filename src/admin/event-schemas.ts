@@ -1,7 +1,7 @@
 import { z } from 'zod';
 
 export const event = z.object({
-	sequence: z.int().describe('Grows by one with each event, from the start of the process.'),
+	sequence: z.int().describe('Grows by one with each event, over restarts too.'),
 	at: z.string(),
 	severity: z.enum(['info', 'warning', 'error']),
 	kind: z.string().describe('For programs: snapshot-made, schedule-failed, …'),

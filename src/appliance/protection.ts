@@ -3,7 +3,7 @@ import type { Metric } from '../admin/metrics.ts';
 import type { Configuration } from '../config/configuration.ts';
 import type { Logger } from '../os/logger.ts';
 import { ApplianceArchive } from './archive.ts';
-import { EventLog } from './event-log.ts';
+import { type EventKeeper, EventLog } from './event-log.ts';
 import { ApplianceHistory } from './history.ts';
 import { ScheduleRunner, systemClock } from './schedule-runner.ts';
 import { ApplianceScrubs, type ScrubsParts } from './scrubs.ts';
@@ -31,6 +31,8 @@ export interface ProtectionParts {
 	/** The data directory. */
 	readonly directory: string;
 	readonly version: string;
+	/** Where events outlive the process. */
+	readonly journal: EventKeeper;
 }
 
 /** What keeps data from being lost: snapshots, those that are mounted, schedules, scrubs, archives, and the events that tell of them. */
@@ -64,7 +66,7 @@ export class Protection {
 		} = parts;
 		this.#configuration = configuration;
 		const { schedules } = configuration;
-		this.events = new EventLog(log);
+		this.events = new EventLog(log, Date.now, parts.journal);
 		this.#mounts = new SnapshotMounts({ configuration, volumes, targets, subsystems, log });
 		const { events } = this;
 		this.snapshots = new ApplianceSnapshots({

@@ -5,7 +5,9 @@ import { type CommonFlags, remoteCommand, whole } from './flags.ts';
 import { show, table } from './terminal.ts';
 
 export function eventCommand(): Command {
-	const event = new Command('event').description('look at what happened: snapshots, schedules, scrubs and their failures');
+	const event = new Command('event').description(
+		'look at what happened, also before a restart: snapshots, schedules, scrubs, archives and their failures',
+	);
 	event.addCommand(
 		remoteCommand('list', 'list the last events, the newest at the end')
 			.option('--after <sequence>', 'only later ones', whole, 0)

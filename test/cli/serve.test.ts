@@ -4,6 +4,7 @@ import { chmod, mkdir, open, readdir, stat, symlink, writeFile } from 'node:fs/p
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import test from 'ava';
+import type { EventView } from '../../src/admin/event-schemas.ts';
 import type { ControllerView, SessionView, StatusView, SubsystemView, TargetView, VolumeView } from '../../src/admin/schemas.ts';
 import { defaultInitiatorName } from '../initiator/login.ts';
 import { Session } from '../initiator/session.ts';
@@ -398,11 +399,19 @@ test('a kill leaves a socket and a lock file behind, and the next start does not
 	const folder = await temporaryDirectory(t);
 	const first = await serve(t, folder, '--log-level', 'silent');
 	await first.run('volume', 'create', 'data', '--size', '64M');
+	await first.run('snapshot', 'create', 'data', 'before');
+	const { events } = await first.json<{ events: EventView[] }>('event', 'list');
+	t.like(events[0], { sequence: 1, kind: 'snapshot-made', volume: 'data', snapshot: 'before' });
 	first.child.kill('SIGKILL');
 	await first.ended;
 	t.true((await readdir(first.dataDirectory)).includes('blockport.sock'));
 	const second = await serve(t, folder, '--log-level', 'silent');
 	t.like((await second.json<{ volumes: VolumeView[] }>('volume', 'list')).volumes[0], { name: 'data', state: 'online' });
+	await second.run('snapshot', 'create', 'data', 'after');
+	const remembered = (await second.json<{ events: EventView[] }>('event', 'list')).events;
+	t.deepEqual(remembered.slice(0, 1), events, 'what happened before is still told, with its time');
+	t.like(remembered[1], { sequence: 2, snapshot: 'after' });
+	t.regex((await second.run('event', 'list')).stdout, new RegExp(`^1 +${events[0]?.at} +info +Snapshot data@before was made\\.$`, 'm'));
 });
 
 test('a second daemon on the same directory: one sentence and 1, and the first goes on', async (t) => {
