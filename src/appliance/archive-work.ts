@@ -242,7 +242,8 @@ export class ArchiveWork {
 		{ signal }: JobContext,
 	): Promise<JobEnd> {
 		const { collect } = await import('../archive/collector.ts');
-		const { state, blockedBy, ...numbers } = await collect(repository, { signal, ...(graceMs === undefined ? {} : { graceMs }) });
+		const owner = this.#parts.configuration.archiveJobs.identity();
+		const { state, blockedBy, ...numbers } = await collect(repository, { signal, owner, ...(graceMs === undefined ? {} : { graceMs }) });
 		if (state === 'busy') throw new LaterError(`Somebody else collects in repository ${name}.`);
 		const fault =
 			state === 'blocked'

@@ -3,7 +3,7 @@ import { collectedKey } from './collector-runs.ts';
 import { limits } from './limits.ts';
 import { collectedPrefix, collectorPrefix, isId, manifestKey, manifestPrefix } from './object-keys.ts';
 import { type Repository, parseJson, signalOf } from './repository.ts';
-import { ArchiveError } from './repository-types.ts';
+import { ArchiveError, type CollectOptions } from './repository-types.ts';
 import { StoreError } from './store/object-store.ts';
 import { listExports } from './roots.ts';
 
@@ -13,21 +13,24 @@ export class CollectorHousekeeping {
 	readonly run: string;
 	readonly #repository: Repository;
 	readonly #signal: AbortSignal | undefined;
+	readonly #owner: string | undefined;
 	#renewedMs = 0;
 
-	constructor(repository: Repository, signal: AbortSignal | undefined) {
+	constructor(repository: Repository, { signal, owner }: CollectOptions) {
 		this.#repository = repository;
 		this.#signal = signal;
+		this.#owner = owner;
 		this.run = repository.runtime.random(16).toString('hex');
 	}
 
 	/**
-	 * Takes a lease; false: another collector is at work. That spares double work and nothing else: two at once are safe.
+	 * Takes a lease; false: another collector is at work. That spares double work and nothing else: two at once are safe, so a lease of the own name that an earlier run left is not waited for, even
+	 * if somebody else should have the same name.
 	 */
 	async begin(): Promise<boolean> {
 		const { store, timing } = this.#repository;
 		for await (const { key, modifiedMs } of store.list(collectorPrefix, signalOf(this.#signal))) {
-			if (store.nowMs() - modifiedMs < timing.leaseMs) return false;
+			if (store.nowMs() - modifiedMs < timing.leaseMs && !(await this.#isOwn(key))) return false;
 			await store.delete(key, signalOf(this.#signal));
 		}
 		await this.#renew();
@@ -112,8 +115,21 @@ export class CollectorHousekeeping {
 		return this.#repository.manifests.get(id) === 'revoked';
 	}
 
+	/** One that cannot be read may be another's; and the owner of one that is gone meanwhile may have put its next. */
+	async #isOwn(leaseKey: string): Promise<boolean> {
+		if (this.#owner === undefined) return false;
+		try {
+			const plain = await this.#repository.getSmall('collector', leaseKey, limits.jsonBytesMax, this.#signal);
+			return plain !== undefined && parseJson(plain, leaseKey)['owner'] === this.#owner;
+		} catch (error) {
+			if (error instanceof ArchiveError) return false;
+			throw error;
+		}
+	}
+
 	async #renew(): Promise<void> {
 		this.#renewedMs = Math.max(1, this.#repository.runtime.nowMs());
-		await this.#repository.putJson('collector', collectorPrefix + this.run, {}, this.#signal);
+		const said = this.#owner === undefined ? {} : { owner: this.#owner };
+		await this.#repository.putJson('collector', collectorPrefix + this.run, said, this.#signal);
 	}
 }

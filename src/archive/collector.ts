@@ -29,7 +29,7 @@ import { listExports, walkRoots } from './roots.ts';
  *   lease → mark → sweep → batches → mark again → delete → names of the batches → batches gone → lease gone
  */
 export async function collect(repository: Repository, options: CollectOptions = {}): Promise<CollectResult> {
-	const housekeeping = new CollectorHousekeeping(repository, options.signal);
+	const housekeeping = new CollectorHousekeeping(repository, options);
 	if (options.dryRun === true) return new Collection(repository, options, housekeeping).run();
 	if (!(await housekeeping.begin())) return { ...emptyResult, state: 'busy' };
 	try {
@@ -43,7 +43,8 @@ export async function collect(repository: Repository, options: CollectOptions = 
 }
 
 const emptyResult = { state: 'done', manifests: 0, keptObjects: 0, deletedObjects: 0, deletedBytes: 0, youngObjects: 0 } as const;
-const parallelDeletes = 8;
+/** Deletions, and questions whether an object is there, that are on their way at once. */
+const parallelCalls = 8;
 
 interface Candidate extends CondemnedName {
 	readonly sizeBytes: number;
@@ -195,7 +196,7 @@ class Collection {
 			throw error;
 		}
 		const deleted = new GenerationSet();
-		const tasks = new BoundedTasks(parallelDeletes);
+		const tasks = new BoundedTasks(parallelCalls);
 		for (const candidate of candidates) {
 			if (needed.byManifests.hasHex(candidate.generation) || needed.byPendings.hasHex(candidate.generation)) {
 				this.#counts.keptObjects++;
@@ -233,17 +234,26 @@ class Collection {
 
 	/** Batches of runs that ended before they were through. Their keys that nobody needs were candidates of this run. */
 	async #clearOthers(others: readonly string[], byManifests: GenerationSet, deleted: GenerationSet): Promise<void> {
-		const { store } = this.#repository;
 		for (const key of others) {
-			let isDone = true;
-			for (const name of (await condemnedNames(this.#repository, key, this.#options.signal)) ?? []) {
-				if (byManifests.hasHex(name.generation) || deleted.hasHex(name.generation)) continue;
-				await this.#housekeeping.renewIfDue();
-				if ((await store.head(keyOfName(name), signalOf(this.#options.signal))) === undefined) continue;
-				isDone = false;
-				break;
-			}
-			if (isDone) await this.#housekeeping.closeBatch(key);
+			const names = (await condemnedNames(this.#repository, key, this.#options.signal)) ?? [];
+			const unsure = names.filter(({ generation }) => !byManifests.hasHex(generation) && !deleted.hasHex(generation));
+			if (!(await this.#isAnyThere(unsure))) await this.#housekeeping.closeBatch(key);
 		}
+	}
+
+	/** Asks for one by one, several at once, and for no more when one is there. */
+	async #isAnyThere(names: readonly CondemnedName[]): Promise<boolean> {
+		const { store } = this.#repository;
+		const tasks = new BoundedTasks(parallelCalls);
+		let isThere = false;
+		for (const name of names) {
+			if (isThere) break;
+			await this.#housekeeping.renewIfDue();
+			await tasks.run(async () => {
+				if ((await store.head(keyOfName(name), signalOf(this.#options.signal))) !== undefined) isThere = true;
+			});
+		}
+		await tasks.idle();
+		return isThere;
 	}
 }

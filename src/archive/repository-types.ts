@@ -211,6 +211,11 @@ export interface CollectOptions {
 	readonly signal?: AbortSignal;
 	/** Unreferenced objects younger than this stay. Default limits.graceMs. */
 	readonly graceMs?: number;
+	/**
+	 * Who collects, 32 hexadecimal digits that no other appliance has: the lease of a run of the same owner is no other's, so one that was killed goes on at once. Who gives none
+	 * waits until every lease has run out.
+	 */
+	readonly owner?: string;
 	/** Says what would be deleted and changes nothing. */
 	readonly dryRun?: boolean;
 }

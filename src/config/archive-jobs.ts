@@ -86,6 +86,11 @@ export class ArchiveJobs {
 		this.#now = now;
 	}
 
+	/** 32 hexadecimal digits, of this data directory alone: by them the appliance knows what it has itself left in a repository before it was killed. */
+	identity(): string {
+		return this.#transactions.read(() => this.#database.prepare<[], string>('SELECT identity FROM archive_identity').pluck().get() ?? '');
+	}
+
 	/** The newest first; those that ended are forgotten after a number of later ones. */
 	all(): ArchiveJobRow[] {
 		return this.#transactions.read(() => this.#database.prepare<[], JobRecord>(`${selectJob} ORDER BY id DESC`).all().map(rowOf));

@@ -245,4 +245,12 @@ export const migrations: readonly string[] = [
 		threshold_percent INTEGER CHECK (threshold_percent BETWEEN 1 AND 100)
 	) STRICT;
 	`,
+	`
+	-- By what an appliance knows its own traces in repositories that it shares with others.
+	CREATE TABLE archive_identity (
+		id           INTEGER PRIMARY KEY CHECK (id = 1),
+		identity     TEXT NOT NULL CHECK (length(identity) = 32)
+	) STRICT;
+	INSERT INTO archive_identity (id, identity) VALUES (1, lower(hex(randomblob(16))));
+	`,
 ];

@@ -20,6 +20,8 @@ for (const [name, canPutIfAbsent] of [
 			replaced: 0,
 			revoked: 0,
 			takenOver: 0,
+			cameBack: 0,
+			busy: 0,
 			blocked: 0,
 		};
 		for (let seed = firstSeed; seed < firstSeed + states / 2; seed++) {
@@ -30,7 +32,7 @@ for (const [name, canPutIfAbsent] of [
 		// That it has met what it is about.
 		t.true(total.exports >= (states / 2) * 8);
 		t.true(total.deletedObjects > states * 4);
-		for (const key of ['kills', 'replaced', 'takenOver', ...(canPutIfAbsent ? (['revoked'] as const) : [])] as const)
+		for (const key of ['kills', 'replaced', 'takenOver', 'cameBack', 'busy', ...(canPutIfAbsent ? (['revoked'] as const) : [])] as const)
 			t.true(total[key] > 0, key);
 	});
 }

@@ -1,7 +1,7 @@
 import test from 'ava';
 import { archiveSnapshot } from '../../src/archive/archive-snapshot.ts';
 import { deleteManifest, listManifests, openManifest } from '../../src/archive/catalogue.ts';
-import { condemnedKey, encodeCondemned } from '../../src/archive/collector-runs.ts';
+import { condemnedKey, encodeCondemned, keyOfName } from '../../src/archive/collector-runs.ts';
 import { collect } from '../../src/archive/collector.ts';
 import { limits } from '../../src/archive/limits.ts';
 import { createRepository, openRepository, type Repository, type RepositoryOptions } from '../../src/archive/repository.ts';
@@ -156,6 +156,80 @@ test('one collector at a time; a lease that ran out is in nobody’s way', async
 	};
 	await collect(other);
 	t.is(state, 'busy done');
+});
+
+test('a collector that was killed goes on at once when it comes back; another one, and one without a name, waits for its lease', async (t) => {
+	const clock = new Clock();
+	const { bucket, repository, again } = await repositoryAt(clock);
+	const [owner, other] = ['a'.repeat(32), 'b'.repeat(32)];
+	const volume = new FakeVolume(chunkBytes * 6);
+	volume.write(0, noise(chunkBytes * 6, 1));
+	const { manifest } = await archiveSnapshot(repository, volume.snapshot());
+	await deleteManifest(repository, manifest.id);
+	clock.nowMs += 7 * hourMs;
+	const killed = await again();
+	let deletes = 0;
+	const isDead = new Promise<void>((resolve) => {
+		(killed.store as MemoryStore).before = ({ kind, key }) => {
+			if (kind !== 'delete' || !/^(?:chunks|lists)\//.test(key) || ++deletes < 3) return undefined;
+			resolve();
+			// In the middle of its deletions, and never to go on.
+			return new Promise<void>(() => undefined);
+		};
+	});
+	void collect(killed, { owner });
+	await isDead;
+	const leases = (): string[] => [...bucket.objects.keys()].filter((key) => key.startsWith('collectors/'));
+	const [lease = ''] = leases();
+	t.is((await collect(repository, { owner: other })).state, 'busy');
+	t.is((await collect(repository)).state, 'busy');
+	t.deepEqual(leases(), [lease]);
+
+	// A lease that cannot be read is not known to be its own.
+	const { bytes } = bucket.objects.get(lease)!;
+	bucket.damage(lease, (before) => before.fill(0xff, 40, 44));
+	t.is((await collect(repository, { owner })).state, 'busy');
+	bucket.damage(lease, () => bytes);
+
+	t.like(await collect(repository, { owner }), { state: 'done' });
+	t.deepEqual(contents(bucket), []);
+	t.deepEqual(
+		[...bucket.objects.keys()].filter((key) => /^(?:collectors|condemned)\//.test(key)),
+		[],
+	);
+});
+
+test('what a dead run condemned and had deleted is asked for several at a time, and no further than the first that is there', async (t) => {
+	const { bucket, repository } = await repositoryAt(new Clock());
+	const names = Array.from({ length: 100 }, (_, index) => ({
+		kind: 'chunk' as const,
+		name: '0'.repeat(64),
+		generation: (index + 1).toString(16).padStart(16, '0'),
+	}));
+	await repository.putSmall('condemned', condemnedKey('a'.repeat(32), 0), encodeCondemned(names));
+	const store = repository.store as MemoryStore;
+	let [asking, most, asked] = [0, 0, 0];
+	store.before = async ({ kind }) => {
+		if (kind !== 'head') return;
+		asked++;
+		most = Math.max(most, ++asking);
+		await new Promise((resolve) => {
+			setImmediate(resolve);
+		});
+		asking--;
+	};
+	// Nobody needs it, and it is too young to be collected.
+	const there = keyOfName(names[9]!);
+	bucket.objects.set(there, { bytes: Buffer.alloc(10), modifiedMs: store.nowMs() });
+	const batches = (): number => [...bucket.objects.keys()].filter((key) => key.startsWith('condemned/')).length;
+	await collect(repository);
+	t.is(most, 8);
+	t.true(asked >= 10 && asked < 30, `${asked}`);
+	t.is(batches(), 1);
+	bucket.objects.delete(there);
+	asked = 0;
+	await collect(repository);
+	t.deepEqual([asked, batches()], [100, 0]);
 });
 
 test('whichever store call of a collector fails, the next one finishes its work', async (t) => {

@@ -43,7 +43,7 @@ export const archiveDefects: readonly Defect[] = [
 	{
 		title: 'a batch of another collector goes though its objects are there',
 		file: 'src/archive/collector.ts',
-		search: 'if (isDone) await this.#housekeeping.closeBatch(key);',
+		search: 'if (!(await this.#isAnyThere(unsure))) await this.#housekeeping.closeBatch(key);',
 		replace: 'await this.#housekeeping.closeBatch(key);',
 	},
 	{
@@ -51,5 +51,17 @@ export const archiveDefects: readonly Defect[] = [
 		file: 'src/archive/collector.ts',
 		search: '		await this.#clearOthers(others, needed.byManifests, deleted);\n',
 		replace: '',
+	},
+	{
+		title: 'a collector takes the lease of another one, which runs, for its own',
+		file: 'src/archive/collector-housekeeping.ts',
+		search: "return plain !== undefined && parseJson(plain, leaseKey)['owner'] === this.#owner;",
+		replace: 'return plain !== undefined;',
+	},
+	{
+		title: 'a collector that was killed and comes back waits until its own lease has run out',
+		file: 'src/archive/collector-housekeeping.ts',
+		search: 'if (this.#owner === undefined) return false;',
+		replace: 'if (this.#owner !== null) return false;',
 	},
 ];

@@ -18,7 +18,8 @@ import { Random } from './random.ts';
 
 /**
  * Two exporters and two collectors on one repository. Every store call stops twice, before its effect and before its answer; one generator decides who goes on, when the clock jumps (over leases, and
- * over the time after which an export counts as dead), and who is killed, and begins again. After each step that takes an object away or publishes, every manifest must have all that it needs.
+ * over the time after which an export counts as dead), and who is killed, and begins again. A collector that begins again goes on at
+ * once, and never in the time of another's lease. After each step that takes an object away or publishes, every manifest must have all that it needs.
  */
 export interface ArchiveRunOptions {
 	readonly seed: number;
@@ -37,6 +38,10 @@ export interface ArchiveRunResult {
 	readonly revoked: number;
 	/** Batches of dead collectors that another one settled. */
 	readonly takenOver: number;
+	/** Collectors that came back and took the lease of their own life before away, while it still ran. */
+	readonly cameBack: number;
+	/** Collections that were left to another one whose lease ran. */
+	readonly busy: number;
 	readonly blocked: number;
 }
 
@@ -60,8 +65,12 @@ class Actor {
 	/** Counts up with each life: what belongs to an earlier one never goes on. */
 	life = 0;
 	isDone = false;
-	/** Of a collector. */
+	/** Of a collector, in this life. */
 	run = '';
+	/** What it puts into its leases; undefined: it cannot be told from others. */
+	owner: string | undefined;
+	/** Leases of collectors as it saw them last, and when they had been put. */
+	leases: ReadonlyMap<string, number> = new Map();
 	/** The step up to which it stands still, unless all do. */
 	stalledTo = 0;
 
@@ -87,7 +96,19 @@ export class ArchiveRun {
 	#failure: Error | undefined;
 	#inspector: Repository | undefined;
 	#mustLook = false;
-	readonly #counts = { steps: 0, exports: 0, stale: 0, kills: 0, deletedObjects: 0, replaced: 0, revoked: 0, takenOver: 0, blocked: 0 };
+	readonly #counts = {
+		steps: 0,
+		exports: 0,
+		stale: 0,
+		kills: 0,
+		deletedObjects: 0,
+		replaced: 0,
+		revoked: 0,
+		takenOver: 0,
+		blocked: 0,
+		cameBack: 0,
+		busy: 0,
+	};
 
 	constructor(options: ArchiveRunOptions) {
 		this.#options = options;
@@ -106,7 +127,11 @@ export class ArchiveRun {
 		await createRepository(this.#bucket, { threads: 0, chunkBytes });
 		this.#inspector = await openRepository(new MemoryStore({ sharing: this.#bucket }), { threads: 0, timing: this.#timing });
 		for (const name of ['exporter 1', 'exporter 2']) this.#start(new Actor(name), (actor) => this.#exporter(actor));
-		for (const name of ['collector 1', 'collector 2']) this.#start(new Actor(name), (actor) => this.#collector(actor));
+		for (const name of ['collector 1', 'collector 2']) {
+			const actor = new Actor(name);
+			if (this.#random.chance(0.8)) actor.owner = name.at(-1)?.repeat(32);
+			this.#start(actor, (one) => this.#collector(one));
+		}
 		while (this.#failure === undefined && this.#actors.some(({ isDone }) => !isDone)) await this.#step();
 		if (this.#failure === undefined) await this.#end();
 		if (this.#failure !== undefined)
@@ -175,6 +200,7 @@ export class ArchiveRun {
 		this.#counts.kills++;
 		this.#log.push(`${actor.name} is killed`);
 		actor.life++;
+		actor.run = '';
 		actor.stalledTo = 0;
 		// What waited at a gate waits for ever: an effect that had not happened never does, and an answer is not heard.
 		for (let at = this.#gates.length - 1; at >= 0; at--) if (this.#gates[at]?.actor === actor) this.#gates.splice(at, 1);
@@ -193,6 +219,7 @@ export class ArchiveRun {
 				else reject(new Killed());
 			});
 		store.before = (call) => {
+			if (call.kind === 'delete' && call.key.startsWith('collectors/')) this.#leaseTaken(actor, call.key);
 			// Where a decision has been made and is about to be carried out, others get far now and then.
 			const isDecided =
 				(call.kind === 'put' && call.key.startsWith('manifests/')) ||
@@ -208,6 +235,10 @@ export class ArchiveRun {
 			this.#log.push(`${actor.name}: ${call.kind} ${call.key.replaceAll(/(?<start>[0-9a-f]{6})[0-9a-f]{20,}/g, '$<start>')}`);
 			if (call.kind === 'delete' || (call.kind === 'put' && call.key.startsWith('manifests/'))) this.#mustLook = true;
 			if (call.kind === 'put') this.#watch(actor, call.key);
+			if (call.kind === 'list' && call.key === 'collectors/') {
+				const leases = [...this.#bucket.objects].filter(([key]) => key.startsWith('collectors/'));
+				actor.leases = new Map(leases.map(([key, { modifiedMs }]) => [key, modifiedMs]));
+			}
 			const isWorst = call.key.startsWith('condemned/') || (call.kind === 'delete' && call.key.startsWith('chunks/'));
 			if (isWorst && actor.life === life && this.#random.chance(0.03)) this.#kill(actor);
 			return gate();
@@ -230,8 +261,21 @@ export class ArchiveRun {
 
 	#watch(actor: Actor, key: string): void {
 		if (key.endsWith('/pending-2')) this.#counts.replaced++;
-		if (key.startsWith('collectors/')) actor.run = key.slice('collectors/'.length);
+		if (key.startsWith('collectors/')) {
+			actor.run = key.slice('collectors/'.length);
+			this.#collectors.set(key, actor);
+		}
 		if (key.startsWith('collected/') && !key.startsWith(`collected/${actor.run}`)) this.#counts.takenOver++;
+	}
+
+	readonly #collectors = new Map<string, Actor>();
+
+	/** A lease that runs is taken away by its own owner only. */
+	#leaseTaken(actor: Actor, key: string): void {
+		if (key === `collectors/${actor.run}`) return;
+		if (this.#nowMs - (actor.leases.get(key) ?? 0) >= this.#timing.leaseMs) return;
+		if (actor.owner !== undefined && this.#collectors.get(key) === actor) this.#counts.cameBack++;
+		else this.#failure ??= new Error(`${actor.name} takes ${key} away, which runs and is not its own`);
 	}
 
 	async #exporter(actor: Actor): Promise<void> {
@@ -267,7 +311,7 @@ export class ArchiveRun {
 		const repository = await this.#open(actor);
 		const state = this.#stateOf(actor);
 		while (state.exported < collectionsEach) {
-			this.#counted(await collect(repository));
+			this.#counted(await collect(repository, actor.owner === undefined ? {} : { owner: actor.owner }));
 			state.exported++;
 			await repository.runtime.sleep(this.#random.pick([0, 50, 400]));
 		}
@@ -276,6 +320,7 @@ export class ArchiveRun {
 	#counted({ state, deletedObjects }: CollectResult): void {
 		this.#counts.deletedObjects += deletedObjects;
 		if (state === 'blocked') this.#counts.blocked++;
+		if (state === 'busy') this.#counts.busy++;
 	}
 
 	readonly #states = new Map<Actor, ActorState>();
