@@ -62,9 +62,9 @@ export const limits = {
 	solicitedBytesPerSession: 16 * 1024 * 1024,
 	/** From accept to full feature phase. */
 	loginSeconds: 15,
-	/** Silence after which we ping, and after which an unanswered ping ends the connection. */
+	/** Silence after which we ping, and after which an unanswered ping ends the connection: an initiator that is suspended for a minute keeps its nexus. */
 	pingSeconds: 15,
-	pingAnswerSeconds: 15,
+	pingAnswerSeconds: 60,
 	/** From our request to log out to the end of the connection. */
 	logoutSeconds: 10,
 	/** A connection that holds memory for data that does not come, or does not read what we send, ends after this. */
