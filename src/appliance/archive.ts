@@ -1,6 +1,5 @@
 import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
 import type { ArchiveOperations } from '../admin/archive-routes.ts';
 import type {
 	ArchiveJobView,
@@ -24,7 +23,7 @@ import { ArchivePages } from '../archive/lazy/archive-pages.ts';
 import type { ArchiveError, ManifestSummary } from '../archive/repository-types.ts';
 import type { Repository } from '../archive/repository.ts';
 import type { RemoteIdentity, RemotePages } from '../blockvol/remote-pages.ts';
-import type { ArchivedSnapshot, ArchiveJobRow } from '../config/archive-jobs.ts';
+import type { ArchiveJobRow } from '../config/archive-jobs.ts';
 import type { Configuration } from '../config/configuration.ts';
 import { type RepositoryRow, hasRules, placeOf } from '../config/repositories.ts';
 import { UsageError } from '../config/usage-error.ts';
@@ -35,15 +34,13 @@ import { ArchiveRepositories } from './archive-repositories.ts';
 import { ArchiveRunner } from './archive-runner.ts';
 import { found, isIn, nameBefore, said, viewOf } from './archive-views.ts';
 import { ArchiveWork, reasonsOf } from './archive-work.ts';
+import { ArchivedPlaces, type PlacesParts } from './archived-places.ts';
 import type { EventLog } from './event-log.ts';
 import { kernelCode } from './kernel-code.ts';
 import type { RunnerClock } from './schedule-runner.ts';
 import type { ShadowVolumes } from './shadow-volumes.ts';
 import type { ApplianceSnapshots } from './snapshots.ts';
 import type { Volumes } from './volumes.ts';
-
-/** Whoever deletes something waits no longer to hear where else it lives. */
-const answerMs = 10_000;
 
 export interface ArchiveParts {
 	readonly configuration: Configuration;
@@ -68,6 +65,7 @@ export class ApplianceArchive implements ArchiveOperations {
 	readonly #parts: ArchiveParts;
 	readonly #repositories: ArchiveRepositories;
 	readonly #work: ArchiveWork;
+	readonly #places: ArchivedPlaces;
 	readonly #runner: ArchiveRunner;
 	/** Since the start. */
 	readonly #ended = { done: 0, failed: 0, cancelled: 0 };
@@ -79,6 +77,8 @@ export class ApplianceArchive implements ArchiveOperations {
 		this.#repositories = repositories;
 		const prune = (repository: string, volumeUuid: string): void => void this.#pruneSoon(repository, volumeUuid);
 		this.#work = new ArchiveWork({ configuration, repositories, volumes, shadows, disk, directory, tool, prune });
+		const local: PlacesParts['local'] = (manifest) => this.#work.local(manifest);
+		this.#places = new ArchivedPlaces({ configuration, snapshots: parts.snapshots, repositories, local });
 		this.#runner = new ArchiveRunner({
 			jobs: configuration.archiveJobs,
 			events,
@@ -230,11 +230,11 @@ export class ApplianceArchive implements ArchiveOperations {
 	/** The repository first, then here: when something goes wrong in between, both or the one here are left, never an archive that nobody has any more of. */
 	async deleteManifest(repository: string, manifest: string, where: 'remote' | 'both'): Promise<DeletionView> {
 		const { configuration, snapshots, inTurn } = this.#parts;
-		const local = where === 'both' ? this.#archivedHere(repository, manifest) : undefined;
+		const local = where === 'both' ? await this.#places.here(repository, manifest) : undefined;
 		if (local !== undefined) this.#parts.snapshots.mustBeUnused(local.volume, local.name);
 		const both = local === undefined ? '' : `; snapshot ${local.volume}@${local.name} stays, too`;
 		const remote = await this.#deleteRemote(repository, manifest, both);
-		const rest = local === undefined ? [] : this.#rowsOf(local.volume, local.name).filter((one) => one.repository !== repository);
+		const rest = local === undefined ? [] : this.#places.known(local.volume, local.name).filter((one) => one.repository !== repository);
 		if (local === undefined) configuration.archiveJobs.forgetManifest(repository, manifest);
 		else {
 			// The row is forgotten with the snapshot: whoever asks again after a failure is still understood.
@@ -257,11 +257,11 @@ export class ApplianceArchive implements ArchiveOperations {
 
 	async deleteSnapshot(volume: string, snapshot: string): Promise<SnapshotDeletionView> {
 		const { snapshots, inTurn } = this.#parts;
-		const archived = this.#rowsOf(volume, snapshot);
 		this.#parts.snapshots.mustBeUnused(volume, snapshot);
+		const archived = await this.#places.everywhere(volume, snapshot);
 		const deletedFrom: { repository: string; manifest: string }[] = [];
 		for (const { repository, manifest } of archived) {
-			const gone = deletedFrom.map((one) => one.repository).join(', ');
+			const gone = [...new Set(deletedFrom.map((one) => one.repository))].join(', ');
 			const rest = `; snapshot ${volume}@${snapshot} stays${gone === '' ? ', too' : `, it is gone from ${gone}`}`;
 			await this.#deleteRemote(repository, manifest, rest);
 			this.#parts.configuration.archiveJobs.forgetManifest(repository, manifest);
@@ -271,16 +271,8 @@ export class ApplianceArchive implements ArchiveOperations {
 		return { deleted: `${volume}@${snapshot}`, archived: [], deletedFrom };
 	}
 
-	/** What is said to live elsewhere may be deleted here: so the repository is asked, and what somebody else has deleted there is forgotten. */
-	async archived(volume: string, snapshot: string): Promise<ArchivedPlaceView[]> {
-		const places = await Promise.all(
-			this.#rowsOf(volume, snapshot).map(async ({ repository, manifest }): Promise<ArchivedPlaceView[]> => {
-				const isThere = await this.#isThere(repository, manifest);
-				if (isThere === false) this.#parts.configuration.archiveJobs.forgetManifest(repository, manifest);
-				return isThere === false ? [] : [{ repository, manifest, state: isThere === undefined ? 'unknown' : 'there' }];
-			}),
-		);
-		return places.flat();
+	archived(volume: string, snapshot: string): Promise<ArchivedPlaceView[]> {
+		return this.#places.views(volume, snapshot);
 	}
 
 	jobs(): ArchiveJobView[] {
@@ -351,28 +343,6 @@ export class ApplianceArchive implements ArchiveOperations {
 		);
 	}
 
-	#rowsOf(volume: string, snapshot: string): ArchivedSnapshot[] {
-		const { configuration, snapshots } = this.#parts;
-		const { uuid } = configuration.volume(volume);
-		const { id } = snapshots.view(volume, snapshot);
-		return configuration.archiveJobs.archived(uuid).filter((one) => one.snapshotId === id);
-	}
-
-	/** Undefined: the repository does not say so in time. */
-	async #isThere(repository: string, manifest: string): Promise<boolean | undefined> {
-		const late = new AbortController();
-		const asked = this.#use(repository, 'It cannot be looked at', (opened) => isIn(opened, manifest)).catch((error: unknown) => {
-			if (!(error instanceof UsageError)) throw error;
-			return undefined;
-		});
-		const timeout = delay(answerMs, undefined, { signal: late.signal }).catch(() => undefined);
-		try {
-			return await Promise.race([asked, timeout]);
-		} finally {
-			late.abort();
-		}
-	}
-
 	#withRules(name: string): RepositoryRow {
 		const row = this.#parts.configuration.repositories.get(name);
 		if (!hasRules(row.keep))
@@ -391,19 +361,6 @@ export class ApplianceArchive implements ArchiveOperations {
 			const message = `The rules of repository ${repository} were not applied: ${error.message}`;
 			this.#parts.events.add({ severity: 'warning', kind: 'archive-failed', message });
 		}
-	}
-
-	/** What this appliance has put there, and still has. */
-	#archivedHere(repository: string, manifest: string): { volume: string; volumeUuid: string; name: string; id: number } | undefined {
-		const { configuration, snapshots } = this.#parts;
-		for (const { name: volume, uuid } of configuration.volumes()) {
-			const isIt = (one: ArchivedSnapshot): boolean => one.repository === repository && one.manifest === manifest;
-			const row = configuration.archiveJobs.archived(uuid).find(isIt);
-			if (row === undefined) continue;
-			const info = snapshots.list(volume).find(({ id }) => id === row.snapshotId);
-			return info === undefined ? undefined : { volume, volumeUuid: uuid, name: info.name, id: info.id };
-		}
-		return undefined;
 	}
 
 	async #deleteRemote(repository: string, manifest: string, rest: string): Promise<'deleted' | 'notFound'> {

@@ -197,6 +197,11 @@ export class ArchiveJobs {
 		);
 	}
 
+	/** A snapshot was seen in a repository of which nothing was written down. */
+	foundArchived(archived: ArchivedSnapshot): void {
+		this.#transactions.change(() => this.#archive(archived));
+	}
+
 	/** The manifest is there no more. */
 	forgetManifest(repository: string, manifest: string): void {
 		this.#transactions.change(() =>

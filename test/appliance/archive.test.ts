@@ -286,6 +286,57 @@ test('deleting: here, there, or both; there first, and a failure leaves both', a
 	t.is(events.after(0, 1000).filter(({ kind }) => kind === 'archive-deleted').length, 4);
 });
 
+test('a repository that was removed and added again: what it has of the snapshots here is found by what they are, and deleted everywhere', async (t) => {
+	const { archive, snapshots, repository, folder, done, write } = await fresh(t);
+	await mkdir(join(folder, 'backup2'));
+	for (const [name, path] of [
+		['off', repository],
+		['second', join(folder, 'backup2')],
+	] as const)
+		await archive.addRepository(inFolder(name, path));
+	const exported = async (name: string, to = 'off') =>
+		String((await done(archive.export(to, { volume: 'data', snapshot: name, full: false }))).result?.['manifest']);
+	const ids: string[] = [];
+	for (const name of ['a', 'b', 'c', 'd']) {
+		await write(1);
+		await snapshots.make({ volumes: ['data'], name });
+		ids.push(await exported(name));
+	}
+	const [a = '', b = '', c = ''] = ids;
+	const second = await exported('a', 'second');
+	const here = () => snapshots.views('data').map(({ name }) => name);
+	const places = (...all: (readonly [string, string])[]) => all.map(([name, manifest]) => ({ repository: name, manifest }));
+
+	const addedAgain = async (): Promise<void> => {
+		await archive.removeRepository('off');
+		await archive.addRepository(inFolder('off', repository, { create: false }));
+	};
+	await addedAgain();
+	t.deepEqual(
+		await archive.archived('data', 'a'),
+		places(['off', a], ['second', second]).map((place) => ({ ...place, state: 'there' as const })),
+	);
+	t.deepEqual((await archive.deleteSnapshot('data', 'a')).deletedFrom, places(['off', a], ['second', second]));
+	t.deepEqual(here(), ['b', 'c', 'd']);
+	t.deepEqual(
+		(await archive.manifests('off')).manifests.map(({ snapshot }) => snapshot.name),
+		['b', 'c', 'd'],
+	);
+	t.like(await archive.deleteManifest('off', b, 'both'), { remote: 'deleted', local: 'deleted', stillArchived: [] });
+	t.deepEqual(here(), ['c', 'd']);
+
+	// Nobody knows whether it lives there, too: nothing is deleted, here or elsewhere, and it is said.
+	await addedAgain();
+	await rename(repository, join(folder, 'away'));
+	await refuses(t, 'unavailable', () => archive.deleteSnapshot('data', 'c'), /data@c lives in repository off is not known, so it stays/);
+	await refuses(t, 'notFound', () => archive.deleteManifest('off', c, 'both'), /Repository off cannot be listed|cannot be opened/);
+	t.deepEqual(await archive.archived('data', 'c'), []);
+	t.deepEqual(here(), ['c', 'd']);
+	await rename(join(folder, 'away'), repository);
+	t.deepEqual((await archive.deleteSnapshot('data', 'c')).deletedFrom, places(['off', c]));
+	t.deepEqual(here(), ['d']);
+});
+
 test('a snapshot that is being archived is not deleted; cancelled, it may be, and nothing is left', async (t) => {
 	const { archive, snapshots, repository, path, write } = await fresh(t);
 	await archive.addRepository(inFolder('off', repository));
