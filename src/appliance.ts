@@ -240,6 +240,7 @@ export class Appliance {
 			log: options.log,
 			inTurn: (change) => this.operations.inTurn(change),
 			announceLuns: (target) => this.#portals?.iscsi.announceLuns(target),
+			usersOf: (volume) => this.operations.usersOf(volume),
 			shadows: () => this.shadows,
 			archiveDirectory: directory.archive,
 			directory: directory.path,

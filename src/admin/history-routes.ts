@@ -1,8 +1,8 @@
 import type { FastifyPluginCallback } from 'fastify';
 import * as schemas from './history-schemas.ts';
 import { failed, typed } from './routes.ts';
-import { type VolumeView, volume as volumeSchema, volumeParameters } from './schemas.ts';
-import { type SnapshotView, snapshot } from './snapshot-schemas.ts';
+import { volumeParameters } from './schemas.ts';
+import { type RestoredView, type SnapshotView, restored, snapshot } from './snapshot-schemas.ts';
 
 /** What the routes ask of the appliance, with the manners of Operations. */
 export interface HistoryOperations {
@@ -12,7 +12,7 @@ export interface HistoryOperations {
 	end(volume: string): Promise<schemas.HistoryView>;
 	/** Makes a snapshot of what the volume held at a moment. */
 	show(volume: string, name: string, moment: schemas.MomentWish): Promise<SnapshotView>;
-	restore(volume: string, wish: schemas.MomentWish & { readonly keepLiveAs?: string | undefined }): Promise<VolumeView>;
+	restore(volume: string, wish: schemas.MomentWish & { readonly keepLiveAs?: string | undefined }): Promise<RestoredView>;
 }
 
 export function historyRoutes(operations: HistoryOperations): FastifyPluginCallback {
@@ -51,7 +51,7 @@ export function historyRoutes(operations: HistoryOperations): FastifyPluginCallb
 					summary: 'Make a volume what it was at a moment of its history',
 					params,
 					body: schemas.rewindRestore,
-					response: { 200: volumeSchema, ...failed },
+					response: { 200: restored, ...failed },
 				},
 			},
 			({ params, body }) => operations.restore(params.volume, body),

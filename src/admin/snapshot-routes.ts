@@ -10,7 +10,7 @@ export interface SnapshotOperations {
 	view(volume: string, name: string): schemas.SnapshotView;
 	make(snapshot: schemas.NewSnapshot): Promise<schemas.SnapshotView[]>;
 	remove(volume: string, name: string): Promise<void>;
-	restore(volume: string, name: string, wish: schemas.RestoreWish): Promise<VolumeView>;
+	restore(volume: string, name: string, wish: schemas.RestoreWish): Promise<schemas.RestoredView>;
 	clone(volume: string, name: string, newVolume: string): Promise<VolumeView>;
 	/** Has a clone stand on its own. */
 	flatten(volume: string): Promise<schemas.MergeView>;
@@ -59,7 +59,7 @@ export function snapshotRoutes(operations: SnapshotOperations): FastifyPluginCal
 		);
 		app.post(
 			`${one}/restore`,
-			{ schema: { summary: 'Make the volume what it was', params, body: schemas.restore, response: { 200: volumeSchema, ...failed } } },
+			{ schema: { summary: 'Make the volume what it was', params, body: schemas.restore, response: { 200: schemas.restored, ...failed } } },
 			({ params, body }) => operations.restore(params.volume, params.snapshot, body ?? {}),
 		);
 		app.post(

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { volume } from './schemas.ts';
 
 const name = z.string().max(512);
 const bytes = z.int().nonnegative();
@@ -36,6 +37,14 @@ export const restore = z
 	})
 	.nullish();
 
+export const restored = volume.extend({
+	told: z
+		.object({ sessions: z.int(), controllers: z.int() })
+		.describe(
+			'Who used the volume meanwhile and was told that it is another one now: iSCSI sessions by a unit attention, NVMe controllers by an event.',
+		),
+});
+
 export const newClone = z.strictObject({ name: name.describe('Of the new volume.') });
 
 export const changes = z.object({
@@ -72,6 +81,7 @@ export type SnapshotView = z.infer<typeof snapshot>;
 export type MountPlaceView = z.infer<typeof mountPlace>;
 export type MountWish = z.infer<typeof mount>;
 export type NewSnapshot = z.infer<typeof newSnapshot>;
+export type RestoredView = z.infer<typeof restored>;
 export type RestoreWish = NonNullable<z.infer<typeof restore>>;
 export type SpaceView = z.infer<typeof space>;
 export type MergeView = z.infer<typeof merge>;

@@ -1,7 +1,6 @@
 import type { HistoryOperations } from '../admin/history-routes.ts';
 import type { HistoryView, HistoryWish, MomentWish } from '../admin/history-schemas.ts';
-import type { VolumeView } from '../admin/schemas.ts';
-import type { SnapshotView } from '../admin/snapshot-schemas.ts';
+import type { RestoredView, SnapshotView } from '../admin/snapshot-schemas.ts';
 import { VolumeUsageError } from '../blockvol/volume-fault.ts';
 import type { Configuration } from '../config/configuration.ts';
 import { UsageError } from '../config/usage-error.ts';
@@ -103,7 +102,7 @@ export class ApplianceHistory implements HistoryOperations {
 	}
 
 	/** A snapshot of the moment, the volume restored to it, and the snapshot goes again. A crash in between leaves the snapshot, to be looked at or deleted. */
-	async restore(volume: string, { keepLiveAs, ...wish }: MomentWish & { readonly keepLiveAs?: string | undefined }): Promise<VolumeView> {
+	async restore(volume: string, { keepLiveAs, ...wish }: MomentWish & { readonly keepLiveAs?: string | undefined }): Promise<RestoredView> {
 		const { snapshots, events } = this.#parts;
 		const moment = momentOf(wish);
 		const name = `rewind-${new Date().toISOString().replaceAll(/[:.]/g, '-')}`;

@@ -249,6 +249,16 @@ export class ApplianceOperations implements Operations {
 			}));
 	}
 
+	/** How many reach a volume now, by whatever maps it. */
+	usersOf(volume: string): { sessions: number; controllers: number } {
+		const targets = new Set<string | undefined>(this.#configuration.mappingsOf(volume).map(({ target }) => target));
+		const subsystems = new Set(this.#configuration.subsystems.mappingsOf(volume).map(({ subsystem }) => subsystem));
+		return {
+			sessions: this.#portal.sessions().filter(({ target }) => targets.has(target)).length,
+			controllers: this.controllers().filter(({ subsystem }) => subsystems.has(subsystem)).length,
+		};
+	}
+
 	subsystems(): SubsystemView[] {
 		return this.#subsystems.list();
 	}

@@ -11,7 +11,7 @@ import { ApplianceSchedules } from './schedules.ts';
 import type { ShadowVolumes } from './shadow-volumes.ts';
 import { SnapshotMounts } from './snapshot-mounts.ts';
 import { ApplianceSpaceLimits } from './space-limits.ts';
-import { ApplianceSnapshots } from './snapshots.ts';
+import { ApplianceSnapshots, type SnapshotsParts } from './snapshots.ts';
 import type { ExportedSubsystems } from './subsystems.ts';
 import type { Targets } from './targets.ts';
 import type { VolumeEngine, Volumes } from './volumes.ts';
@@ -25,6 +25,7 @@ export interface ProtectionParts {
 	readonly log: Logger;
 	readonly inTurn: <T>(change: () => Promise<T>) => Promise<T>;
 	readonly announceLuns: (target: string) => void;
+	readonly usersOf: SnapshotsParts['usersOf'];
 	readonly shadows: () => ShadowVolumes;
 	/** Of exports that are on their way. */
 	readonly archiveDirectory: string;
@@ -77,6 +78,7 @@ export class Protection {
 			events,
 			inTurn,
 			announceLuns,
+			usersOf: parts.usersOf,
 			jobOf: (volume, name) => this.archive.jobOf(volume, name),
 		});
 		const { snapshots } = this;

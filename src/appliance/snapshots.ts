@@ -1,6 +1,15 @@
 import type { VolumeView } from '../admin/schemas.ts';
 import type { SnapshotOperations } from '../admin/snapshot-routes.ts';
-import type { ChangesView, MergeView, MountWish, NewSnapshot, RestoreWish, SnapshotView, SpaceView } from '../admin/snapshot-schemas.ts';
+import type {
+	ChangesView,
+	MergeView,
+	MountWish,
+	NewSnapshot,
+	RestoreWish,
+	RestoredView,
+	SnapshotView,
+	SpaceView,
+} from '../admin/snapshot-schemas.ts';
 import { pageBytes } from '../blockvol/limits.ts';
 import type { Configuration } from '../config/configuration.ts';
 import type { WantedPlace } from '../config/snapshot-mounts.ts';
@@ -21,6 +30,8 @@ export interface SnapshotsParts {
 	readonly inTurn: <T>(change: () => Promise<T>) => Promise<T>;
 	/** The LUNs of a target are others now. */
 	readonly announceLuns: (target: string) => void;
+	/** Sessions and controllers that reach a volume now. */
+	readonly usersOf: (volume: string) => RestoredView['told'];
 	/** The job that archives a snapshot, or is about to. */
 	readonly jobOf: (volume: string, name: string) => number | undefined;
 }
@@ -143,7 +154,7 @@ export class ApplianceSnapshots implements SnapshotOperations, SnapshotKeeper {
 		return this.#parts.inTurn(() => this.delete(volume, name));
 	}
 
-	restore(volume: string, name: string, { keepLiveAs }: RestoreWish): Promise<VolumeView> {
+	restore(volume: string, name: string, { keepLiveAs }: RestoreWish): Promise<RestoredView> {
 		return this.#parts.inTurn(async () => {
 			const open = this.#parts.volumes.openVolume(volume);
 			this.#info(volume, name);
@@ -158,9 +169,15 @@ export class ApplianceSnapshots implements SnapshotOperations, SnapshotKeeper {
 			} catch (error) {
 				throw asUsage(error, `Volume ${volume} was not restored`);
 			}
-			const message = `Volume ${volume} is what snapshot ${name} holds.${keepLiveAs === undefined ? '' : ` What it was is ${volume}@${keepLiveAs}.`}`;
+			const told = this.#parts.usersOf(volume);
+			const kept = keepLiveAs === undefined ? '' : ` What it was is ${volume}@${keepLiveAs}.`;
+			const users =
+				told.sessions + told.controllers === 0
+					? ''
+					: ` Who used it was told: iSCSI sessions ${told.sessions}, NVMe controllers ${told.controllers}.`;
+			const message = `Volume ${volume} is what snapshot ${name} holds.${kept}${users}`;
 			this.#parts.events.add({ severity: 'warning', kind: 'volume-restored', volume, snapshot: name, message });
-			return await this.#parts.volumes.restored(volume);
+			return { ...(await this.#parts.volumes.restored(volume)), told };
 		});
 	}
 

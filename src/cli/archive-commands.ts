@@ -8,6 +8,7 @@ import { type CommonFlags, argument, remoteCommand, size, whole } from './flags.
 import { printSize } from './size.ts';
 import { type SnapshotReference, snapshotReference } from './snapshot-reference.ts';
 import { confirm, lines, show, table } from './terminal.ts';
+import { usersOfVolume, whileUsed } from './volume-users.ts';
 
 const seconds = argument((text: string): number => {
 	const parts = /^(?<count>\d{1,8})(?<unit>[smhd]?)$/.exec(text)?.groups;
@@ -52,9 +53,12 @@ function copyCommands(): Command[] {
 				) => {
 					const { overwrite, keepAs } = flags;
 					if (keepAs !== undefined && overwrite !== true) throw new UsageError('--keep-as goes with --overwrite.');
-					if (overwrite === true && !(await confirm(`Replacing volume ${volume} by archived snapshot ${manifest}`, flags.yes)))
-						throw new ApiError('Nothing was restored.', 0);
 					const client = new ApiClient(flags);
+					if (overwrite === true) {
+						const used = whileUsed(await usersOfVolume(client, volume));
+						if (!(await confirm(`Replacing volume ${volume} by archived snapshot ${manifest}${used}`, flags.yes)))
+							throw new ApiError('Nothing was restored.', 0);
+					}
 					const body = { volume, lazy: flags.lazy === true, overwrite: overwrite === true, ...(keepAs === undefined ? {} : { keepAs }) };
 					await followed(client, flags, await client.post<ArchiveJobView>(`${manifestPath(repository, manifest)}/restore`, body));
 				},

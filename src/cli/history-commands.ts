@@ -1,14 +1,13 @@
 import type { Command } from 'commander';
 import type { HistoryView } from '../admin/history-schemas.ts';
-import type { VolumeView } from '../admin/schemas.ts';
-import type { SnapshotView } from '../admin/snapshot-schemas.ts';
+import type { RestoredView, SnapshotView } from '../admin/snapshot-schemas.ts';
 import { UsageError } from '../config/usage-error.ts';
 import { ApiClient, ApiError } from './api-client.ts';
 import { type CommonFlags, argument, remoteCommand, size } from './flags.ts';
 import { type MomentBody, parseMoment, parseSpan } from './moment.ts';
 import { printSize } from './size.ts';
 import { confirm, lines, show } from './terminal.ts';
-import { usersOf } from './volume-users.ts';
+import { toldText, usersOfVolume, whileUsed } from './volume-users.ts';
 
 interface HistoryFlags extends CommonFlags {
 	readonly on?: boolean;
@@ -64,12 +63,12 @@ export function rewindCommand(): Command {
 				return;
 			}
 			const lost = keepLiveAs === undefined ? ', losing sight of what was written since (the history has it as long as its window)' : '';
-			const used = flags.yes === true ? '' : await usersOf(client, name);
-			if (!(await confirm(`Putting volume ${name} back to ${described(to)}${lost}${used}`, flags.yes)))
+			const used = whileUsed(await usersOfVolume(client, name));
+			if (!(await confirm(`Putting volume ${name} back to ${described(to)}${lost}${used}`, flags.yes, used !== '')))
 				throw new ApiError('Nothing was restored.', 0);
 			const body = { ...to, ...(keepLiveAs === undefined ? {} : { keepLiveAs }) };
-			const restored = await client.post<VolumeView>(`${path(name)}/rewind/restore`, body);
-			await show(flags.json, restored, () => `volume ${name} is what it was at ${described(to)}`);
+			const restored = await client.post<RestoredView>(`${path(name)}/rewind/restore`, body);
+			await show(flags.json, restored, () => `volume ${name} is what it was at ${described(to)}${toldText(restored)}`);
 		});
 }
 

@@ -1,7 +1,7 @@
 import { Command } from 'commander';
 import type { ArchivedPlaceView, SnapshotDeletionView } from '../admin/archive-schemas.ts';
 import type { VolumeView } from '../admin/schemas.ts';
-import type { ChangesView, MountPlaceView, SnapshotView } from '../admin/snapshot-schemas.ts';
+import type { ChangesView, MountPlaceView, RestoredView, SnapshotView } from '../admin/snapshot-schemas.ts';
 import { ApiClient, ApiError } from './api-client.ts';
 import { type CommonFlags, names, remoteCommand, whole } from './flags.ts';
 import { printSize } from './size.ts';
@@ -9,7 +9,7 @@ import { merged } from './merge-wait.ts';
 import { type SnapshotReference, snapshotReference } from './snapshot-reference.ts';
 import { streamExportCommand } from './stream-export-command.ts';
 import { confirm, lines, show, table } from './terminal.ts';
-import { usersOf } from './volume-users.ts';
+import { toldText, usersOfVolume, whileUsed } from './volume-users.ts';
 
 export function snapshotCommand(): Command {
 	const snapshot = new Command('snapshot').description('make, restore, mount, clone, compare, export and delete snapshots of volumes');
@@ -74,12 +74,12 @@ export function snapshotCommand(): Command {
 				const { keepLiveAs } = flags;
 				const client = new ApiClient(flags);
 				const lost = keepLiveAs === undefined ? ', losing what was written since' : '';
-				const used = flags.yes === true ? '' : await usersOf(client, which.volume);
-				if (!(await confirm(`Restoring volume ${which.volume} to snapshot ${which.name}${lost}${used}`, flags.yes)))
+				const used = whileUsed(await usersOfVolume(client, which.volume));
+				if (!(await confirm(`Restoring volume ${which.volume} to snapshot ${which.name}${lost}${used}`, flags.yes, used !== '')))
 					throw new ApiError('Nothing was restored.', 0);
 				const body = keepLiveAs === undefined ? {} : { keepLiveAs };
-				const restored = await client.post<VolumeView>(`${path(which)}/restore`, body);
-				await show(flags.json, restored, () => `volume ${which.volume} is what snapshot ${which.name} holds`);
+				const restored = await client.post<RestoredView>(`${path(which)}/restore`, body);
+				await show(flags.json, restored, () => `volume ${which.volume} is what snapshot ${which.name} holds${toldText(restored)}`);
 			}),
 	);
 

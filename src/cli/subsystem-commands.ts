@@ -4,6 +4,7 @@ import { ApiClient, ApiError } from './api-client.ts';
 import { type CommonFlags, remoteCommand, whole } from './flags.ts';
 import { secret, secretForms } from './secret.ts';
 import { confirm, lines, show, table } from './terminal.ts';
+import { usersOfExport, whileUsed } from './volume-users.ts';
 
 interface AllowFlags extends CommonFlags {
 	dhchapSecret?: string;
@@ -127,9 +128,11 @@ export function subsystemCommand(): Command {
 			.argument('<name>')
 			.option('-y, --yes', 'do not ask')
 			.action(async (name: string, flags: CommonFlags & { yes?: boolean }) => {
-				if (!(await confirm(`Deleting subsystem ${name} and ending its controllers`, flags.yes)))
+				const client = new ApiClient(flags);
+				const used = whileUsed(await usersOfExport(client, (await client.get<SubsystemView>(path(name))).name));
+				if (!(await confirm(`Deleting subsystem ${name} and ending its controllers${used}`, flags.yes, used !== '')))
 					throw new ApiError('Nothing was deleted.', 0);
-				await new ApiClient(flags).delete(path(name));
+				await client.delete(path(name));
 				await show(flags.json, { deleted: name }, () => `subsystem ${name} deleted`);
 			}),
 	);

@@ -4,6 +4,7 @@ import { ApiClient, ApiError } from './api-client.ts';
 import { type ChapFlags, chapWish, describeChap, withChap } from './chap-flags.ts';
 import { type CommonFlags, remoteCommand, repeated, whole } from './flags.ts';
 import { confirm, lines, show, table } from './terminal.ts';
+import { usersOfExport, whileUsed } from './volume-users.ts';
 
 export function targetCommand(): Command {
 	const target = new Command('target').description('make, list and delete iSCSI targets; map volumes; admit initiators');
@@ -129,8 +130,11 @@ export function targetCommand(): Command {
 			.argument('<name>')
 			.option('-y, --yes', 'do not ask')
 			.action(async (name: string, flags: CommonFlags & { yes?: boolean }) => {
-				if (!(await confirm(`Deleting target ${name} and ending its sessions`, flags.yes))) throw new ApiError('Nothing was deleted.', 0);
-				await new ApiClient(flags).delete(path(name));
+				const client = new ApiClient(flags);
+				const used = whileUsed(await usersOfExport(client, (await client.get<TargetView>(path(name))).name));
+				if (!(await confirm(`Deleting target ${name} and ending its sessions${used}`, flags.yes, used !== '')))
+					throw new ApiError('Nothing was deleted.', 0);
+				await client.delete(path(name));
 				await show(flags.json, { deleted: name }, () => `target ${name} deleted`);
 			}),
 	);

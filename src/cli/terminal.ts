@@ -50,13 +50,18 @@ export function printable(text: string): string {
 	return text.replaceAll(/\p{Cc}/gu, '?');
 }
 
-/** Asks before something is lost. Without a terminal there is nobody to ask, so --yes must say it. */
-export async function confirm(question: string, yes: boolean | undefined): Promise<boolean> {
-	if (yes === true) return true;
+/**
+ * Asks before something is lost. Without a terminal there is nobody to ask, so --yes must say it. `isFelt`: somebody uses what is about to change, and who said --yes is told so.
+ */
+export async function confirm(question: string, yes: boolean | undefined, isFelt = false): Promise<boolean> {
+	if (yes === true) {
+		if (isFelt) process.stderr.write(`blockport: warning: ${printable(question)}.\n`);
+		return true;
+	}
 	if (!process.stdin.isTTY) throw new UsageError(`${question} needs --yes when there is no terminal to ask at.`);
 	const terminal = createInterface({ input: process.stdin, output: process.stderr });
 	try {
-		return await agreed(terminal.question(`${question}? [y/N] `));
+		return await agreed(terminal.question(`${printable(question)}? [y/N] `));
 	} finally {
 		terminal.close();
 	}

@@ -14,6 +14,7 @@ import { printSize } from './size.ts';
 import { streamImportCommand } from './stream-import-command.ts';
 import { limitCommand } from './space-commands.ts';
 import { confirm, lines, show, table } from './terminal.ts';
+import { usersOfVolume, whileUsed } from './volume-users.ts';
 
 /** What `volume check` found, one sentence each; the volume is sound when there is none. */
 export type CheckVolume = (dataDirectory: string, volume: string) => Promise<readonly { readonly message: string }[]>;
@@ -94,7 +95,9 @@ export function volumeCommand(checkVolume: CheckVolume): Command {
 			.action(async (name: string, flags: CommonFlags & { yes?: boolean }) => {
 				const client = new ApiClient(flags);
 				const lost = flags.yes === true ? '' : await snapshotsOf(client, name);
-				if (!(await confirm(`Deleting volume ${name}${lost} and all its data`, flags.yes))) throw new ApiError('Nothing was deleted.', 0);
+				const used = whileUsed(await usersOfVolume(client, name));
+				if (!(await confirm(`Deleting volume ${name}${lost} and all its data${used}`, flags.yes)))
+					throw new ApiError('Nothing was deleted.', 0);
 				await client.delete(path(name));
 				await show(flags.json, { deleted: name }, () => `volume ${name} deleted`);
 			}),

@@ -48,6 +48,7 @@ const volume: VolumeView = {
 	mappings: [],
 	namespaces: [],
 };
+const restored = { ...volume, told: { sessions: 2, controllers: 1 } };
 const changes = { from: 'one', fromLSN: 7, changedBytes: 4096, truncated: false, ranges: [{ offsetBytes: 0, lengthBytes: 4096 }] };
 
 const space = {
@@ -104,7 +105,7 @@ class Stub {
 		view: (...which) => this.answer(snapshot, 'view', ...which),
 		make: async (body) => this.answer([snapshot], 'make', body),
 		remove: async (...which) => this.answer(undefined, 'remove', ...which),
-		restore: async (...which) => this.answer(volume, 'restore', ...which),
+		restore: async (...which) => this.answer(restored, 'restore', ...which),
 		clone: async (...which) => this.answer(volume, 'clone', ...which),
 		flatten: async (name) => this.answer({ isMerging: true, done: 0.5 }, 'flatten', name),
 		space: async (name) => this.answer(space, 'space', name),
@@ -172,8 +173,8 @@ const routes: [string, string, unknown, number, unknown[], unknown][] = [
 	],
 	['GET', one, undefined, 200, ['view', 'data', 'One.1'], snapshot],
 	['DELETE', one, undefined, 204, ['remove', 'data', 'One.1'], undefined],
-	['POST', `${one}/restore`, undefined, 200, ['restore', 'data', 'One.1', {}], volume],
-	['POST', `${one}/restore`, { keepLiveAs: 'live' }, 200, ['restore', 'data', 'One.1', { keepLiveAs: 'live' }], volume],
+	['POST', `${one}/restore`, undefined, 200, ['restore', 'data', 'One.1', {}], restored],
+	['POST', `${one}/restore`, { keepLiveAs: 'live' }, 200, ['restore', 'data', 'One.1', { keepLiveAs: 'live' }], restored],
 	['POST', `${one}/clone`, { name: 'new' }, 201, ['clone', 'data', 'One.1', 'new'], volume],
 	['POST', '/v1/volumes/data/flatten', {}, 202, ['flatten', 'data'], { isMerging: true, done: 0.5 }],
 	['GET', '/v1/volumes/data/space', undefined, 200, ['space', 'data'], space],

@@ -160,7 +160,7 @@ test.serial(
 		const association = await host();
 		await association.setFeature(0x0b, 0x100);
 		association.watchEvents(1);
-		t.is((await snapshots.restore('data', 'one', { keepLiveAs: 'two' })).sizeBytes, 2 ** 26);
+		t.like(await snapshots.restore('data', 'one', { keepLiveAs: 'two' }), { sizeBytes: 2 ** 26, told: { sessions: 1, controllers: 1 } });
 		t.deepEqual(await attentions(live!), [0x2a09]);
 		t.deepEqual(await association.nextEvent(), { type: 2, information: 0, lid: 4 });
 		t.is((await association.logPage(0x04, 4096)).readUInt32LE(0), 1);
