@@ -2,6 +2,7 @@ import { ArchiveError, type ArchiveErrorCode } from '../archive/repository-types
 import { StoreError, type StoreErrorCode } from '../archive/store/object-store.ts';
 import { UsageError, type UsageErrorCode } from '../config/usage-error.ts';
 import { kernelCode } from './kernel-code.ts';
+import { sentence } from './refusals.ts';
 
 const ofStore: Record<StoreErrorCode, UsageErrorCode> = {
 	unreachable: 'unavailable',
@@ -35,7 +36,8 @@ export function archiveRefusal(error: unknown, what: string): unknown {
 	if (error instanceof ArchiveError) return new UsageError(sentence(what, error.message), ofArchive[error.code], cause);
 	const code = kernelCode(error);
 	if (code === '' || error instanceof UsageError) return error;
-	if (code === 'ENOSPC' || code === 'EDQUOT') return new UsageError(`${what}: the file system is full.`, 'noSpace', cause);
+	if (code === 'ENOSPC' || code === 'EDQUOT')
+		return new UsageError(`${what}: the file system is full; make room on it first.`, 'noSpace', cause);
 	return new UsageError(`${what}: the kernel answers ${code}.`, 'unavailable', cause);
 }
 
@@ -43,8 +45,4 @@ export function archiveRefusal(error: unknown, what: string): unknown {
 export function isPassing(error: unknown): boolean {
 	if (error instanceof StoreError) return error.retryable;
 	return error instanceof ArchiveError && error.code === 'stale';
-}
-
-function sentence(what: string, reason: string): string {
-	return `${what}: ${reason.endsWith('.') ? reason : `${reason}.`}`;
 }

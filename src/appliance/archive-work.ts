@@ -1,3 +1,4 @@
+import { printSize } from '../os/size-text.ts';
 import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type {
@@ -21,7 +22,8 @@ import type { ArchiveRepositories } from './archive-repositories.ts';
 import { type JobContext, type JobEnd, LaterError } from './archive-runner.ts';
 import type { ShadowVolumes } from './shadow-volumes.ts';
 import { type SnapshotInfo, snapshotCalls } from './snapshot-engine.ts';
-import { type VolumeEngine, type Volumes, asUsage } from './volumes.ts';
+import { asUsage } from './refusals.ts';
+import type { VolumeEngine, Volumes } from './volumes.ts';
 
 /** Findings that a job remembers; its result counts all. */
 const findingsShown = 20;
@@ -117,7 +119,7 @@ export class ArchiveWork {
 		return {
 			result: exportResult(made),
 			archived: { volumeUuid: wish.volumeUuid, snapshotId: wish.snapshotId, repository: name, manifest: manifest.id },
-			message: `Snapshot ${wish.volume}@${wish.snapshot} was archived in repository ${name} as ${manifest.id}: ${made.uploadedChunks} chunks, ${made.uploadedBytes} bytes sent.`,
+			message: `Snapshot ${wish.volume}@${wish.snapshot} was archived in repository ${name} as ${manifest.id}: ${made.uploadedChunks} chunks, ${printSize(made.uploadedBytes)} sent.`,
 		};
 	}
 
@@ -249,7 +251,8 @@ export class ArchiveWork {
 			state === 'blocked'
 				? `Nothing was removed from repository ${name}: ${blockedBy ?? 'a manifest'} cannot be read, and so nobody knows what it needs. Verify the repository.`
 				: undefined;
-		const message = fault ?? `Repository ${name} was collected: ${numbers.deletedObjects} objects, ${numbers.deletedBytes} bytes removed.`;
+		const message =
+			fault ?? `Repository ${name} was collected: ${numbers.deletedObjects} objects, ${printSize(numbers.deletedBytes)} removed.`;
 		return { result: { ...numbers }, fault, message };
 	}
 

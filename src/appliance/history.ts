@@ -1,7 +1,7 @@
+import { exactSize } from '../os/size-text.ts';
 import type { HistoryOperations } from '../admin/history-routes.ts';
 import type { HistoryView, HistoryWish, MomentWish } from '../admin/history-schemas.ts';
 import type { RestoredView, SnapshotView } from '../admin/snapshot-schemas.ts';
-import { VolumeUsageError } from '../blockvol/volume-fault.ts';
 import type { Configuration } from '../config/configuration.ts';
 import { UsageError } from '../config/usage-error.ts';
 import { isSnapshotName } from '../schedule/name-template.ts';
@@ -9,7 +9,8 @@ import type { EventLog } from './event-log.ts';
 import { historyCalls, type HistoryVolume, type Moment } from './history-engine.ts';
 import type { OpenVolume } from './volume-slot.ts';
 import type { ApplianceSnapshots } from './snapshots.ts';
-import { type Volumes, asUsage } from './volumes.ts';
+import { asUsage } from './refusals.ts';
+import type { Volumes } from './volumes.ts';
 
 export interface HistoryParts {
 	readonly configuration: Configuration;
@@ -64,10 +65,10 @@ export class ApplianceHistory implements HistoryOperations {
 			try {
 				await open.keepHistory({ windowMs: windowSeconds * 1000, maxBytes });
 			} catch (error) {
-				throw asUsage(error, `Volume ${volume} does not keep that history`);
+				throw asUsage(error, `Volume ${volume} does not keep that history`, 'invalid');
 			}
 			this.#listen(volume, open);
-			const message = `Volume ${volume} keeps a history of ${windowSeconds} seconds, of at most ${maxBytes} bytes.`;
+			const message = `Volume ${volume} keeps a history of ${windowSeconds} seconds, of at most ${exactSize(maxBytes)}.`;
 			this.#parts.events.add({ severity: 'info', kind: 'history-on', volume, message });
 			return this.view(volume);
 		});
@@ -134,8 +135,6 @@ export class ApplianceHistory implements HistoryOperations {
 			await open.rewind(moment, name);
 		} catch (error) {
 			const what = `Volume ${volume} cannot be shown as it was at ${described(moment)}`;
-			// The moment is not in the history, or the name is taken: the words were right.
-			if (error instanceof VolumeUsageError) throw new UsageError(`${what}: ${error.message}.`, 'inUse', { cause: error });
 			throw asUsage(error, what);
 		}
 	}

@@ -150,7 +150,7 @@ function flushed(device: OpenVolume): Promise<Outcome> {
 }
 
 const sentences: Partial<Record<Outcome, readonly [string, UsageErrorCode]>> = {
-	noSpace: ['the file system is full.', 'noSpace'],
+	noSpace: ['the file system is full; make room on it first.', 'noSpace'],
 	mediumError: ['a page of it cannot be read.', 'unavailable'],
 	closed: ['the appliance is being stopped, or it was given up.', 'unavailable'],
 	outOfRange: ['it is behind the end of the volume.', 'invalid'],

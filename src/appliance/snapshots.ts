@@ -18,7 +18,8 @@ import { isSnapshotName } from '../schedule/name-template.ts';
 import type { EventLog } from './event-log.ts';
 import { type SnapshotInfo, type SnapshotKeeper, snapshotCalls } from './snapshot-engine.ts';
 import type { SnapshotMounts } from './snapshot-mounts.ts';
-import { type VolumeEngine, type Volumes, asUsage } from './volumes.ts';
+import { asUsage } from './refusals.ts';
+import type { VolumeEngine, Volumes } from './volumes.ts';
 
 export interface SnapshotsParts {
 	readonly configuration: Configuration;

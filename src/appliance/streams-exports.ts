@@ -8,7 +8,8 @@ import { UsageError } from '../config/usage-error.ts';
 import type { EventLog } from './event-log.ts';
 import { refusal } from './shadow-volumes.ts';
 import { type SnapshotDevice, snapshotCalls } from './snapshot-engine.ts';
-import { type VolumeReader, type Volumes, asUsage } from './volumes.ts';
+import { asUsage } from './refusals.ts';
+import type { VolumeReader, Volumes } from './volumes.ts';
 
 /** Requests, of which the command has two under way. Each reads 2 MiB ahead. */
 export const exportsMax = 8;

@@ -1,3 +1,4 @@
+import { exactSize, printSize } from '../os/size-text.ts';
 import { createHash, randomUUID, type Hash } from 'node:crypto';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { VolumeView } from '../admin/schemas.ts';
@@ -151,7 +152,7 @@ export class StreamImports {
 		const { overwrite } = this.#session(id).wish;
 		return this.#step(id, undefined, async (session) => {
 			const { offsetBytes, hash, wish, shadow } = session;
-			if (offsetBytes !== lengthBytes) throw new UsageError(`${offsetBytes} bytes came, and not ${lengthBytes}.`);
+			if (offsetBytes !== lengthBytes) throw new UsageError(`${exactSize(offsetBytes)} came, and not ${exactSize(lengthBytes)}.`);
 			if (hash !== undefined && hash.copy().digest('hex') !== wish.sha256) {
 				await this.#end(session);
 				throw new UsageError(`What came has another SHA-256 than ${wish.sha256}: volume ${wish.name} was not made.`, 'inUse');
@@ -161,7 +162,7 @@ export class StreamImports {
 			const made = await shadow.publish({ overwrite });
 			await this.#end(session);
 			const kept = overwrite === undefined ? '' : ` What it was is volume ${overwrite.keepAs}.`;
-			const message = `Volume ${wish.name} was imported: ${offsetBytes} bytes.${kept}`;
+			const message = `Volume ${wish.name} was imported: ${printSize(offsetBytes)}.${kept}`;
 			this.#parts.events.add({ severity: 'info', kind: 'volume-imported', volume: wish.name, message });
 			return made;
 		});
@@ -211,7 +212,7 @@ export class StreamImports {
 			throw new UsageError(`The image has ended at byte ${offsetBytes}: all parts but the last are multiples of ${pageBytes} bytes.`);
 		if (from !== offsetBytes) throw new UsageError(`The next part begins at byte ${offsetBytes}, and not ${from}.`, 'inUse');
 		if (from + lengthBytes > wish.sizeBytes)
-			throw new UsageError(`The image is longer than ${wish.sizeBytes} bytes, the size of volume ${wish.name}.`);
+			throw new UsageError(`The image is longer than ${exactSize(wish.sizeBytes)}, the size of volume ${wish.name}.`);
 	}
 
 	#wait(session: Session): void {

@@ -4,12 +4,13 @@ import type { Configuration, VolumeRow } from '../config/configuration.ts';
 import { UsageError } from '../config/usage-error.ts';
 import type { RemoteOpener } from '../blockvol/remote-pages.ts';
 import type { ScrubOptions, ScrubProgress } from '../blockvol/scrub.ts';
-import { VolumeFault, VolumeFullError, VolumeUsageError } from '../blockvol/volume-fault.ts';
+import { VolumeFault } from '../blockvol/volume-fault.ts';
 import type { Disk } from '../os/disk.ts';
 import type { Logger } from '../os/logger.ts';
 import { ReservationTable } from '../reservation/reservation-table.ts';
 import { reservationsView } from './reservations-view.ts';
 import type { DataDirectory } from './data-directory.ts';
+import { asUsage, sentence } from './refusals.ts';
 import { removeTree } from './remove-tree.ts';
 import type { SnapshotInfo } from './snapshot-engine.ts';
 import { SanitizeUnfinished, unfinishedSanitize } from '../blockvol/sanitize.ts';
@@ -86,7 +87,7 @@ export class Volumes {
 	/** The open volume itself; UsageError unless it is there and serves. */
 	openVolume(name: string): OpenVolume {
 		const { volume, fault, state } = this.slot(name);
-		if (fault !== undefined) throw new UsageError(`Volume ${name} is faulted: ${fault}`, 'unavailable');
+		if (fault !== undefined) throw new UsageError(sentence(`Volume ${name} is faulted`, fault), 'unavailable');
 		if (state === 'sanitizing') throw new UsageError(`Volume ${name} is being sanitized.`, 'unavailable');
 		if (volume === undefined) throw new UsageError(`Volume ${name} is not open yet: try again soon.`, 'unavailable');
 		return volume;
@@ -402,18 +403,6 @@ export class Volumes {
 			...(statistics === undefined ? {} : { statistics }),
 		};
 	}
-}
-
-/** What the engine refuses or the kernel reports, as the sentence for who asked; anything else is ours and goes on. */
-export function asUsage(error: unknown, what: string): unknown {
-	const cause = { cause: error };
-	if (error instanceof VolumeFullError) return new UsageError(error.message, 'noSpace', cause);
-	if (error instanceof VolumeUsageError) return new UsageError(error.message, 'invalid', cause);
-	if (error instanceof VolumeFault) return new UsageError(`${what}: ${error.message}`, 'unavailable', cause);
-	const code = kernelCode(error);
-	if (code === 'ENOSPC' || code === 'EDQUOT') return new UsageError(`${what}: the file system is full.`, 'noSpace', cause);
-	if (code === '' || error instanceof UsageError) return error;
-	return new UsageError(`${what}: the data directory answers ${code}.`, 'unavailable', cause);
 }
 
 /** How far it is fetched from an archive. */

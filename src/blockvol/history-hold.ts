@@ -1,3 +1,4 @@
+import { exactSize } from '../os/size-text.ts';
 import { limits } from './limits.ts';
 import type { Hold } from './superblock.ts';
 
@@ -30,9 +31,9 @@ export function windowFault({ windowMs, maxBytes }: HistoryWindow, segmentBytes:
 		return `a history of ${windowMs / 1000} s: from ${historyMsMin / 1000} s to ${historyMsMax / 1000} s (30 days) are possible`;
 	const bytesMin = historySegmentsMin * segmentBytes;
 	if (!Number.isSafeInteger(maxBytes) || maxBytes < bytesMin)
-		return `a history of at most ${maxBytes} bytes: at least ${bytesMin} are needed, ${historySegmentsMin} segments of the log`;
+		return `a history of at most ${exactSize(maxBytes)}: at least ${exactSize(bytesMin)} are needed, ${historySegmentsMin} segments of the log`;
 	if (maxBytes > historySegmentsMax * segmentBytes)
-		return `a history of at most ${maxBytes} bytes: up to ${historySegmentsMax * segmentBytes} are possible, ${historySegmentsMax} segments of the log`;
+		return `a history of at most ${exactSize(maxBytes)}: up to ${exactSize(historySegmentsMax * segmentBytes)} are possible, ${historySegmentsMax} segments of the log`;
 	return undefined;
 }
 

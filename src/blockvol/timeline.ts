@@ -1,3 +1,4 @@
+import { exactSize } from '../os/size-text.ts';
 import { errorCode } from '../os/disk.ts';
 import { sweepAnchors } from './anchor-sweep.ts';
 import type { Logger } from '../os/logger.ts';
@@ -265,7 +266,7 @@ export class Timeline {
 		const bytes = (fromLSN - hold.fromLSN) * unitBytes;
 		this.#tell(
 			first === undefined ? 'lost' : 'shortened',
-			`the file system is full: ${bytes} bytes of the volume's history were given up, ${this.#beginning(first)}`,
+			`the file system is full: ${exactSize(bytes)} of the volume's history were given up, ${this.#beginning(first)}`,
 		);
 		this.#isGiving = false;
 		this.#owner.gaveWay();

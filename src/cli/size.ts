@@ -1,3 +1,4 @@
+export { exactSize, printSize } from '../os/size-text.ts';
 import { UsageError } from '../config/usage-error.ts';
 
 const units = ['', 'K', 'M', 'G', 'T'] as const;
@@ -23,16 +24,4 @@ export function parseSize(text: string): number {
 
 function refused(text: string): UsageError {
 	return new UsageError(`${JSON.stringify(text.slice(0, 40))} is no size: write 10G, 512MiB, 1.5T or a number of bytes.`);
-}
-
-/** `10 GiB`, `1.5 TiB`, `4 KiB`: at most two digits behind the point, for people; --json has the bytes. */
-export function printSize(bytes: number): string {
-	let value = bytes;
-	let power = 0;
-	while (value >= 1024 && power < units.length - 1) {
-		value /= 1024;
-		power++;
-	}
-	if (power === 0) return `${bytes} B`;
-	return `${Number(value.toFixed(2))} ${units[power]}iB`;
 }

@@ -5,7 +5,7 @@ import { UsageError } from '../config/usage-error.ts';
 import { ApiClient, ApiError } from './api-client.ts';
 import { type CommonFlags, argument, remoteCommand, size } from './flags.ts';
 import { ProgressBar } from './progress-bar.ts';
-import { printSize } from './size.ts';
+import { exactSize, printSize } from './size.ts';
 import { isPassing } from './stream-retry.ts';
 import type { ImageInput, SourceFormat } from './stream-source.ts';
 import { Upload } from './stream-upload.ts';
@@ -111,11 +111,13 @@ function wishOf(name: string, input: ImageInput, flags: Flags): NewImport {
 	const sizeBytes = flags.size ?? imageBytes;
 	if (sizeBytes === undefined) throw new UsageError('How long the image is does not show before its end: say --size.');
 	if (imageBytes !== undefined && sizeBytes < imageBytes)
-		throw new UsageError(`The image has ${imageBytes} bytes, which is more than ${sizeBytes}: nothing is cut off, so say a larger --size.`);
+		throw new UsageError(
+			`The image has ${exactSize(imageBytes)}, which is more than ${exactSize(sizeBytes)}: nothing is cut off, so say a larger --size.`,
+		);
 	const whole = Math.ceil(sizeBytes / pageBytes) * pageBytes;
 	if (whole !== sizeBytes)
 		throw new UsageError(
-			`${sizeBytes} bytes is no volume size, which is a multiple of ${pageBytes}: say --size ${whole}; what is behind the image is zeros.`,
+			`${exactSize(sizeBytes)} is no volume size, which is a multiple of ${exactSize(pageBytes)}: say --size ${whole}; what is behind the image is zeros.`,
 		);
 	if (flags.keepAs !== undefined && flags.overwrite !== true) throw new UsageError('--keep-as is for --overwrite.');
 	return {

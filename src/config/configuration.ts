@@ -1,4 +1,5 @@
 import type { Logger } from '../os/logger.ts';
+import { exactSize } from '../os/size-text.ts';
 import { ArchiveJobs } from './archive-jobs.ts';
 import { type SqliteDatabase, openDatabase } from './database.ts';
 import type { Reserve } from './reserve.ts';
@@ -220,7 +221,9 @@ export class Configuration {
 		const row = this.volume(name);
 		checkVolumeSize(sizeBytes);
 		if (sizeBytes < row.sizeBytes) {
-			throw new UsageError(`Volume ${name} has ${row.sizeBytes} bytes and cannot shrink to ${sizeBytes}: make a smaller one and copy.`);
+			throw new UsageError(
+				`Volume ${name} has ${exactSize(row.sizeBytes)} and cannot shrink to ${exactSize(sizeBytes)}: make a smaller one and copy.`,
+			);
 		}
 		return row;
 	}

@@ -1,3 +1,4 @@
+import { exactSize } from '../os/size-text.ts';
 import { isIPv6 } from 'node:net';
 import { parseEndpoint, printEndpoint } from './endpoint.ts';
 import { limits, lunMax, tpgtMax } from './limits.ts';
@@ -100,7 +101,7 @@ export function checkVolumeSize(sizeBytes: number): number {
 	const { volumeBytesMin, volumeBytesMax, volumeBytesStep } = limits;
 	if (!Number.isSafeInteger(sizeBytes) || sizeBytes < volumeBytesMin || sizeBytes > volumeBytesMax || sizeBytes % volumeBytesStep !== 0) {
 		throw new UsageError(
-			`${sizeBytes} bytes is no volume size: it is a multiple of ${volumeBytesStep} from ${volumeBytesMin} bytes to 64 TiB.`,
+			`${exactSize(sizeBytes)} is no volume size: it is a multiple of ${exactSize(volumeBytesStep)} from ${exactSize(volumeBytesMin)} to ${exactSize(volumeBytesMax)}.`,
 		);
 	}
 	return sizeBytes;

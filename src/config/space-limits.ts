@@ -1,3 +1,4 @@
+import { exactSize } from '../os/size-text.ts';
 import type { SqliteDatabase } from './database.ts';
 import type { Transactions } from './transactions.ts';
 import { UsageError } from './usage-error.ts';
@@ -40,7 +41,7 @@ export class SpaceLimitsStore {
 	/** Of a volume that there is. Refuses (UsageError) what is no quota or no threshold. */
 	set(volumeUuid: string, { quotaBytes, thresholdPercent }: SpaceLimits): void {
 		if (quotaBytes !== undefined && !(Number.isSafeInteger(quotaBytes) && quotaBytes >= quotaBytesMin && quotaBytes <= quotaBytesMax))
-			throw new UsageError(`A quota is from 1 MiB to 1 PiB, not ${quotaBytes} bytes.`);
+			throw new UsageError(`A quota is from 1 MiB to 1 PiB, not ${exactSize(quotaBytes)}.`);
 		if (thresholdPercent !== undefined) checkPercent(thresholdPercent);
 		this.#transactions.change(() => {
 			this.#database

@@ -2,7 +2,7 @@ import { request } from 'node:http';
 import test, { type ExecutionContext } from 'ava';
 import { Appliance } from '../../src/appliance.ts';
 import { UsageError, type UsageErrorCode } from '../../src/config/usage-error.ts';
-import { VolumeFault, VolumeUsageError } from '../../src/blockvol/volume-fault.ts';
+import { VolumeFault, VolumeFullError, VolumeUsageError } from '../../src/blockvol/volume-fault.ts';
 import { silent } from '../../src/os/logger.ts';
 import { limits as policyLimits } from '../../src/schedule/limits.ts';
 import { temporaryDirectory } from '../temporary.ts';
@@ -105,8 +105,9 @@ test('what the engine refuses is told in its words, with the kind of fault', asy
 	await snapshots.make({ volumes: ['data'], name: 'one' });
 	const data = await volume('data');
 	const cases: [Error, UsageErrorCode][] = [
-		[new VolumeUsageError('the volume has too many snapshots.'), 'invalid'],
-		[new VolumeFault('the log failed.'), 'unavailable'],
+		[new VolumeUsageError('the volume has too many snapshots: delete one'), 'inUse'],
+		[new VolumeFullError('The file system is full: free some space.'), 'noSpace'],
+		[new VolumeFault('the log failed'), 'unavailable'],
 		[Object.assign(new Error('ENOSPC'), { code: 'ENOSPC' }), 'noSpace'],
 		[Object.assign(new Error('EIO'), { code: 'EIO' }), 'unavailable'],
 	];
@@ -114,14 +115,14 @@ test('what the engine refuses is told in its words, with the kind of fault', asy
 		data.before = () => {
 			throw error;
 		};
-		await refuses(t, code, () => snapshots.make({ volumes: ['data'], name: 'two' }));
-		await refuses(t, code, () => snapshots.remove('data', 'one'));
+		await refuses(t, code, () => snapshots.make({ volumes: ['data'], name: 'two' }), /^[A-Z][^.]*\.$/);
+		await refuses(t, code, () => snapshots.remove('data', 'one'), /^[A-Z][^.]*\.$/);
 		await refuses(t, code, () => snapshots.restore('data', 'one', {}));
 		await refuses(t, code, () => snapshots.mount('data', 'one', { target }));
 		await refuses(t, code, () => snapshots.changes('data', 'one', undefined, 1));
 	}
-	data.fault = 'The disk fails.';
-	await refuses(t, 'unavailable', () => snapshots.make({ volumes: ['data'], name: 'two' }), /The disk fails/);
+	data.fault = 'the disk fails';
+	await refuses(t, 'unavailable', () => snapshots.make({ volumes: ['data'], name: 'two' }), /^Volume data is faulted: the disk fails\.$/);
 	t.deepEqual(snapshots.views(), [], 'a volume that is faulted keeps the others from nothing');
 	const broken = new Error('ours');
 	data.fault = undefined;

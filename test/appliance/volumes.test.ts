@@ -198,7 +198,11 @@ test('resizing grows the volume and the row; what the engine refuses leaves both
 	t.is((await volumes.resize('data', 16384)).sizeBytes, 16384);
 	t.is(configuration.volume('data').sizeBytes, 16384);
 	await t.throwsAsync(volumes.resize('data', 8192), { instanceOf: UsageError, message: /cannot shrink/ });
-	await t.throwsAsync(volumes.resize('data', 8192 * 3), { instanceOf: UsageError, message: 'That is an odd size.' });
+	await t.throwsAsync(volumes.resize('data', 8192 * 3), {
+		instanceOf: UsageError,
+		message: 'Volume data was not resized: That is an odd size.',
+		code: 'inUse',
+	});
 	const full = await t.throwsAsync(volumes.resize('data', 8192 * 5), { instanceOf: UsageError, message: /full/ });
 	t.is(full?.code, 'noSpace');
 	t.is(configuration.volume('data').sizeBytes, 16384);

@@ -1,6 +1,6 @@
 import test from 'ava';
 import fc from 'fast-check';
-import { parseSize, printSize } from '../../src/cli/size.ts';
+import { exactSize, parseSize, printSize } from '../../src/cli/size.ts';
 import { UsageError } from '../../src/config/usage-error.ts';
 
 test('sizes are powers of 1024, with or without iB, in either case', (t) => {
@@ -73,4 +73,17 @@ test('every multiple of a unit is read back as the same number', (t) => {
 		{ seed: 11 },
 	);
 	t.pass();
+});
+
+test('in a sentence where every byte counts, a size that had to be rounded has its bytes too', (t) => {
+	for (const [bytes, text] of [
+		[0, '0 B'],
+		[4096, '4 KiB'],
+		[10 * 2 ** 30, '10 GiB'],
+		[1.5 * 2 ** 40, '1.5 TiB'],
+		[10 * 2 ** 30 + 1, '10 GiB (10737418241 bytes)'],
+		[2 ** 30 / 3 - 1 / 3, '341.33 MiB (357913941 bytes)'],
+		[2 ** 46, '64 TiB'],
+	] as const)
+		t.is(exactSize(bytes), text);
 });
