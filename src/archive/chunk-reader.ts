@@ -1,3 +1,4 @@
+import type { Codec } from './codec.ts';
 import { limits } from './limits.ts';
 import { readList } from './list-reader.ts';
 import { chunkLength, isZeroRow } from './manifest.ts';
@@ -39,7 +40,7 @@ export class ChunkReader {
 	async read(index: number, signal?: AbortSignal): Promise<Buffer> {
 		const entry = await this.#entry(index, signal);
 		if (isZeroRow(entry)) return Buffer.alloc(chunkLength(this.manifest, index));
-		return (await fetchChunk(this.#repository, this.manifest, index, entry, signal)).plain;
+		return (await fetchChunk(this.#repository, this.manifest, index, entry, signal, this.#repository.readCodec)).plain;
 	}
 
 	async #entry(index: number, signal: AbortSignal | undefined): Promise<Buffer> {
@@ -60,7 +61,7 @@ export class ChunkReader {
 			this.#lists.set(list, known);
 			return known;
 		}
-		const reading = readList(this.#repository, this.manifest, list);
+		const reading = readList(this.#repository, this.manifest, list, undefined, this.#repository.readCodec);
 		this.#lists.set(list, reading);
 		// What failed is tried again by whoever comes next.
 		void reading.catch(() => {
@@ -112,6 +113,7 @@ export async function fetchChunk(
 	index: number,
 	entry: Uint8Array,
 	signal: AbortSignal | undefined,
+	codec: Codec = repository.codec,
 ): Promise<FetchedChunk> {
 	const key = contentKey(repository, 'chunk', entry);
 	const object = await repository.store.get(key, signalOf(signal));
@@ -119,7 +121,7 @@ export async function fetchChunk(
 		throw new ArchiveError('missing', `${key}, chunk ${index} of the manifest ${manifest.id}, is not there`, { object: key });
 	const fetchedBytes = object.length;
 	const length = chunkLength(manifest, index);
-	const { plain, hash } = await repository.codec.unseal('chunk', object, key, manifest.chunkBytes);
+	const { plain, hash } = await codec.unseal('chunk', object, key, manifest.chunkBytes);
 	if (Buffer.compare(hash, entry.subarray(0, hashBytes)) !== 0 || plain.length !== length) {
 		throw new ArchiveError('corrupt', `${key} holds another chunk than its name says`, { object: key });
 	}

@@ -1,12 +1,15 @@
 import { extname } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import type { Codec, CodecResult, CodecTask } from './codec.ts';
+import type { ThreadUrgency } from '../os/thread-urgency.ts';
 import type { RepositoryKeys } from './repository-keys.ts';
 import { ArchiveError, type ArchiveErrorCode } from './repository-types.ts';
 import type { ObjectKind } from './sealed-object.ts';
 
 interface Reply {
 	readonly id: number;
+	/** From its begin to its end. */
+	readonly tookMs: number;
 	readonly result?: CodecResult;
 	readonly fault?: { readonly code: ArchiveErrorCode; readonly message: string; readonly object: string };
 }
@@ -18,8 +21,18 @@ interface Waiting {
 
 interface Thread {
 	readonly worker: Worker;
+	readonly urgency: ThreadUrgency;
 	readonly waiting: Map<number, Waiting>;
 }
+
+export interface CodecPoolOptions {
+	/** Of its threads. In the background by default, as long as they get on there. */
+	readonly urgency?: 'low' | 'background';
+	/** A task that took longer says that background threads do not get on. A chunk of the default length takes 10 ms where there is a core for it. */
+	readonly starvedMs?: number;
+}
+
+const starvedMsDefault = 1000;
 
 /** Beside the sources it runs from them, beside dist/ from there. */
 const workerUrl = new URL(`./codec-worker${extname(import.meta.url)}`, import.meta.url);
@@ -29,17 +42,31 @@ const youngGenerationMiB = 16;
 /**
  * The codec in worker threads. They start with the first task, hold no process open that has nothing else to do, and end with close(). Buffers move between the threads and are not
  * copied. How many tasks wait is bounded by those who ask: each chunk on its way is one.
+ *
+ * In the background they get what others leave, which is nothing where others take all. So when a task has taken too long, the threads are replaced by ones that get a share, for as long as the pool is open: a
+ * thread cannot be raised, but a new one begins where its parent is.
  */
 export class CodecPool implements Codec {
 	readonly #keys: RepositoryKeys | undefined;
 	readonly #size: number;
+	readonly #starvedMs: number;
 	readonly #threads: Thread[] = [];
+	/** Threads that get no more tasks, and end with those that they have. */
+	readonly #leaving = new Set<Thread>();
+	readonly #ending = new Set<Promise<unknown>>();
+	#urgency: ThreadUrgency;
 	#next = 0;
 	#isClosed = false;
 
-	constructor(keys: RepositoryKeys | undefined, size: number) {
+	constructor(
+		keys: RepositoryKeys | undefined,
+		size: number,
+		{ urgency = 'background', starvedMs = starvedMsDefault }: CodecPoolOptions = {},
+	) {
 		this.#keys = keys;
 		this.#size = size;
+		this.#urgency = urgency;
+		this.#starvedMs = starvedMs;
 	}
 
 	hash(plain: Uint8Array<ArrayBuffer>): ReturnType<Codec['hash']> {
@@ -64,9 +91,10 @@ export class CodecPool implements Codec {
 
 	async close(): Promise<void> {
 		this.#isClosed = true;
-		const threads = this.#threads.splice(0);
+		const threads = [...this.#threads.splice(0), ...this.#leaving];
+		this.#leaving.clear();
 		for (const thread of threads) fail(thread, new ArchiveError('closed', 'The repository was closed.'));
-		await Promise.all(threads.map(({ worker }) => worker.terminate()));
+		await Promise.all([...this.#ending, ...threads.map(({ worker }) => worker.terminate())]);
 	}
 
 	#run(task: CodecTask, moved?: Uint8Array<ArrayBuffer>): Promise<CodecResult> {
@@ -85,29 +113,46 @@ export class CodecPool implements Codec {
 		const least = this.#threads.toSorted((a, b) => a.waiting.size - b.waiting.size)[0];
 		if (least !== undefined && (least.waiting.size === 0 || this.#threads.length === this.#size)) return least;
 		const worker = new Worker(workerUrl, {
-			workerData: { keys: this.#keys },
+			workerData: { keys: this.#keys, urgency: this.#urgency },
 			resourceLimits: { maxYoungGenerationSizeMb: youngGenerationMiB },
 		});
-		const thread: Thread = { worker, waiting: new Map() };
-		worker.on('message', (reply: Reply) => settle(thread, reply));
+		const thread: Thread = { worker, urgency: this.#urgency, waiting: new Map() };
+		worker.on('message', (reply: Reply) => this.#settle(thread, reply));
 		worker.on('error', (error: Error) => {
 			// What it was asked fails; the next task starts another one.
 			const at = this.#threads.indexOf(thread);
 			if (at >= 0) this.#threads.splice(at, 1);
+			this.#leaving.delete(thread);
 			fail(thread, error);
 		});
 		worker.unref();
 		this.#threads.push(thread);
 		return thread;
 	}
-}
 
-function settle(thread: Thread, { id, result, fault }: Reply): void {
-	const waiting = thread.waiting.get(id);
-	thread.waiting.delete(id);
-	if (thread.waiting.size === 0) thread.worker.unref();
-	if (fault === undefined) waiting?.resolve(result ?? {});
-	else waiting?.reject(new ArchiveError(fault.code, fault.message, { object: fault.object }));
+	#settle(thread: Thread, { id, tookMs, result, fault }: Reply): void {
+		const waiting = thread.waiting.get(id);
+		thread.waiting.delete(id);
+		if (thread.waiting.size === 0) thread.worker.unref();
+		if (thread.urgency === 'background' && tookMs > this.#starvedMs) this.#raise();
+		if (thread.waiting.size === 0 && this.#leaving.delete(thread)) this.#end(thread);
+		if (fault === undefined) waiting?.resolve(result ?? {});
+		else waiting?.reject(new ArchiveError(fault.code, fault.message, { object: fault.object }));
+	}
+
+	/** The next task is given to a new thread. */
+	#raise(): void {
+		this.#urgency = 'low';
+		for (const thread of this.#threads.splice(0)) {
+			if (thread.waiting.size === 0) this.#end(thread);
+			else this.#leaving.add(thread);
+		}
+	}
+
+	#end({ worker }: Thread): void {
+		const ending = worker.terminate().finally(() => this.#ending.delete(ending));
+		this.#ending.add(ending);
+	}
 }
 
 function fail(thread: Thread, error: Error): void {

@@ -1,28 +1,29 @@
-import { getPriority, setPriority } from 'node:os';
 import { parentPort, workerData } from 'node:worker_threads';
+import { setThreadUrgency, type ThreadUrgency } from '../os/thread-urgency.ts';
 import { type CodecTask, execute } from './codec.ts';
 import type { RepositoryKeys } from './repository-keys.ts';
 import { ArchiveError } from './repository-types.ts';
 
-/** Half of the way down. */
-const niceness = 10;
-
-// On Linux a priority is that of a thread, and 0 the calling one: where cores are short, the data path goes first.
-if (process.platform === 'linux' && getPriority() < niceness) setPriority(niceness);
-
 /** One thread of codec-pool.ts: tasks in, results out, in their order. What is answered with an error is what an object's bytes did; anything else ends the thread. */
-const { keys } = workerData as { keys: RepositoryKeys | undefined };
+const { keys, urgency } = workerData as { keys: RepositoryKeys | undefined; urgency: ThreadUrgency };
+
+// Where cores are short, the data path goes first. Where the kernel does not let it, the thread is one like any other.
+setThreadUrgency(urgency);
 
 parentPort?.on('message', ({ id, ...task }: CodecTask & { id: number }) => {
+	const startedMs = performance.now();
 	try {
 		const result = execute(task, keys);
 		const owned = [result.plain, result.object].filter((bytes) => bytes !== undefined && bytes.byteLength === bytes.buffer.byteLength);
 		parentPort?.postMessage(
-			{ id, result },
+			{ id, tookMs: performance.now() - startedMs, result },
 			owned.map((bytes) => bytes?.buffer as ArrayBuffer),
 		);
 	} catch (error) {
 		if (!(error instanceof ArchiveError)) throw error;
-		parentPort?.postMessage({ id, fault: { code: error.code, message: error.message, object: error.object } }, []);
+		parentPort?.postMessage(
+			{ id, tookMs: performance.now() - startedMs, fault: { code: error.code, message: error.message, object: error.object } },
+			[],
+		);
 	}
 });

@@ -63,7 +63,10 @@ export class Repository {
 	readonly chunkBytes: number;
 	readonly createdMs: number;
 	readonly isEncrypted: boolean;
+	/** For what takes its time. */
 	readonly codec: Codec;
+	/** For chunks that somebody may be waiting for: its thread does not stand behind everybody else's. */
+	readonly readCodec: Codec;
 	readonly timing: Timing;
 	readonly runtime: Runtime;
 	readonly manifests: ManifestCache;
@@ -79,6 +82,7 @@ export class Repository {
 		this.manifests = options.manifests ?? new ManifestCache();
 		const threads = Math.min(options.threads ?? limits.threadsMax, limits.threadsMax);
 		this.codec = threads === 0 ? new InlineCodec(keys) : new CodecPool(keys, threads);
+		this.readCodec = threads === 0 ? this.codec : new CodecPool(keys, 1, { urgency: 'low' });
 		// A store that decides atomically who was first is one whose lists are exact; of the others nobody knows.
 		this.timing = { ...defaultTiming, ...(store.canPutIfAbsent ? { settleMs: 0 } : {}), ...options.timing };
 		this.runtime = options.runtime ?? realRuntime;
@@ -118,7 +122,7 @@ export class Repository {
 	}
 
 	async close(): Promise<void> {
-		await this.codec.close();
+		await Promise.all([this.codec.close(), this.readCodec.close()]);
 		await this.store.close();
 	}
 }

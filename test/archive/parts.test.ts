@@ -1,4 +1,6 @@
 import { createHash } from 'node:crypto';
+import { readdir, readFile } from 'node:fs/promises';
+import { getPriority } from 'node:os';
 import test from 'ava';
 import { BoundedTasks } from '../../src/archive/bounded-tasks.ts';
 import { chunksByList } from '../../src/archive/changed-chunks.ts';
@@ -255,6 +257,48 @@ test('threads give what the calling thread gives, move buffers, pass on what is 
 	t.is((await t.throwsAsync<ArchiveError>(late, { instanceOf: ArchiveError }))?.code, 'closed');
 	await closing;
 	t.is((await t.throwsAsync<ArchiveError>(pool.hash(new Uint8Array(1)), { instanceOf: ArchiveError }))?.code, 'closed');
+});
+
+/** Threads of this process: how many the kernel has in the background (SCHED_IDLE), and how many at niceness 10 or lower. */
+async function threadsAside(): Promise<{ background: number; low: number }> {
+	const found = { background: 0, low: 0 };
+	for (const thread of await readdir('/proc/self/task')) {
+		const text = await readFile(`/proc/self/task/${thread}/stat`, 'utf8').catch(() => '');
+		const fields = text.replace(/^.*\) /s, '').split(' ');
+		if (fields[38] === '5') found.background++;
+		else if (Number(fields[16]) >= Math.max(10, getPriority() + 1)) found.low++;
+	}
+	return found;
+}
+
+test('threads work in the background, and once a task has taken too long there, the next ones have a share; who reads has one from the beginning', async (t) => {
+	if (process.platform !== 'linux') {
+		t.pass('priorities are those of processes here');
+		return;
+	}
+	const background = new CodecPool(keys, 2, { starvedMs: 1e9 });
+	await background.hash(new Uint8Array(10_000));
+	const before = await threadsAside();
+	t.true(before.background >= 1);
+	await background.close();
+	const impatient = new CodecPool(keys, 2, { starvedMs: -1 });
+	const bytes = new Uint8Array(noise(50_000, 1));
+	const hashes = await Promise.all(Array.from({ length: 6 }, () => impatient.hash(new Uint8Array(bytes))));
+	// By now every thread of the beginning has ended a task.
+	const again = await impatient.hash(new Uint8Array(bytes));
+	t.true(
+		hashes.every(({ hash }) => Buffer.compare(hash, again.hash) === 0),
+		'nothing of what waited was lost',
+	);
+	// Those of the beginning end as soon as they have nothing to do: if they did not, this would not end.
+	while ((await threadsAside()).background > 0) await impatient.hash(new Uint8Array(bytes));
+	await impatient.close();
+	const reads = new CodecPool(keys, 1, { urgency: 'low' });
+	await reads.hash(new Uint8Array(10_000));
+	const { background: none, low } = await threadsAside();
+	t.is(none, 0);
+	t.true(getPriority() >= 10 || low >= 1);
+	await reads.close();
 });
 
 test('letGo frees bytes that have their buffer to themselves, and leaves all others alone', (t) => {
