@@ -16,12 +16,27 @@ const byteLimitPollMs = 20;
 
 /** Runs a load and gives its figures; the first `warmUpSeconds` are not counted. Throws when a command fails. */
 export async function runLoad(options: LoadOptions): Promise<LoadResult> {
-	const { port, target, unit, otherUnits = [], separateHosts = false, shape } = options;
+	return await openLanes(options, async (lanes) => await runLanes(lanes, options));
+}
+
+/** Opens the lanes of a load and hands them to `use`. */
+export async function openLanes<Result>(
+	{
+		protocol,
+		port,
+		target,
+		unit,
+		otherUnits = [],
+		separateHosts = false,
+		shape,
+	}: Omit<LoadOptions, 'seconds' | 'warmUpSeconds' | 'rangeBytes'>,
+	use: <C extends LaneCommand>(lanes: readonly Lane<C>[]) => Result | Promise<Result>,
+): Promise<Result> {
 	const wanted = { port, target, units: [unit, ...otherUnits], separateHosts, depth: shape.depth, lanes: shape.lanes };
 	// Only what is used is loaded, so that a client's memory and start do not depend on the other protocols.
-	if (options.protocol === 'iscsi') return await runLanes(await (await import('./iscsi-lane.ts')).IscsiLane.open(wanted), options);
-	if (options.protocol === 'nvme') return await runLanes(await (await import('./nvme-lane.ts')).NvmeLane.open(wanted), options);
-	return await runLanes(await (await import('./bare-lane.ts')).BareLane.open(wanted), options);
+	if (protocol === 'iscsi') return await use(await (await import('./iscsi-lane.ts')).IscsiLane.open(wanted));
+	if (protocol === 'nvme') return await use(await (await import('./nvme-lane.ts')).NvmeLane.open(wanted));
+	return await use(await (await import('./bare-lane.ts')).BareLane.open(wanted));
 }
 
 async function runLanes<C extends LaneCommand>(lanes: readonly Lane<C>[], options: LoadOptions): Promise<LoadResult> {

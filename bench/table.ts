@@ -3,7 +3,7 @@ import type { Cell } from './cell.ts';
 
 export type Cells = ReadonlyMap<string, ReadonlyMap<string, readonly Cell[]>>;
 
-function median(values: readonly number[]): number {
+export function median(values: readonly number[]): number {
 	const sorted = values.toSorted((a, b) => a - b);
 	const middle = sorted.length >> 1;
 	return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;

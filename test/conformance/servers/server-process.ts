@@ -1,5 +1,5 @@
 import { spawn, type ChildProcess } from 'node:child_process';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 
 const ticksPerSecond = 100;
@@ -88,6 +88,14 @@ export class ServerProcess {
 		const stat = readFileSync(`/proc/${this.pid}/stat`, 'utf8');
 		const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
 		return (Number(fields[11]) + Number(fields[12])) / ticksPerSecond;
+	}
+
+	/** The same by the scheduler's count, to the nanosecond (Documentation/scheduler/sched-stats). Threads that have ended are missing, so it is for differences over a time in which none does. */
+	cpuSecondsByScheduler(): number {
+		const tasks = `/proc/${this.pid}/task`;
+		let nanoseconds = 0;
+		for (const task of readdirSync(tasks)) nanoseconds += Number(readFileSync(`${tasks}/${task}/schedstat`, 'utf8').split(' ', 1)[0]);
+		return nanoseconds / 1e9;
 	}
 
 	rssBytes(): number {
