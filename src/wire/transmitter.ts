@@ -4,10 +4,19 @@ import { bufferPool } from './buffer-pool.ts';
 export const slabBytes = 2 * (128 * 1024 + 256);
 /** Slabs that one connection may hold while its peer does not read. */
 const slabsMax = 2;
+/**
+ * So much in small PDUs leaves at once, one time in a turn: the peer works on it while the turn goes on, instead of each side waiting for the other. Where several peers are being served nobody waits, and then the
+ * call and the wake-up are for nothing; nor do long PDUs gain by it.
+ */
+const earlyBytes = 64 * 1024;
+const smallBytesMax = 16 * 1024;
 /** Bytes of answers that found no room in a slab and wait by themselves, before the connection counts as backlogged. */
 const overflowBytesMax = 64 * 1024;
 const slabsKeptMax = 32;
 const freeSlabs: Buffer[] = [];
+let transmitters = 0;
+/** The number of the one whose turn was the latest in the process. */
+let latest = 0;
 
 /** Where a transmitter's bytes go. */
 export interface Outlet {
@@ -39,6 +48,7 @@ export class Transmitter {
 	buffer: Buffer = noSlab;
 	/** Where the reserved space begins. */
 	at = 0;
+	readonly #number = ++transmitters;
 	readonly #outlet: Outlet;
 	readonly #owner: TransmitterOwner;
 	#flushedTo = 0;
@@ -50,6 +60,8 @@ export class Transmitter {
 	#refused = false;
 	#inFlight = false;
 	#held = false;
+	/** In this turn. */
+	#mayLeaveEarly = false;
 	#scheduled = false;
 	#closed = false;
 	#moved = false;
@@ -106,7 +118,11 @@ export class Transmitter {
 	/** The first `bytes` of the reserved space are to be sent. */
 	commit(bytes: number): void {
 		this.at += bytes;
-		this.#wantFlush();
+		if (!this.#held) this.#wantFlush();
+		else if (this.#mayLeaveEarly && this.at - this.#flushedTo >= earlyBytes && bytes <= smallBytesMax) {
+			this.#mayLeaveEarly = false;
+			this.flush();
+		}
 	}
 
 	/**
@@ -126,9 +142,11 @@ export class Transmitter {
 		this.#wantFlush();
 	}
 
-	/** No flush until letGo(): the caller is in the middle of a turn and will end it. */
+	/** Until letGo() nothing is flushed but what leaves early: the caller is in the middle of a turn and will end it. */
 	hold(): void {
 		this.#held = true;
+		this.#mayLeaveEarly = latest === this.#number;
+		latest = this.#number;
 	}
 
 	letGo(): void {
