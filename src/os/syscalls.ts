@@ -7,7 +7,7 @@ import { errorCode } from './disk.ts';
  * Those that may wait for a disk run on libuv's thread pool.
  */
 const library = koffi.load(null);
-const preadv2 = library.func('int64_t preadv2(int fd, void *iov, int count, int64_t offset, int flags)');
+const preadv2 = library.func('int64_t preadv2(int fd, intptr_t iov, int count, int64_t offset, int flags)');
 const fallocate = library.func('int fallocate(int fd, int mode, int64_t offset, int64_t length)');
 const lseek = library.func('int64_t lseek(int fd, int64_t offset, int whence)');
 const flock = library.func('int flock(int fd, int operation)');
@@ -27,15 +27,29 @@ function failure(call: string, errno: number): Error {
 	return Object.assign(new Error(`${code}: ${call}`), { code, errno: -errno, syscall: call });
 }
 
-/** One iovec, filled anew for each call: the calls are synchronous, so one serves all. */
-const iovec = new BigUint64Array(2);
-const iovecBytes = Buffer.from(iovec.buffer);
+/** One iovec of two 64-bit fields, filled anew for each call: the calls are synchronous, so one serves all. The machine is little-endian. */
+// An ArrayBuffer made by itself: the garbage collector moves the content of small typed arrays.
+const iovec = new Uint32Array(new ArrayBuffer(16));
+const iovecAddress = Number(koffi.address(iovec));
+/** Where the bytes of an ArrayBuffer are: they never move. Asking koffi each time, and its BigInts, cost a sixth of a cached read of 4 KiB. */
+const addresses = new WeakMap<ArrayBufferLike, number>();
+
+function addressOf({ buffer, byteOffset }: Uint8Array): number {
+	let base = addresses.get(buffer);
+	if (base === undefined) {
+		base = Number(koffi.address(new Uint8Array(buffer)));
+		addresses.set(buffer, base);
+	}
+	return base + byteOffset;
+}
 
 /** preadv2(RWF_NOWAIT): bytes read from the page cache, 0 at the end of the file, -1 when the kernel would have to wait. */
 export function readFromCache(fd: number, target: Uint8Array, positionBytes: number): number {
-	iovec[0] = koffi.address(target);
-	iovec[1] = BigInt(target.length);
-	const result = Number(preadv2(fd, iovecBytes, 1, positionBytes, RWF_NOWAIT));
+	const address = addressOf(target);
+	iovec[0] = address >>> 0;
+	iovec[1] = Math.floor(address / 0x1_0000_0000);
+	iovec[2] = target.length;
+	const result = Number(preadv2(fd, iovecAddress, 1, positionBytes, RWF_NOWAIT));
 	if (result >= 0) return result;
 	const errno = koffi.errno();
 	// EOPNOTSUPP: a file system without RWF_NOWAIT; then every read takes the thread pool.
