@@ -68,7 +68,7 @@ export class PDUWriter {
 		R2T.ttag.set(buffer, at, ttag);
 		R2T.r2to.set(buffer, at, offset);
 		R2T.r2tl.set(buffer, at, lengthBytes);
-		buffer.fill(0, at + R2T.reserved20.offset, at + R2T.sizeBytes);
+		clearDword(buffer, at + R2T.reserved20.offset);
 		this.#transmitter.commit(this.#sealHeader(buffer, at, R2T.sizeBytes));
 	}
 
@@ -91,7 +91,7 @@ export class PDUWriter {
 		buffer[at + C2HData.reserved10.offset + 1] = 0;
 		C2HData.datao.set(buffer, at, offset);
 		C2HData.datal.set(buffer, at, dataBytes);
-		buffer.fill(0, at + C2HData.reserved20.offset, at + C2HData.sizeBytes);
+		clearDword(buffer, at + C2HData.reserved20.offset);
 		const padAt = at + this.#sealHeader(buffer, at, C2HData.sizeBytes);
 		if (padAt < dataAt) buffer.fill(0, padAt, dataAt);
 		if (this.#dataDigest) buffer.writeUInt32LE(crc32cOfRange(buffer, dataAt, end - digestBytes), end - digestBytes);
@@ -118,6 +118,14 @@ export class PDUWriter {
 		buffer.writeUInt32LE(crc32cOfRange(buffer, at, at + sizeBytes), at + sizeBytes);
 		return sizeBytes + digestBytes;
 	}
+}
+
+/** For four bytes a call of fill() costs more than a store. */
+function clearDword(buffer: Buffer, at: number): void {
+	buffer[at] = 0;
+	buffer[at + 1] = 0;
+	buffer[at + 2] = 0;
+	buffer[at + 3] = 0;
 }
 
 /** ICResp: digests as the host asked for, no alignment of our own. */
