@@ -424,6 +424,8 @@ async function readOption(path: string, flag: string): Promise<Buffer> {
 	try {
 		return await readFile(path);
 	} catch (error) {
-		throw new UsageError(`The file ${path} of ${flag} cannot be read (${errorCode(error)}).`, 'invalid', { cause: error });
+		throw new UsageError(`The file ${path} of ${flag} cannot be read (${errorCode(error)}): make it, or check its mode.`, 'unavailable', {
+			cause: error,
+		});
 	}
 }

@@ -5,6 +5,7 @@ import { join, resolve } from 'node:path';
 import { UsageError } from '../config/usage-error.ts';
 import { errorCode } from '../os/disk.ts';
 import { pastedCommand } from './pasted-command.ts';
+import { unreadable } from './secret.ts';
 
 /** Which appliance a command speaks to: the flags of every command but serve. */
 export interface Whereabouts {
@@ -179,7 +180,7 @@ function readToken(path: string | undefined): string | undefined {
 	try {
 		return readFileSync(path, 'utf8').trim();
 	} catch (error) {
-		throw new UsageError(`The file ${path} of --token-file cannot be read (${errorCode(error)}).`, 'invalid', { cause: error });
+		throw unreadable(path, 'the token', error);
 	}
 }
 

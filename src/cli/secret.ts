@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { UsageError } from '../config/usage-error.ts';
+import { errorCode } from '../os/disk.ts';
 
 /** Everything that secrets are read from is a line or a few. */
 const bytesMax = 64 * 1024;
@@ -18,9 +19,7 @@ export async function secret(text: string): Promise<string> {
 	try {
 		return (await readFile(file, 'utf8')).trim();
 	} catch (error) {
-		const code = error instanceof Error && 'code' in error ? String(error.code) : '';
-		if (code === '') throw error;
-		throw new UsageError(`The file ${file} with the secret cannot be read (${code}).`, 'invalid', { cause: error });
+		throw unreadable(file, 'the secret', error);
 	}
 }
 
@@ -43,4 +42,13 @@ async function standardInput(): Promise<string[]> {
 			throw new UsageError(`Standard input is longer than ${bytesMax} bytes: it has to be the secret and nothing else.`);
 	}
 	return Buffer.concat(parts).toString('utf8').split(/\r?\n/);
+}
+
+/** A file that the command line names and that is not there, or may not be read: the words are right once it is. */
+export function unreadable(file: string, what: string, error: unknown): UsageError {
+	const code = errorCode(error);
+	if (code === '') throw error;
+	const cause = { cause: error };
+	if (code === 'ENOENT') return new UsageError(`There is no file ${file}: make it with ${what} in it, or name another.`, 'notFound', cause);
+	return new UsageError(`The file ${file} with ${what} cannot be read (${code}): check its owner and its mode.`, 'unavailable', cause);
 }

@@ -33,7 +33,7 @@ test('the commands of the manual: snapshots on a running appliance, which outliv
 	const session = await Session.open({ port: iscsi?.port ?? 0, targetName: target });
 	t.regex(
 		(await run('snapshot', 'restore', 'demo@one')).stderr,
-		/to snapshot one, losing what was written since, while a session uses it needs --yes/,
+		/to snapshot one, losing what was written since, while iqn\.\S+ \(iSCSI, logged in to \S+:demo\) uses it needs --yes/,
 	);
 	await session.logout();
 	t.is((await run('snapshot', 'delete', 'demo@one', '--yes')).code, 1);
