@@ -4,11 +4,14 @@ import type { ArchiveJobView, ManifestsView } from '../../src/admin/archive-sche
 import type { LunMappingView, VolumeView } from '../../src/admin/schemas.ts';
 import { collect } from '../../src/archive/collector.ts';
 import { deleteManifest, listManifests } from '../../src/archive/catalogue.ts';
-import { openRepository } from '../../src/archive/repository.ts';
+import type { Timing } from '../../src/archive/limits.ts';
+import { openRepository, type Repository } from '../../src/archive/repository.ts';
 import type { StoreLocation } from '../../src/archive/store/location.ts';
 import { openStore } from '../../src/archive/store/open-store.ts';
 import { verify } from '../../src/archive/verify.ts';
 import { ApiClient } from '../../src/cli/api-client.ts';
+import { inventory, isMemory } from './archive-inventory.ts';
+import { ArchiveKills, type Operation } from './archive-kills.ts';
 import { type ChunkHashes, WrittenVolume, chunkBytes, readHashes } from './archive-writer.ts';
 import { Random } from './random.ts';
 import { Blockport } from './servers/blockport.ts';
@@ -26,18 +29,17 @@ export interface LaneSettings {
 	readonly seed: number;
 	readonly sizeBytes: number;
 	readonly increments: number;
-	readonly killSeconds: number;
+	readonly kills: number;
+	readonly only: readonly Operation[];
 	readonly claim: (text: string, fault?: string) => void;
 	readonly note: (text: string) => void;
 }
 
 const targetName = 'iqn.2026-11.dev.blockport.test:archive';
 const passphrase = 'correct horse battery staple';
-const jobMs = 180_000;
+const jobMs = 300_000;
 /** Chunks that are written to between two snapshots. */
 const chunksPerIncrement = 3;
-
-type Operation = 'export' | 'restore' | 'lazy' | 'gc';
 
 /** One repository and an appliance that archives into it. */
 export class ArchiveLane {
@@ -142,113 +144,48 @@ export class ArchiveLane {
 		}
 	}
 
-	/** Kills until the time is over; each kind of work at least once. */
 	async #kills(): Promise<void> {
-		const { killSeconds, claim, note, store } = this.#settings;
-		const untilMs = performance.now() + killSeconds * 1000;
-		const operations: Operation[] = ['export', 'restore', 'lazy', 'gc'];
-		const counts = { export: 0, restore: 0, lazy: 0, gc: 0 };
-		const faults: string[] = [];
-		let cutShort = 0;
-		for (let round = 0; round < operations.length || performance.now() < untilMs; round++) {
-			const operation = operations[round % operations.length] as Operation;
-			// Each kind of work meets both.
-			const victim = store.server !== undefined && Math.floor(round / operations.length + round) % 2 === 1 ? 'server' : 'appliance';
-			const { text, attempts, fault } = await this.#kill(operation, victim);
-			if (attempts > 1) cutShort++;
-			counts[operation]++;
-			note(`kill ${round + 1}, ${victim} during ${operation}: ${text}`);
-			if (fault !== undefined) faults.push(`round ${round + 1}: ${fault}`);
-		}
-		const words = { export: 'exports', restore: 'restores', lazy: 'lazy restores', gc: 'collections' };
-		const what = operations.map((operation) => `${counts[operation]} ${words[operation]}`);
-		claim(
-			`kill -9 during ${what.join(', ')}, ${cutShort} of them in the middle: nothing wrong is visible, and all is done in the end`,
-			faults[0],
-		);
+		const { kills, only, store, claim, note } = this.#settings;
+		const repository = await this.#open();
+		const { settleMs } = repository.timing;
+		await repository.close();
+		await new ArchiveKills({
+			kills,
+			server: this.#server,
+			s3: store.server,
+			client: this.#client,
+			volume: this.#volume,
+			random: this.#random,
+			targetName,
+			archived: this.#archived,
+			settleMs,
+			age: () => this.#age(),
+			only,
+			snapshot: () => this.#snapshot(),
+			export: (snapshot) => this.#export(snapshot),
+			restore: (manifest, volume, lazy) => this.#restore(manifest, volume, lazy),
+			archive: (job, hashes) => this.#archive(job, hashes),
+			differs: (volume, hashes) => this.#differs(volume, hashes),
+			ended: (job) => this.#ended(job),
+			claim,
+			note,
+		}).run();
 	}
 
-	async #kill(
-		operation: Operation,
-		victim: 'appliance' | 'server',
-	): Promise<{ text: string; attempts: number; fault: string | undefined }> {
-		const begun = await this.#begin(operation);
-		const afterMs = this.#random.logarithmic(2, 600);
-		await delay(afterMs);
-		if (victim === 'appliance') {
-			await this.#server.kill();
-			await this.#volume.disconnect();
-			await this.#server.start();
-			await this.#volume.connect(this.#server.port, targetName);
-		} else {
-			await this.#settings.store.server?.kill();
-			await delay(this.#random.between(0, 1500));
-			await this.#settings.store.server?.restart();
-		}
-		const early = await this.#catalogueFault(begun.hashes);
-		const job = await this.#ended(begun.job);
-		const fault = early ?? (await this.#outcomeFault(operation, begun, job)) ?? (await this.#catalogueFault(undefined));
-		return { text: `after ${afterMs} ms; ${job.state} at attempt ${job.attempts}`, attempts: job.attempts, fault };
-	}
-
-	async #begin(operation: Operation): Promise<{ job: ArchiveJobView; hashes: ChunkHashes | undefined; manifest: string }> {
-		const ids = [...this.#archived.keys()];
-		const manifest = ids[this.#random.between(0, ids.length - 1)] ?? '';
-		if (operation === 'export') {
-			this.#volume.resume(
-				Array.from({ length: chunksPerIncrement * 2 }, () => this.#random.between(0, this.#settings.sizeBytes / chunkBytes - 1)),
-			);
-			await delay(200);
-			const { name, hashes } = await this.#snapshot();
-			return { job: await this.#export(name), hashes, manifest: '' };
-		}
-		if (operation === 'restore' || operation === 'lazy')
-			return { job: await this.#restore(manifest, 'restored', operation === 'lazy'), hashes: undefined, manifest };
-		await this.#client.delete(`/v1/repositories/off/manifests/${manifest}`);
-		this.#archived.delete(manifest);
-		return { job: await this.#client.post<ArchiveJobView>('/v1/repositories/off/gc', { graceSeconds: 0 }), hashes: undefined, manifest };
-	}
-
-	/** What is not as it should be after the job has ended. */
-	async #outcomeFault(
-		operation: Operation,
-		begun: { hashes: ChunkHashes | undefined; manifest: string },
-		job: ArchiveJobView,
-	): Promise<string | undefined> {
-		// A collector that died keeps others away until its lease is over.
-		if (operation === 'gc' && job.state === 'cancelled') return undefined;
-		if (job.state !== 'done') return `the ${operation} is ${job.state}: ${job.fault}`;
-		if (operation === 'export') {
-			this.#archive(job, begun.hashes ?? []);
-			return undefined;
-		}
-		if (operation === 'gc') return undefined;
-		const hashes = this.#archived.get(begun.manifest) ?? [];
-		const fault = (await this.#differs('restored', hashes)) ?? (operation === 'lazy' ? await this.#filledFault(hashes) : undefined);
-		await this.#client.delete('/v1/volumes/restored');
-		return fault;
-	}
-
-	/** Waits until all of a volume that is restored lazily is here, and looks at it again. */
-	async #filledFault(hashes: ChunkHashes): Promise<string | undefined> {
-		const untilMs = performance.now() + jobMs;
-		for (;;) {
-			const { restoring } = await this.#client.get<VolumeView>('/v1/volumes/restored');
-			if (restoring === undefined) return await this.#differs('restored', hashes);
-			if (performance.now() > untilMs) return `the volume is not filled: ${JSON.stringify(restoring)}`;
-			await delay(50);
+	async #age(): Promise<void> {
+		const repository = await this.#open();
+		try {
+			for await (const { key } of repository.store.list('exports/')) {
+				const isPublished = this.#archived.has(key.split('/')[1] ?? '');
+				if (isPublished || key.endsWith('/lease')) await repository.store.delete(key);
+			}
+		} finally {
+			await repository.close();
 		}
 	}
 
-	/** The catalogue shows what was archived, and at most what is being archived now. */
-	async #catalogueFault(onItsWay: ChunkHashes | undefined): Promise<string | undefined> {
-		const { manifests, damaged } = await this.#whileAway(() => this.#client.get<ManifestsView>('/v1/repositories/off/manifests'));
-		if (damaged.length > 0) return damaged.join(' ');
-		const seen = new Set(manifests.map(({ id }) => id));
-		const gone = [...this.#archived.keys()].filter((id) => !seen.has(id));
-		if (gone.length > 0) return `${gone.join(', ')} cannot be seen`;
-		const more = seen.size - this.#archived.size;
-		return more > (onItsWay === undefined ? 0 : 1) ? `${more} manifests more than were made` : undefined;
+	async #open(timing: Partial<Timing> = {}): Promise<Repository> {
+		return await openRepository(await openStore(this.#settings.store.location), { passphrase, timing });
 	}
 
 	/** Another appliance that is given the repository and nothing else. */
@@ -284,12 +221,11 @@ export class ArchiveLane {
 		}
 	}
 
-	/** Every byte is verified, and then nothing is left of what no manifest needs; of a repository without manifests, no chunk at all. */
+	/** Every byte is verified, what lies in the store is what manifests reach, and then nothing is left of what no manifest needs; of a repository without manifests, no chunk at all. */
 	async #orphans(): Promise<void> {
-		const { store, claim } = this.#settings;
+		const { claim, note } = this.#settings;
 		// The killed ones are as dead as they would be after a day.
-		const timing = { graceMs: 0, leaseMs: 0, abandonMs: 0, settleMs: 0 };
-		const repository = await openRepository(await openStore(store.location), { passphrase, timing });
+		const repository = await this.#open({ graceMs: 0, leaseMs: 0, abandonMs: 0, settleMs: 0 });
 		try {
 			const collected = async (): Promise<void> => {
 				// Until nothing is left to do; S3 tells whole seconds, and what is of this one is young.
@@ -299,7 +235,18 @@ export class ArchiveLane {
 					if (state === 'done' && deletedObjects === 0) break;
 				}
 			};
+			const before = await inventory(repository);
 			await collected();
+			const after = await inventory(repository);
+			note(`in the store before the last collection: ${before.text}`);
+			note(`in the store after the last collection: ${after.text}`);
+			const { orphans, missing } = after;
+			claim(
+				`after the last collection the store holds what ${after.manifests} manifests reach, ${after.reached} chunks and lists, and no orphan`,
+				orphans.length + missing.length === 0 && after.manifests === this.#archived.size
+					? undefined
+					: `${after.manifests} of ${this.#archived.size} manifests, ${orphans.length} orphans, ${missing.length} missing: ${[...orphans, ...missing].slice(0, 5).join(', ')}`,
+			);
 			const { manifests, findingsTotal, findings } = await verify(repository, { mode: 'full' });
 			claim(
 				`after the last collection every byte of ${manifests} archived snapshots is there`,
@@ -309,9 +256,9 @@ export class ArchiveLane {
 			);
 			for (const { id } of await listManifests(repository)) await deleteManifest(repository, id);
 			await collected();
-			const left: string[] = [];
-			for await (const { key } of repository.store.list(''))
-				if (/^(?:chunks|lists|manifests|exports|condemned)\//.test(key)) left.push(key);
+			const { all, text } = await inventory(repository);
+			const left = all.filter((key) => !isMemory(key));
+			note(`in the store after the last archived snapshot was deleted and collected: ${text}`);
 			claim(
 				'no orphan is left after the last archived snapshot was deleted',
 				left.length === 0 ? undefined : `${left.length} objects: ${left.slice(0, 5).join(', ')}`,
@@ -362,21 +309,8 @@ export class ArchiveLane {
 		for (;;) {
 			const job = await client.get<ArchiveJobView>(`/v1/archive/jobs/${id}`);
 			if (job.state !== 'waiting' && job.state !== 'running') return job;
-			if (/Somebody else collects/.test(job.fault ?? '')) return await client.delete<ArchiveJobView>(`/v1/archive/jobs/${id}`);
 			if (performance.now() > untilMs) throw new Error(`job ${id} does not end: ${JSON.stringify(job)}`);
 			await delay(25);
-		}
-	}
-
-	/** While the store is away, its catalogue cannot be read: that is no fault. */
-	async #whileAway<T>(ask: () => Promise<T>): Promise<T> {
-		for (let tries = 0; ; tries++) {
-			try {
-				return await ask();
-			} catch (error) {
-				if (tries === 20) throw error;
-				await delay(500);
-			}
 		}
 	}
 }

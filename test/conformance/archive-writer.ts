@@ -119,7 +119,45 @@ export async function readHashes(port: number, targetName: string, lun: number, 
 	}
 }
 
-function hashesOf(bytes: Buffer): ChunkHashes {
+/**
+ * Chunks that can be read and are not what they should be, of these. What cannot be read, since its repository is away, is not wrong.
+ */
+export async function wrongChunks(
+	port: number,
+	targetName: string,
+	lun: number,
+	hashes: ChunkHashes,
+	chunks: readonly number[],
+): Promise<number[]> {
+	const session = await Session.open({ port, targetName });
+	try {
+		const disk = new InitiatorDisk(session, lun);
+		await disk.becomeReady();
+		const wrong: number[] = [];
+		for (const chunk of chunks) {
+			const reads = Array.from({ length: chunkBytes / readBytes }, (_, index) =>
+				disk.read((chunk * chunkBytes + index * readBytes) / blockBytes, readBytes / blockBytes, blockBytes),
+			);
+			const parts = await Promise.allSettled(reads);
+			if (parts.some(({ status }) => status === 'rejected')) continue;
+			const read = Buffer.concat(parts.map((part) => (part as PromiseFulfilledResult<Buffer>).value));
+			if (hashesOf(read)[0] !== hashes[chunk]) wrong.push(chunk);
+		}
+		return wrong;
+	} finally {
+		session.destroy();
+	}
+}
+
+/** Bytes that no other call gives, every fifth chunk zeros. */
+export function noiseWithHoles(sizeBytes: number): Buffer {
+	const bytes = Buffer.alloc(sizeBytes);
+	for (let at = 0; at < sizeBytes; at += chunkBytes)
+		if ((at / chunkBytes) % 5 !== 3) randomFillSync(bytes, at, Math.min(chunkBytes, sizeBytes - at));
+	return bytes;
+}
+
+export function hashesOf(bytes: Buffer): ChunkHashes {
 	const zeros = Buffer.alloc(chunkBytes);
 	const hashes: string[] = [];
 	for (let at = 0; at < bytes.length; at += chunkBytes) {

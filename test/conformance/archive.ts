@@ -1,15 +1,16 @@
 /**
  * Archives on a real appliance: a full backup and increments of a volume that is written to meanwhile, each restored and compared bit for bit, and what was sent compared with what had changed; then kill -9
- * of the appliance and of the S3 server at random moments of exports, restores, lazy restores and collections. In a folder, and in OpenStack Swift by its S3 interface where that is installed.
+ * of the appliance and of the S3 server at random moments of exports, restores, lazy fills, imports and collections; and what lies in the store at the end, beside what manifests reach. In a folder, and in OpenStack Swift by its S3 interface where that is installed.
  *
- *     node test/conformance/archive.ts [--stores folder,swift] [--increments 30] [--kill-seconds 40] [--size-mib 16] [--seed N]
+ *     node test/conformance/archive.ts [--stores folder,swift] [--increments 30] [--kills 16 [--only gc,lazy]] [--size-mib 16] [--seed N]
  *
- * ARCHIVE_KILL_SECONDS and ARCHIVE_SEED do the same. Prints `ok - …` or `not ok - …` for each claim.
+ * ARCHIVE_KILLS and ARCHIVE_SEED do the same. Prints `ok - …` or `not ok - …` for each claim, and how many kills there were of what, and how many in the middle of it.
  */
 import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { type Operation, words } from './archive-kills.ts';
 import { ArchiveLane, type LaneStore } from './archive-lane.ts';
 import { startSwift, swiftIsMissing } from './swift.ts';
 
@@ -17,7 +18,8 @@ const { values } = parseArgs({
 	options: {
 		stores: { type: 'string', default: 'folder,swift' },
 		increments: { type: 'string', default: '30' },
-		'kill-seconds': { type: 'string', default: process.env.ARCHIVE_KILL_SECONDS ?? '40' },
+		kills: { type: 'string', default: process.env.ARCHIVE_KILLS ?? '16' },
+		only: { type: 'string', default: Object.keys(words).join(',') },
 		'size-mib': { type: 'string', default: '16' },
 		seed: { type: 'string', default: process.env.ARCHIVE_SEED ?? String(Date.now() % 1_000_000_007) },
 	},
@@ -37,6 +39,7 @@ async function storeOf(kind: string, folder: string): Promise<LaneStore> {
 }
 
 let failures = 0;
+console.log(`# seed ${values.seed}`);
 for (const kind of values.stores.split(',')) {
 	const missing = kind === 'swift' ? swiftIsMissing() : '';
 	if (missing !== '') {
@@ -51,7 +54,8 @@ for (const kind of values.stores.split(',')) {
 		seed: Number(values.seed),
 		sizeBytes: Number(values['size-mib']) * 2 ** 20,
 		increments: Number(values.increments),
-		killSeconds: Number(values['kill-seconds']),
+		kills: Number(values.kills),
+		only: values.only.split(',') as Operation[],
 		claim: (text, fault) => {
 			if (fault !== undefined) failures++;
 			console.log(fault === undefined ? `ok - ${kind}: ${text}` : `not ok - ${kind}: ${text}: ${fault}`);
@@ -72,5 +76,4 @@ for (const kind of values.stores.split(',')) {
 		await rm(folder, { recursive: true, force: true });
 	}
 }
-console.log(`# seed ${values.seed}`);
 process.exit(failures === 0 ? 0 : 1);

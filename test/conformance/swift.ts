@@ -10,7 +10,8 @@ import { existsSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createBucket } from './s3-bucket.ts';
-import { ServerProcess, freePort, run } from './servers/server-process.ts';
+import { type ServerCommand, ServerProcess, freePort, run } from './servers/server-process.ts';
+import { SwiftNursery } from './swift-nursery.ts';
 
 export interface S3ServerUnderTest {
 	readonly name: string;
@@ -20,17 +21,22 @@ export interface S3ServerUnderTest {
 	readonly secretAccessKey: string;
 	/** Made, and empty. */
 	readonly bucket: string;
-	/** SIGKILL to every process of it, in the middle of whatever it does. */
-	kill(): Promise<void>;
+	/** SIGKILL to every process of it, or of a part of it if it has parts, in the middle of whatever it does. */
+	kill(part?: ServerPart): Promise<void>;
 	/** Starts it again where it was, after kill or as it is; resolves when it answers. */
 	restart(): Promise<void>;
 	/** Ends it and removes what it stored. */
 	stop(): Promise<void>;
 }
 
+/** What answers to S3, or what stores. */
+export type ServerPart = 'all' | 'front' | 'storage';
+
 const storageServers = ['account', 'container', 'object'] as const;
-const listeners = ['proxy', 'memcached', ...storageServers] as const;
+const servers = [...storageServers, 'proxy'] as const;
+const listeners = ['memcached', ...servers] as const;
 type Listener = (typeof listeners)[number];
+const startMs = 180_000;
 
 /** What is missing here to start one; '' if nothing is. */
 export function swiftIsMissing(): string {
@@ -74,7 +80,8 @@ class Swift implements S3ServerUnderTest {
 	readonly #folder: string;
 	readonly #user: ReturnType<typeof serverUser>;
 	readonly #ports: Record<Listener, number> = { proxy: 0, memcached: 0, account: 0, container: 0, object: 0 };
-	#processes: ServerProcess[] = [];
+	#nursery: SwiftNursery | undefined;
+	#memcached: ServerProcess | undefined;
 
 	constructor(folder: string, user: ReturnType<typeof serverUser>) {
 		this.#folder = folder;
@@ -99,64 +106,55 @@ class Swift implements S3ServerUnderTest {
 		if (this.#user !== undefined) await run('chown', ['-R', `${this.#user.uid}:${this.#user.gid}`, this.#folder]);
 	}
 
+	/** Whatever of it does not run. */
 	async start(): Promise<void> {
-		const { memcached } = this.#ports;
-		const memory = [
-			'-l',
-			'127.0.0.1',
-			'-p',
-			String(memcached),
-			'-U',
-			'0',
-			'-m',
-			'64',
-			...(this.#user === undefined ? [] : ['-u', this.#user.name]),
-		];
-		this.#processes = [
-			this.#process('/usr/bin/memcached', memory),
-			...storageServers.map((name) =>
-				this.#process(`/usr/bin/swift-${name}-server`, [join(this.#folder, `${name}-server.conf`), '--verbose']),
-			),
-			this.#process('/usr/bin/swift-proxy-server', [join(this.#folder, 'proxy-server.conf'), '--verbose']),
-		];
+		this.#nursery ??= await SwiftNursery.start((command, args) => this.#process(command, args), startMs);
+		if (this.#memcached?.isGone !== false) {
+			const user = this.#user === undefined ? [] : ['-u', this.#user.name];
+			const { memcached } = this.#ports;
+			const memory = ['-l', '127.0.0.1', '-p', String(memcached), '-U', '0', '-m', '64', ...user];
+			this.#memcached = new ServerProcess(this.#process('/usr/bin/memcached', memory));
+		}
+		for (const name of servers) await this.#nursery.serve(name, join(this.#folder, `${name}-server.conf`));
 		await this.#answers();
 	}
 
-	async kill(): Promise<void> {
-		await Promise.all(this.#processes.map((one) => one.end('SIGKILL')));
+	async kill(part: ServerPart = 'all'): Promise<void> {
+		const killed = { all: servers, front: ['proxy'], storage: storageServers }[part];
+		const memcached = part === 'storage' ? undefined : this.#memcached?.end('SIGKILL');
+		await Promise.all([memcached, ...killed.map((name) => this.#nursery?.kill(name))]);
 	}
 
 	async restart(): Promise<void> {
-		await this.kill();
 		await this.start();
 	}
 
 	async stop(): Promise<void> {
-		await Promise.all(this.#processes.map((one) => one.end('SIGTERM', 3000)));
+		await Promise.all([this.#memcached?.end('SIGTERM', 3000), this.#nursery?.end()]);
 		await rm(this.#folder, { recursive: true, force: true });
 	}
 
 	/** As the user, and dead as soon as this process is, however it ends. */
-	#process(command: string, args: readonly string[]): ServerProcess {
+	#process(command: string, args: readonly string[]): ServerCommand {
 		const identity =
 			this.#user === undefined ? [] : ['--reuid', String(this.#user.uid), '--regid', String(this.#user.gid), '--clear-groups'];
-		return new ServerProcess({
+		return {
 			command: 'setpriv',
 			args: [...identity, '--pdeathsig', 'KILL', '--', command, ...args],
 			env: { HOME: this.#folder, SWIFT_DIR: this.#folder },
-		});
+		};
 	}
 
 	/** A request to each of the servers by way of the proxy: the listing of an account. */
 	async #answers(): Promise<void> {
-		const untilMs = performance.now() + 60_000;
+		const untilMs = performance.now() + startMs;
 		for (;;) {
-			const gone = this.#processes.find((one) => one.isGone);
-			if (gone !== undefined) throw new Error(`a server of Swift ended (${await gone.exited}):\n${gone.output}`);
+			const gone = servers.find((name) => this.#nursery?.isAlive(name) !== true);
+			if (gone !== undefined) throw new Error(`Swift's ${gone} server ended:\n${this.#nursery?.output}`);
 			if (await this.#isReady()) return;
-			if (performance.now() > untilMs) throw new Error(`Swift does not answer:\n${this.#processes.map(({ output }) => output).join('\n')}`);
+			if (performance.now() > untilMs) throw new Error(`Swift does not answer:\n${this.#nursery?.output}`);
 			await new Promise((resolve) => {
-				setTimeout(resolve, 100);
+				setTimeout(resolve, 20);
 			});
 		}
 	}
