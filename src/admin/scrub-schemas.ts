@@ -26,6 +26,7 @@ export const scrub = z.object({
 				lba: z.int(),
 				kind: z.enum(['data', 'map', 'unreadable']),
 				isRepaired: z.boolean(),
+				repair: z.string().optional().describe('Where the page came from, or why none was found that is sure to be what was there.'),
 			}),
 		)
 		.describe('What was found since the start of the process in the run that goes on or the last one; at most 100 are listed.'),

@@ -328,7 +328,7 @@ const titles: Record<ArchiveWish['kind'], string> = {
 };
 
 /** Ids are random: that time and LSN are the same, too, leaves no doubt. */
-function isSame(info: Pick<SnapshotInfo, 'id' | 'lsn' | 'timeMs'>, archived: SnapshotIdentity): boolean {
+export function isSame(info: Pick<SnapshotInfo, 'id' | 'lsn' | 'timeMs'>, archived: SnapshotIdentity): boolean {
 	return info.id === archived.id && info.lsn === archived.lsn && info.timeMs === archived.timeMs;
 }
 

@@ -22,6 +22,7 @@ import type { Metric } from '../admin/metrics.ts';
 import { ArchivePages } from '../archive/lazy/archive-pages.ts';
 import type { ArchiveError, ManifestSummary } from '../archive/repository-types.ts';
 import type { Repository } from '../archive/repository.ts';
+import type { ScrubFinding } from '../blockvol/scrub.ts';
 import type { RemoteIdentity, RemotePages } from '../blockvol/remote-pages.ts';
 import type { ArchiveJobRow } from '../config/archive-jobs.ts';
 import type { Configuration } from '../config/configuration.ts';
@@ -37,6 +38,8 @@ import { ArchiveWork, reasonsOf } from './archive-work.ts';
 import { ArchivedPlaces, type PlacesParts } from './archived-places.ts';
 import type { EventLog } from './event-log.ts';
 import { kernelCode } from './kernel-code.ts';
+import { PageRepairs } from './page-repairs.ts';
+import type { Repair } from './scrubs.ts';
 import type { RunnerClock } from './schedule-runner.ts';
 import type { ShadowVolumes } from './shadow-volumes.ts';
 import type { ApplianceSnapshots } from './snapshots.ts';
@@ -67,6 +70,7 @@ export class ApplianceArchive implements ArchiveOperations {
 	readonly #work: ArchiveWork;
 	readonly #places: ArchivedPlaces;
 	readonly #runner: ArchiveRunner;
+	readonly #repairs: PageRepairs;
 	/** Since the start. */
 	readonly #ended = { done: 0, failed: 0, cancelled: 0 };
 
@@ -79,6 +83,7 @@ export class ApplianceArchive implements ArchiveOperations {
 		this.#work = new ArchiveWork({ configuration, repositories, volumes, shadows, disk, directory, tool, prune });
 		const local: PlacesParts['local'] = (manifest) => this.#work.local(manifest);
 		this.#places = new ArchivedPlaces({ configuration, snapshots: parts.snapshots, repositories, local });
+		this.#repairs = new PageRepairs({ configuration, repositories, volumes, clock });
 		this.#runner = new ArchiveRunner({
 			jobs: configuration.archiveJobs,
 			events,
@@ -107,6 +112,11 @@ export class ApplianceArchive implements ArchiveOperations {
 	/** What a volume that is restored lazily lacks. The repository is opened when something is fetched, so one that is away, or forgotten, or comes back, is so then. */
 	pagesOf({ repository, manifest }: RemoteIdentity): RemotePages {
 		return new ArchivePages((work) => this.#repositories.use(repository, work), manifest);
+	}
+
+	/** A page that a scrub has found damaged, from an archive that is sure to have it. */
+	repairPage(volume: string, finding: ScrubFinding, signal: AbortSignal): Promise<Repair> {
+		return this.#repairs.repair(volume, finding, signal);
 	}
 
 	/** The job that reads this snapshot, or is about to. */

@@ -100,7 +100,8 @@ export class Protection {
 		this.history = new ApplianceHistory({ configuration, volumes, snapshots, events, inTurn });
 		const scrub: ScrubsParts['scrub'] = (volume, options) => volumes.scrub(volume, options);
 		this.space = new ApplianceSpaceLimits({ configuration, volumes, events, directory, inTurn, clock: systemClock });
-		this.scrubs = new ApplianceScrubs({ configuration, events, scrub, inTurn, clock: systemClock });
+		const repair: ScrubsParts['repair'] = (...finding) => this.archive.repairPage(...finding);
+		this.scrubs = new ApplianceScrubs({ configuration, events, scrub, repair, inTurn, clock: systemClock });
 	}
 
 	/** After the volumes were opened. */

@@ -26,10 +26,17 @@ export interface ScrubsParts {
 		options: ScrubOptions,
 	) => Promise<{ pages: number; findings: number; repaired: number; isComplete: boolean }>;
 	/** Brings back what a page should hold, where there is another copy of it. */
-	readonly repair?: (volume: string, finding: ScrubFinding) => Promise<boolean>;
+	readonly repair?: (volume: string, finding: ScrubFinding, signal: AbortSignal) => Promise<Repair>;
 	/** Changes of the appliance run one at a time. */
 	readonly inTurn: <T>(change: () => Promise<T>) => Promise<T>;
 	readonly clock: RunnerClock;
+}
+
+/** What became of an attempt to bring a page back. */
+export interface Repair {
+	readonly isRepaired: boolean;
+	/** Where the page came from, or why it did not: words without a full stop. */
+	readonly how: string;
 }
 
 interface Seen {
@@ -171,6 +178,7 @@ export class ApplianceScrubs implements ScrubOperations {
 		this.#seen.set(uuid, seen);
 		let run = before;
 		let savedMs = clock.now();
+		let repaired: Repair | undefined;
 		const counted = ({ pages, findings, repaired }: { pages: number; findings: number; repaired: number }) => ({
 			pages: before.pages + pages,
 			findings: before.findings + findings,
@@ -181,7 +189,7 @@ export class ApplianceScrubs implements ScrubOperations {
 				bytesPerSecond: run.bytesPerSecond,
 				from: run.position,
 				signal,
-				found: (finding, isRepaired) => this.#found(volume, seen, finding, isRepaired),
+				found: (finding, isRepaired) => this.#found(volume, seen, finding, { isRepaired, repair: repaired?.how }),
 				moved: (position, progress) => {
 					run = { ...run, position, ...counted(progress) };
 					seen.done = progress.done;
@@ -190,7 +198,8 @@ export class ApplianceScrubs implements ScrubOperations {
 					savedMs = clock.now();
 					this.#save(volume, () => configuration.scrubs.moved(volume, run));
 				},
-				...(repair === undefined ? {} : { repair: (finding: ScrubFinding) => repair(volume, finding) }),
+				// One page at a time: what is found next is what was tried last.
+				...(repair === undefined ? {} : { repair: async (finding) => (repaired = await repair(volume, finding, signal)).isRepaired }),
 			});
 			if (result.isComplete) this.#finished(volume, { ...run, ...counted(result) });
 			else if (this.#isStopped) this.#save(volume, () => configuration.scrubs.moved(volume, run));
@@ -249,12 +258,22 @@ export class ApplianceScrubs implements ScrubOperations {
 		events.add({ severity: 'error', kind: 'scrub-failed', volume, message: `The scrub of volume ${volume} stopped: ${seen.fault}` });
 	}
 
-	#found(volume: string, seen: Seen, finding: ScrubFinding, isRepaired: boolean): void {
+	#found(
+		volume: string,
+		seen: Seen,
+		finding: ScrubFinding,
+		{ isRepaired, repair }: { isRepaired: boolean; repair: string | undefined },
+	): void {
 		if (seen.found.length >= listedMax) return;
-		seen.found.push({ ...finding, isRepaired });
+		seen.found.push({ ...finding, isRepaired, ...(repair === undefined ? {} : { repair }) });
 		const { layer, page, lba, kind, isLive } = finding;
 		const words = { data: 'does not match its checksum', map: 'has lost its checksum', unreadable: 'cannot be read' };
-		const message = `Volume ${volume}, layer ${layer}${isLive ? '' : ' (of a snapshot)'}, page ${page}, LBA ${lba} ${words[kind]}${isRepaired ? ', and was repaired' : ''}.`;
+		const outcome = isRepaired
+			? `, and was repaired${repair === undefined ? '' : ` ${repair}`}`
+			: repair === undefined
+				? ''
+				: `, and was not repaired: ${repair}`;
+		const message = `Volume ${volume}, layer ${layer}${isLive ? '' : ' (of a snapshot)'}, page ${page}, LBA ${lba} ${words[kind]}${outcome}.`;
 		this.#parts.events.add({ severity: 'error', kind: 'scrub-finding', volume, message });
 		if (seen.found.length < listedMax) return;
 		this.#parts.events.add({

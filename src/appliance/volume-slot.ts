@@ -10,7 +10,7 @@ import {
 } from '../blockvol/block-device.ts';
 import { noLimits, type SpaceLimits } from '../config/space-limits.ts';
 import type { RemoteProgress } from '../blockvol/remote-pages.ts';
-import type { SnapshotVolume } from './snapshot-engine.ts';
+import type { SnapshotInfo, SnapshotVolume } from './snapshot-engine.ts';
 import { UsedBytes } from './used-bytes.ts';
 
 /** What can be in a slot. */
@@ -34,6 +34,10 @@ export interface OpenVolume extends OpenDevice, Partial<SnapshotVolume> {
 	statistics(): object | Promise<object>;
 	/** How far it is fetched from an archive; undefined when all of it is here. */
 	readonly remote?: RemoteProgress | undefined;
+	/** The snapshots in which a page is read from a layer. */
+	snapshotsShowing?(layer: number, page: number): Promise<readonly Pick<SnapshotInfo, 'id' | 'name' | 'timeMs' | 'lsn'>[]>;
+	/** Puts a page of a frozen layer back; false if it is not what belongs there. */
+	mendPage?(layer: number, page: number, bytes: Uint8Array): Promise<boolean>;
 }
 
 export interface VolumeIdentity {

@@ -8,6 +8,7 @@ import { createClone } from './clone.ts';
 import { isAnchor } from './history-hold.ts';
 import { geometryFault, limits, type Geometry, type Tuning } from './limits.ts';
 import { Merger, type MergerOwner } from './merger.ts';
+import { PageMender } from './page-mender.ts';
 import { SnapshotView } from './snapshot-view.ts';
 import { VolumeUsageError } from './volume-fault.ts';
 import { Restorer, type RestorerOwner, type RestorerParts } from './restorer.ts';
@@ -29,6 +30,7 @@ interface Held {
 export class History {
 	readonly snapshots: Snapshots;
 	readonly merger: Merger;
+	readonly mender: PageMender;
 	readonly #parts: HistoryParts;
 	readonly #owner: HistoryOwner;
 	readonly #restorer: Restorer;
@@ -53,6 +55,7 @@ export class History {
 			restored: (sizeBytes) => owner.restored(sizeBytes),
 		});
 		this.merger = new Merger({ ...parts, ...pace, blocksPerBit: this.#blocksPerBit }, owner);
+		this.mender = new PageMender(parts.layers, parts.exclusive);
 		parts.layers.tree.failed = (reason, cause) => owner.mergeFailed(reason, cause);
 		parts.layers.indexes.add(parts.index.below);
 		parts.layers.released = () => this.merger.kick();

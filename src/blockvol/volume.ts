@@ -219,6 +219,16 @@ export class Volume implements BlockDevice {
 		return this.#engine.during(() => this.#engine.history.open(name));
 	}
 
+	/** The snapshots in which a page is read from a layer that a scrub has found it damaged in; none for the live layer. */
+	async snapshotsShowing(layer: number, page: number): Promise<Pick<SnapshotInfo, 'id' | 'name' | 'timeMs' | 'lsn'>[]> {
+		return this.#engine.during(() => this.#engine.history.mender.snapshotsShowing(layer, page));
+	}
+
+	/** Writes a page of a frozen layer to where it belongs, durably, if it is what the page map has the checksum of. False: it is not, or the disk does not take it. */
+	mendPage(layer: number, page: number, bytes: Uint8Array): Promise<boolean> {
+		return this.#engine.during(() => this.#engine.history.mender.mend(layer, page, bytes));
+	}
+
 	/** Keeps the log from an LSN on; survives restarts. Rejects with VolumeUsageError at the limit or for an LSN that is gone, with VolumeFault when it cannot be written. */
 	holdLog(hold: Hold): Promise<void> {
 		return this.#engine.changes.hold(hold);

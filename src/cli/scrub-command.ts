@@ -89,10 +89,10 @@ function describe(view: ScrubView): string {
 		],
 		['by the clock', view.cron === undefined ? undefined : `${view.cron} (${view.zone ?? 'UTC'}), next ${view.next ?? 'never'}`],
 		...view.found.map(
-			({ layer, page, lba, kind, isLive, isRepaired }) =>
+			({ layer, page, lba, kind, isLive, isRepaired, repair }) =>
 				[
 					'found',
-					`layer ${layer}${isLive ? '' : ' of a snapshot'}, page ${page}, LBA ${lba}: ${kind}${isRepaired ? ', repaired' : ''}`,
+					`layer ${layer}${isLive ? '' : ' of a snapshot'}, page ${page}, LBA ${lba}: ${kind}, ${isRepaired ? 'repaired' : 'not repaired'}${repair === undefined ? '' : ` (${repair})`}`,
 				] as const,
 		),
 	]);

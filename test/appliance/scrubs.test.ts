@@ -47,7 +47,7 @@ async function fixture(t: ExecutionContext, volumes = ['data', 'log']) {
 			},
 			repair: async (volume, { page }) => {
 				repairs.push(`${volume} ${page}`);
-				return true;
+				return { isRepaired: true, how: 'from elsewhere' };
 			},
 			scrub: (volume, options) => {
 				const { promise, resolve, reject } = Promise.withResolvers<Result>();
@@ -82,8 +82,18 @@ test('on demand: waiting, running with its progress, done; findings are named in
 	one?.options.found(finding, false);
 	t.true(await one?.options.repair?.(finding));
 	t.deepEqual(repairs, ['data 5']);
+	one?.options.found(finding, true);
 	one?.options.moved?.({ layer: 7, block: 3 }, { pages: 10, findings: 1, repaired: 0, done: 0.25 });
-	t.like(scrubs.view('data'), { state: 'running', done: 0.25, pages: 10, findings: 1, found: [{ ...finding, isRepaired: false }] });
+	t.like(scrubs.view('data'), {
+		state: 'running',
+		done: 0.25,
+		pages: 10,
+		findings: 1,
+		found: [
+			{ ...finding, isRepaired: false },
+			{ ...finding, isRepaired: true, repair: 'from elsewhere' },
+		],
+	});
 	t.is((await scrubs.begin('data', {})).state, 'running', 'one that runs goes on');
 	one?.end({ pages: 20, findings: 1, repaired: 0, isComplete: true });
 	await settle();
@@ -91,6 +101,7 @@ test('on demand: waiting, running with its progress, done; findings are named in
 	t.like(scrubs.view('data'), { state: 'idle', last: { pages: 20, findings: 1, repaired: 0, finishedAt: '2026-11-21T12:30:00.000Z' } });
 	t.deepEqual(messages(), [
 		'scrub-finding: Volume data, layer 7 (of a snapshot), page 5, LBA 40 does not match its checksum.',
+		'scrub-finding: Volume data, layer 7 (of a snapshot), page 5, LBA 40 does not match its checksum, and was repaired from elsewhere.',
 		'scrub-finished: Volume data was scrubbed: 20 pages, 1 are not sound, 0 of them repaired.',
 	]);
 	await scrubs.begin('data', { bytesPerSecond: 65_536 });
