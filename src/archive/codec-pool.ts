@@ -28,11 +28,15 @@ interface Thread {
 export interface CodecPoolOptions {
 	/** Of its threads. In the background by default, as long as they get on there. */
 	readonly urgency?: 'low' | 'background';
-	/** A task that took longer says that background threads do not get on. A chunk of the default length takes 10 ms where there is a core for it. */
+	/** A task that took longer says that background threads do not get on, here and not elsewhere. By default 250: a chunk of the default length takes 10 where there is a core for it, the longest 160. */
 	readonly starvedMs?: number;
 }
 
-const starvedMsDefault = 1000;
+const starvedMsDefault = 250;
+/** For how long it is believed that background threads do not get on. */
+const starvedForMs = 60_000;
+/** Until when that is so: cores are everybody's, so each pool need not find out by itself. */
+const ofAll = { starvedUntilMs: 0 };
 
 /** Beside the sources it runs from them, beside dist/ from there. */
 const workerUrl = new URL(`./codec-worker${extname(import.meta.url)}`, import.meta.url);
@@ -43,8 +47,8 @@ const youngGenerationMiB = 16;
  * The codec in worker threads. They start with the first task, hold no process open that has nothing else to do, and end with close(). Buffers move between the threads and are not
  * copied. How many tasks wait is bounded by those who ask: each chunk on its way is one.
  *
- * In the background they get what others leave, which is nothing where others take all. So when a task has taken too long, the threads are replaced by ones that get a share, for as long as the pool is open: a
- * thread cannot be raised, but a new one begins where its parent is.
+ * In the background they get what others leave, which is nothing where others take all. So when a task has taken too long, the threads are replaced by ones that get a share, and those of other pools that start in
+ * the next minute are such, too: a thread cannot be raised, but a new one begins where its parent is.
  */
 export class CodecPool implements Codec {
 	readonly #keys: RepositoryKeys | undefined;
@@ -54,19 +58,17 @@ export class CodecPool implements Codec {
 	/** Threads that get no more tasks, and end with those that they have. */
 	readonly #leaving = new Set<Thread>();
 	readonly #ending = new Set<Promise<unknown>>();
-	#urgency: ThreadUrgency;
+	readonly #urgency: ThreadUrgency;
+	readonly #shared: { starvedUntilMs: number };
 	#next = 0;
 	#isClosed = false;
 
-	constructor(
-		keys: RepositoryKeys | undefined,
-		size: number,
-		{ urgency = 'background', starvedMs = starvedMsDefault }: CodecPoolOptions = {},
-	) {
+	constructor(keys: RepositoryKeys | undefined, size: number, { urgency = 'background', starvedMs }: CodecPoolOptions = {}) {
 		this.#keys = keys;
 		this.#size = size;
 		this.#urgency = urgency;
-		this.#starvedMs = starvedMs;
+		this.#starvedMs = starvedMs ?? starvedMsDefault;
+		this.#shared = starvedMs === undefined ? ofAll : { starvedUntilMs: 0 };
 	}
 
 	hash(plain: Uint8Array<ArrayBuffer>): ReturnType<Codec['hash']> {
@@ -112,11 +114,12 @@ export class CodecPool implements Codec {
 	#thread(): Thread {
 		const least = this.#threads.toSorted((a, b) => a.waiting.size - b.waiting.size)[0];
 		if (least !== undefined && (least.waiting.size === 0 || this.#threads.length === this.#size)) return least;
+		const urgency = performance.now() < this.#shared.starvedUntilMs ? 'low' : this.#urgency;
 		const worker = new Worker(workerUrl, {
-			workerData: { keys: this.#keys, urgency: this.#urgency },
+			workerData: { keys: this.#keys, urgency },
 			resourceLimits: { maxYoungGenerationSizeMb: youngGenerationMiB },
 		});
-		const thread: Thread = { worker, urgency: this.#urgency, waiting: new Map() };
+		const thread: Thread = { worker, urgency, waiting: new Map() };
 		worker.on('message', (reply: Reply) => this.#settle(thread, reply));
 		worker.on('error', (error: Error) => {
 			// What it was asked fails; the next task starts another one.
@@ -142,7 +145,7 @@ export class CodecPool implements Codec {
 
 	/** The next task is given to a new thread. */
 	#raise(): void {
-		this.#urgency = 'low';
+		this.#shared.starvedUntilMs = performance.now() + starvedForMs;
 		for (const thread of this.#threads.splice(0)) {
 			if (thread.waiting.size === 0) this.#end(thread);
 			else this.#leaving.add(thread);
