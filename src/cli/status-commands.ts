@@ -51,7 +51,7 @@ function describe(status: StatusView): string {
 		['NVMe discovery', status.nvmeDiscovery === undefined ? undefined : printEndpoint(status.nvmeDiscovery)],
 		['administration', status.admin === undefined ? undefined : printEndpoint(status.admin)],
 		['volumes', `${volumes.online} online, ${volumes.opening} opening, ${volumes.faulted} faulted`],
-		...(status.opening ?? []).map(({ volume, replayed }) => ['opening', `${volume}${replayedText(replayed)}`] as const),
+		...openingLines(status.opening ?? []),
 		...status.faults.map(({ volume, fault }) => ['fault', `${volume}: ${fault}`] as const),
 		['targets', String(status.targets)],
 		['sessions', String(status.sessions)],
@@ -63,6 +63,16 @@ function describe(status: StatusView): string {
 		],
 		...status.unknownDirectories.map((name) => ['unknown directory', name] as const),
 	]);
+}
+
+/** How many volumes that are not open yet are named at most. */
+const openingMax = 16;
+
+/** Those that are replayed first, since what has only begun to wait says nothing. */
+export function openingLines(opening: NonNullable<StatusView['opening']>): (readonly [string, string])[] {
+	const sorted = opening.toSorted((a, b) => Number(b.replayed !== undefined) - Number(a.replayed !== undefined));
+	const named = sorted.slice(0, openingMax).map(({ volume, replayed }) => ['opening', `${volume}${replayedText(replayed)}`] as const);
+	return opening.length > openingMax ? [...named, ['opening', `and ${opening.length - openingMax} more`]] : named;
 }
 
 /** `, replaying, 43 %`; nothing before the log is read. */
