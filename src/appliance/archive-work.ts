@@ -1,13 +1,14 @@
 import { printSize } from '../os/size-text.ts';
 import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import type {
-	ArchiveResult,
-	Manifest,
-	ManifestSummary,
-	SnapshotIdentity,
-	SnapshotSource,
-	VerifyFinding,
+import {
+	ArchiveError,
+	type ArchiveResult,
+	type Manifest,
+	type ManifestSummary,
+	type SnapshotIdentity,
+	type SnapshotSource,
+	type VerifyFinding,
 } from '../archive/repository-types.ts';
 import type { Repository } from '../archive/repository.ts';
 import type { PageRange } from '../blockvol/changed-pages.ts';
@@ -20,6 +21,7 @@ import { type KeepRule, kept } from '../schedule/retention.ts';
 import { archiveRefusal, isPassing } from './archive-errors.ts';
 import type { ArchiveRepositories } from './archive-repositories.ts';
 import { type JobContext, type JobEnd, LaterError } from './archive-runner.ts';
+import { missingPages } from './missing-pages.ts';
 import type { ShadowVolumes } from './shadow-volumes.ts';
 import { type SnapshotInfo, snapshotCalls } from './snapshot-engine.ts';
 import { asUsage } from './refusals.ts';
@@ -112,6 +114,8 @@ export class ArchiveWork {
 				...(wish.bytesPerSecond === undefined ? {} : { bytesPerSecond: wish.bytesPerSecond }),
 				onProgress: ({ phase: _phase, totalBytes, doneBytes, ...numbers }) =>
 					progress(totalBytes === 0 ? 1 : doneBytes / totalBytes, { totalBytes, doneBytes, ...numbers }),
+			}).catch((error: unknown) => {
+				throw this.#lacking(error, local.volume);
 			}),
 		);
 		if (hasRules(this.#parts.configuration.repositories.get(name).keep)) this.#parts.prune(name, local.volumeUuid);
@@ -121,6 +125,13 @@ export class ArchiveWork {
 			archived: { volumeUuid: wish.volumeUuid, snapshotId: wish.snapshotId, repository: name, manifest: manifest.id },
 			message: `Snapshot ${wish.volume}@${wish.snapshot} was archived in repository ${name} as ${manifest.id}: ${made.uploadedChunks} chunks, ${printSize(made.uploadedBytes)} sent.`,
 		};
+	}
+
+	/** What a volume does not have yet it cannot give. */
+	#lacking(error: unknown, volume: string): unknown {
+		if (!(error instanceof ArchiveError) || error.code !== 'source') return error;
+		const missing = missingPages(volume, this.#parts.volumes.openVolume(volume).remote);
+		return missing === undefined ? error : new ArchiveError('source', `${error.message} ${missing}`, { cause: error });
 	}
 
 	async #restore(

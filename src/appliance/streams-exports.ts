@@ -6,9 +6,11 @@ import { rawBytes } from '../archive/stream/raw-writer.ts';
 import { DeviceError } from '../archive/stream/stream-error.ts';
 import { UsageError } from '../config/usage-error.ts';
 import type { EventLog } from './event-log.ts';
+import { missingPages } from './missing-pages.ts';
 import { refusal } from './shadow-volumes.ts';
 import { type SnapshotDevice, snapshotCalls } from './snapshot-engine.ts';
-import { asUsage } from './refusals.ts';
+import { asUsage, sentence } from './refusals.ts';
+import type { OpenVolume } from './volume-slot.ts';
 import type { VolumeReader, Volumes } from './volumes.ts';
 
 /** Requests, of which the command has two under way. Each reads 2 MiB ahead. */
@@ -26,6 +28,8 @@ interface View {
 	readonly volume: string;
 	readonly volumeUuid: string;
 	readonly snapshot: string;
+	/** It may lack what has to be fetched. */
+	readonly source: Pick<OpenVolume, 'remote'>;
 	readonly opening: Promise<SnapshotDevice>;
 	/** Of the qcow2 image. */
 	counts: Promise<Uint16Array> | undefined;
@@ -69,12 +73,12 @@ export class StreamExports implements VolumeReader {
 					const either = AbortSignal.any([signal, this.#abort.signal]);
 					return image === undefined ? rawBytes(device, from, to, either) : image.bytes(from, to, either);
 				},
-				failed: (error) => this.#failed(volume, snapshot, error),
+				failed: (error) => this.#failed(view, error),
 				close,
 			};
 		} catch (error) {
 			close();
-			throw asRefusal(error, `Snapshot ${volume}@${snapshot} cannot be exported`);
+			throw refusalOf(error, view, `Snapshot ${volume}@${snapshot} cannot be exported`);
 		}
 	}
 
@@ -99,7 +103,7 @@ export class StreamExports implements VolumeReader {
 			}
 			return { sizeBytes, etag: `"${device.uuid}-raw"`, ranges, ...(end < sizeBytes ? { nextBytes: end } : {}) };
 		} catch (error) {
-			throw asRefusal(error, `What snapshot ${volume}@${snapshot} holds cannot be told`);
+			throw refusalOf(error, view, `What snapshot ${volume}@${snapshot} holds cannot be told`);
 		} finally {
 			this.#give(view);
 		}
@@ -141,7 +145,7 @@ export class StreamExports implements VolumeReader {
 		if (view === undefined) {
 			this.#makeRoom();
 			const opening = snapshotCalls(open, 'openSnapshot').openSnapshot(name);
-			view = { volume, volumeUuid: open.uuid, snapshot: name, opening, counts: undefined, users: 0, linger: undefined };
+			view = { volume, volumeUuid: open.uuid, snapshot: name, source: open, opening, counts: undefined, users: 0, linger: undefined };
 			this.#views.set(key, view);
 		}
 		clearTimeout(view.linger);
@@ -182,14 +186,17 @@ export class StreamExports implements VolumeReader {
 		return view.counts;
 	}
 
-	#failed(volume: string, snapshot: string, error: unknown): void {
+	#failed({ volume, snapshot, source }: View, error: unknown): void {
 		if (this.#abort.signal.aborted) return;
 		const reason = error instanceof Error ? error.message : 'for an unknown reason';
-		const message = `The export of snapshot ${volume}@${snapshot} broke off: ${reason}.`;
+		const missing = error instanceof DeviceError ? missingPages(volume, source.remote) : undefined;
+		const message = `${sentence(`The export of snapshot ${volume}@${snapshot} broke off`, reason)}${missing === undefined ? '' : ` ${missing}`}`;
 		this.#parts.events.add({ severity: 'error', kind: 'export-failed', volume, snapshot, message });
 	}
 }
 
-function asRefusal(error: unknown, what: string): unknown {
-	return error instanceof DeviceError ? refusal(what, error.outcome) : asUsage(error, what);
+function refusalOf(error: unknown, { volume, source }: View, what: string): unknown {
+	if (!(error instanceof DeviceError)) return asUsage(error, what);
+	const missing = missingPages(volume, source.remote);
+	return missing === undefined ? refusal(what, error.outcome) : new UsageError(`${what}. ${missing}`, 'unavailable', { cause: error });
 }

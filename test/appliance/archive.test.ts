@@ -193,7 +193,7 @@ test('a restore over a volume keeps what it was under another name', async (t) =
 
 test('a lazy restore is there at once, is fetched while it is used, and needs the repository until all is here', async (t) => {
 	const first = await fresh(t);
-	const { archive, snapshots, operations, repository, folder, path, done, write, bytesOf, disk } = first;
+	const { archive, snapshots, operations, repository, folder, path, done, failed, write, bytesOf, disk } = first;
 	await archive.addRepository(inFolder('off', repository));
 	for (const chunk of [0, 3, 6]) await write(chunk);
 	await snapshots.make({ volumes: ['data'], name: 'one' });
@@ -207,6 +207,14 @@ test('a lazy restore is there at once, is fetched while it is used, and needs th
 	t.like((await operations.volume('lazily')).restoring, { repository: 'off', manifest, done: 0 });
 	await refuses(t, 'inUse', () => archive.deleteManifest('off', manifest, 'remote'), /Volume lazily is still being restored/);
 	await refuses(t, 'inUse', () => archive.removeRepository('off'), /Volume lazily is still being restored/);
+	await snapshots.make({ volumes: ['lazily'], name: 'of-it' });
+	await mkdir(join(folder, 'backup2'));
+	await archive.addRepository(inFolder('second', join(folder, 'backup2')));
+	const { fault } = await failed(archive.export('second', { volume: 'lazily', snapshot: 'of-it', full: false }));
+	t.regex(
+		fault ?? '',
+		/mediumError\. Volume lazily is still being restored from repository off, and what it lacks could not be fetched \(.*\)\. See to it that repository off can be used, .* try again\.$/,
+	);
 	const { lun } = await operations.map(target, { volume: 'lazily' });
 	const writer = await disk(lun);
 	const fresher = randomBytes(65_536);
