@@ -1,8 +1,8 @@
 /**
- * iSCSI and NVMe/TCP on one server and one volume, in turn every quarter of a second: `npm run bench:pair -- [options]`.
+ * iSCSI and NVMe/TCP on one server and one volume, in turn every tenth of a second: `npm run bench:pair -- [options]`.
  *
  *     --rows REGEX        only these rows                     --repetitions N     of each row (7)
- *     --slice-ms N        one turn (250)                      --slices N          turns of a side in a repetition (4)
+ *     --slice-ms N        one turn (100)                      --slices N          turns of a side in a repetition (10)
  *     --size-mib N        of the volume, filled first (1024)  --folder DIR        where it lies (the temporary folder)
  *     --bare              bare-server.c too, on rows of reads --against LAUNCHER  another build's bin/blockport beside it, with a volume of its own
  *     --unpinned          no taskset                          --append            adds the tables to bench/results.md
@@ -29,8 +29,8 @@ const { values } = parseArgs({
 	options: {
 		rows: { type: 'string', default: '.' },
 		repetitions: { type: 'string', default: '7' },
-		'slice-ms': { type: 'string', default: '250' },
-		slices: { type: 'string', default: '4' },
+		'slice-ms': { type: 'string', default: '100' },
+		slices: { type: 'string', default: '10' },
 		'size-mib': { type: 'string', default: '1024' },
 		folder: { type: 'string' },
 		bare: { type: 'boolean', default: false },
@@ -42,6 +42,7 @@ const { values } = parseArgs({
 const repetitions = Number(values.repetitions);
 const sliceMs = Number(values['slice-ms']);
 const slices = Number(values.slices);
+const warmUpMs = 500;
 const sizeBytes = Number(values['size-mib']) * 1024 * 1024;
 /** After writes the flusher has work for a while, which is the next row's no more. */
 const quietMs = { read: 250, write: 2750 };
@@ -111,7 +112,7 @@ async function measureRow({ name, shape }: Row & { shape: object }, sides: reado
 	// oxlint-disable no-await-in-loop -- one at a time, that is the point
 	for (const side of able) clients.set(side, await SlicedLoad.open({ ...plain(side), shape, rangeBytes: sizeBytes }, cpus.client));
 	// Compilers and caches, on both ends.
-	for (const side of order(able, 2, 0)) await slice(side, 2 * sliceMs);
+	for (const side of order(able, 2, 0)) await slice(side, warmUpMs);
 	for (let repetition = 0; repetition < repetitions; repetition++) {
 		const measured = new Map<Side, Turn[]>(able.map((side) => [side, []]));
 		for (const side of order(able, slices, repetition)) measured.get(side)!.push(await slice(side, sliceMs));

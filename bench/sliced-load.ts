@@ -1,5 +1,5 @@
 /**
- * A load in slices, in a process of its own: the connections stay open, and between slices nothing runs. So loads of two servers or two protocols can take turns of a quarter of a second, with every client warm.
+ * A load in slices, in a process of its own: the connections stay open, and between slices nothing runs. So loads of two servers or two protocols can take short turns, with every client warm.
  *
  * The child is this file as a program, spoken to by Node's IPC: first LoadOptions, then the milliseconds of each slice, each answered by a Slice.
  */

@@ -18,10 +18,18 @@ export interface MeasuredRow {
 }
 
 /**
- * Who has which slice of a repetition: there and back again and again, and in the next repetition back and there, so that a machine whose pace drifts, or that pays later for what was written, treats all alike.
+ * Who has which slice of a repetition: all sides there, or all back, so that a machine whose pace drifts, or that pays later for what was written, treats all alike. Which of both is told by the sequence of Thue and
+ * Morse, which has no period: the flusher has one.
  */
 export function order<Side>(sides: readonly Side[], slices: number, repetition: number): Side[] {
-	return Array.from({ length: slices }, (_none, slice) => ((slice + repetition) % 2 === 0 ? sides : sides.toReversed())).flat();
+	return Array.from({ length: slices }, (_none, slice) => (isOdd(repetition * slices + slice) ? sides.toReversed() : sides)).flat();
+}
+
+/** Whether a number has an odd number of binary ones. */
+function isOdd(number: number): boolean {
+	let odd = false;
+	for (let rest = number; rest > 0; rest >>>= 1) if ((rest & 1) === 1) odd = !odd;
+	return odd;
 }
 
 /** One side's slices of a repetition together. */

@@ -412,7 +412,8 @@ export class Queue implements PDUSink {
 		const inCapsule = outBytes > 0 && outBytes <= this.inCapsuleBytesMax && !command.solicited;
 		if (!command.ownSGL) {
 			sqe[1] = (sqe[1]! & 0x3f) | psdtSGL;
-			sqe.fill(0, 24, 32);
+			putU32(sqe, 24, 0);
+			putU32(sqe, 28, 0);
 			putU32(sqe, 32, outBytes > 0 ? outBytes : command.dataInBytes);
 			putU32(sqe, 36, 0);
 			sqe[39] = inCapsule ? sglInCapsule : sglTransport;
