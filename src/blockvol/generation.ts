@@ -1,3 +1,4 @@
+import { RegionFilter } from './region-filter.ts';
 import { ZeroRanges } from './zero-ranges.ts';
 
 /** Where the bytes of a dirty page are. */
@@ -25,6 +26,7 @@ export class Generation {
 	#locations = new Float64Array(slotsMin / 2);
 	#checksums = new Uint32Array(slotsMin / 2);
 	#places = new Uint8Array(slotsMin / 2);
+	readonly #regions = new RegionFilter();
 	#length = 0;
 	#live = 0;
 	/** Pages that were put whose bytes are in the layer, again and again ones counted each time. */
@@ -46,12 +48,18 @@ export class Generation {
 
 	/** Index of a page's newest entry, or -1. It may be older than a zeroed range that covers the page: see ZeroRanges.lsnOf. */
 	find(page: number): number {
+		if (!this.#regions.mayHold(page)) return -1;
 		const mask = this.#slots.length - 1;
 		for (let slot = hash(page) & mask; ; slot = (slot + 1) & mask) {
 			const index = this.#slots[slot] as number;
 			if (index === empty) return -1;
 			if (this.#pages[index] === page) return index;
 		}
+	}
+
+	/** False only if no page from first to end (exclusive) has an entry. */
+	mayHoldAny(first: number, end: number): boolean {
+		return this.#regions.mayHoldAny(first, end);
 	}
 
 	put(page: number, location: number, checksum: number, place: number): void {
@@ -72,6 +80,7 @@ export class Generation {
 		this.#checksums[index] = checksum;
 		this.#places[index] = place;
 		if (this.#link(page, index)) this.#live++;
+		this.#regions.add(page);
 	}
 
 	pageOf(index: number): number {
@@ -98,12 +107,15 @@ export class Generation {
 	/** True if an entry is its page's newest and no younger zeroed range covers it. */
 	isNewest(index: number): boolean {
 		const page = this.#pages[index] as number;
-		return this.find(page) === index && this.zeros.lsnOf(page) < (this.#locations[index] as number);
+		// As many pages as entries: none was put twice.
+		const isLast = this.#live === this.#length || this.find(page) === index;
+		return isLast && this.zeros.lsnOf(page) < (this.#locations[index] as number);
 	}
 
 	/** Empties it for another use: what a busy volume has grown to is not allocated with every cycle. */
 	clear(): void {
 		this.#slots.fill(empty);
+		this.#regions.clear();
 		this.#length = 0;
 		this.#live = 0;
 		this.directPages = 0;

@@ -190,6 +190,7 @@ export class PageIndex {
 	isDirty(first: number, end: number): boolean {
 		for (const generation of this.#ofLive()) {
 			if (generation.zeros.overlaps(first, end)) return true;
+			if (!generation.mayHoldAny(first, end)) continue;
 			for (let page = first; page < end; page++) if (generation.find(page) >= 0) return true;
 		}
 		return false;
@@ -199,6 +200,7 @@ export class PageIndex {
 	isInLog(first: number, end: number): boolean {
 		for (const generation of this.#ofLive()) {
 			if (generation.zeros.overlaps(first, end)) return true;
+			if (!generation.mayHoldAny(first, end)) continue;
 			for (let page = first; page < end; page++) {
 				const entry = generation.find(page);
 				if (entry >= 0 && generation.placeOf(entry) !== placeLayer) return true;

@@ -57,6 +57,14 @@ function differs(generation: Generation, naive: Naive): string | undefined {
 		if (generation.isNewest(index) !== naive.zeroedAt(wanted) < location) return `page ${wanted} and the zero over it`;
 		if (generation.zeros.lsnOf(wanted) !== naive.zeroedAt(wanted)) return `the zero over page ${wanted}`;
 	}
+	const newest = Array.from({ length: generation.length }, (_, index) => index).filter((index) => generation.isNewest(index));
+	const pages = newest.map((index) => generation.pageOf(index));
+	if (new Set(pages).size !== pages.length) return 'an older entry counts as the newest';
+	for (const wanted of naive.entries.keys()) {
+		const [first, end] = [Math.max(0, wanted - 700), wanted + 1];
+		if (!generation.mayHoldAny(first, end) || !generation.mayHoldAny(wanted, wanted + 700))
+			return `a range with page ${wanted} is ruled out`;
+	}
 	if (generation.livePages !== naive.entries.size) return `${generation.livePages} live pages`;
 	for (const absent of [41, 4095, 2 ** 33 - 1]) if (!naive.entries.has(absent) && generation.find(absent) >= 0) return `page ${absent}`;
 	return undefined;
@@ -115,4 +123,16 @@ test('a merge leaves both generations as they were', (t) => {
 	t.is(older.checksumOf(older.find(1)), 100);
 	t.is(younger.checksumOf(younger.find(1)), 200);
 	t.is(older.length + younger.length, 2);
+});
+
+test('cleared, it holds nothing and takes what comes', (t) => {
+	const generation = new Generation();
+	for (let page = 0; page < 3000; page++) generation.put(page, page + 1, page, placeLayer);
+	generation.clear();
+	t.true(generation.isEmpty);
+	t.is(generation.find(17), -1);
+	t.false(generation.mayHoldAny(0, 3000));
+	generation.put(17, 5, 6, placeWal);
+	t.is(generation.checksumOf(generation.find(17)), 6);
+	t.is(generation.livePages, 1);
 });
