@@ -1,9 +1,14 @@
+import { writeBytesMax } from './block-device.ts';
+import { pageChecksums } from './page-checksums.ts';
 import { zeroPage } from './zero-page.ts';
 import { pageBytes, unitBytes } from './limits.ts';
 import type { WalSegment } from './wal-segment.ts';
 
 /** Longest record whose pages are in the staging buffer: 1 MiB of data that is not aligned to pages, twice over. */
 const stagingBytes = 2 * 1024 * 1024 + 64 * 1024;
+
+/** One page more than the longest data has that begins with a page. */
+const tableScratch = new Uint32Array(writeBytesMax / pageBytes + 1);
 
 /** One record of a batch, pooled: what happens when its bytes are in the kernel. */
 export class AppendRecord {
@@ -141,6 +146,13 @@ export class AppendBatch {
 		if (run === this.runs.at(-1) && this.#used > run.stagedFrom) run.parts.push(this.staging.subarray(run.stagedFrom, this.#used));
 		run.stagedFrom = this.#used;
 	}
+}
+
+/** Fills in the table of a record with the checksums of its pages. */
+export function fillTable(staging: Buffer, record: AppendRecord, data: Uint8Array): void {
+	pageChecksums(data, record.pages, tableScratch);
+	for (let page = 0; page < record.pages; page++) staging.writeUInt32LE(tableScratch[page] as number, record.tableAt + page * 4);
+	clearTablePadding(staging, record);
 }
 
 /** The staging buffer is used again and again: what lies behind the table would be of an older record. */

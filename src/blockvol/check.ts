@@ -14,7 +14,7 @@ import { SuperblockFile, type MapDigest, type Superblock } from './superblock.ts
 import { VolumeFault } from './volume-fault.ts';
 import { isTreeName, readTree, treeName } from './tree-file.ts';
 import { nothingToReplay, volumePaths } from './volume-files.ts';
-import { pageChecksum } from './wal-record.ts';
+import { pageChecksum } from './page-checksums.ts';
 import { firstLSNOf, segmentName } from './wal-segment.ts';
 
 /** Something that is not as docs/format.md says, in words for a person. */

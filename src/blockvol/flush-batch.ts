@@ -4,7 +4,7 @@ import type { Layer } from './layer.ts';
 import { pageBytes, unitBytes } from './limits.ts';
 import { VolumeFault } from './volume-fault.ts';
 import type { Wal } from './wal.ts';
-import { pageChecksum } from './wal-record.ts';
+import { pageChecksum } from './page-checksums.ts';
 
 const unitsPerPage = pageBytes / unitBytes;
 /** Two pages this close in the log (32 KiB) are read in one go: what lies between (headers, dead versions) costs less than another read. */

@@ -2,7 +2,8 @@ import type { Disk, DiskFile } from '../os/disk.ts';
 import { readFully } from '../os/transfer.ts';
 import { unitBytes } from './limits.ts';
 import { segmentName } from './wal-segment.ts';
-import { hasMagic, headerBytes, openHeader, recordBytes, recordType, tableBytes, pageChecksum, type RecordHeader } from './wal-record.ts';
+import { pageChecksum } from './page-checksums.ts';
+import { hasMagic, headerBytes, openHeader, recordBytes, recordType, tableBytes, type RecordHeader } from './wal-record.ts';
 import { pageBytes } from './limits.ts';
 
 const windowBytes = 4 * 1024 * 1024;

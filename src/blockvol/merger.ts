@@ -13,7 +13,7 @@ import type { PageIndex } from './page-index.ts';
 import type { Spans } from './spans.ts';
 import { VolumeFault } from './volume-fault.ts';
 import type { Wal } from './wal.ts';
-import { pageChecksum } from './wal-record.ts';
+import { pageChecksum } from './page-checksums.ts';
 
 export interface MergerParts {
 	readonly index: PageIndex;

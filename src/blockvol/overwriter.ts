@@ -1,5 +1,5 @@
 import { errorCode } from '../os/disk.ts';
-import { clearTablePadding, type RecordOwner } from './append-batch.ts';
+import { fillTable, type RecordOwner } from './append-batch.ts';
 import { InlineGate } from './inline-gate.ts';
 import { pageBytes, type Tuning } from './limits.ts';
 import type { Marks } from './marks.ts';
@@ -7,7 +7,7 @@ import { isChecksum, notLoaded } from './page-map.ts';
 import type { PageIndex } from './page-index.ts';
 import type { Span, Spans } from './spans.ts';
 import type { Wal } from './wal.ts';
-import { pageChecksum, recordType } from './wal-record.ts';
+import { recordType } from './wal-record.ts';
 import type { WriteCommand } from './write-command.ts';
 
 export interface OverwriterOwner {
@@ -86,11 +86,7 @@ export class Overwriter {
 			this.#marks.end(first, end);
 			return false;
 		}
-		const { staging } = this.#wal;
-		for (let page = 0; page < end - first; page++) {
-			staging.writeUInt32LE(pageChecksum(data.subarray(page * pageBytes, (page + 1) * pageBytes)), record.tableAt + page * 4);
-		}
-		clearTablePadding(staging, record);
+		fillTable(this.#wal.staging, record, data);
 		this.#wal.commit(record, undefined);
 		this.#spans.add(overwrite);
 		this.writes++;

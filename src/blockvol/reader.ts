@@ -8,7 +8,7 @@ import type { PageHome } from './page-home.ts';
 import type { RemoteReader } from './remote-pages.ts';
 import type { Spans } from './spans.ts';
 import type { Wal } from './wal.ts';
-import { pageChecksum } from './wal-record.ts';
+import { matchingPages } from './page-checksums.ts';
 import type { WalSegment } from './wal-segment.ts';
 
 const unitsPerPage = pageBytes / unitBytes;
@@ -123,7 +123,7 @@ export class Reader {
 			if (errorCode(error) === '') throw error;
 			return -1;
 		}
-		return this.#matches(part, run.pages) === run.pages ? length : -1;
+		return matchingPages(part, this.#checksums, run.pages) === run.pages ? length : -1;
 	}
 
 	async #readPages(firstPage: number, pages: number, target: Uint8Array): Promise<boolean> {
@@ -157,7 +157,7 @@ export class Reader {
 			// The shared fields are another's as soon as this one waits.
 			const checksums = this.#checksums.slice(0, run.pages);
 			await this.#readRun(run, part);
-			const matching = countMatching(part, checksums);
+			const matching = matchingPages(part, checksums, run.pages);
 			done += matching;
 			if (matching === run.pages) continue;
 			// Overwritten while it was read: what did not match says nothing. Such pages are in memory, so this ends.
@@ -222,12 +222,6 @@ export class Reader {
 		return run;
 	}
 
-	/** How many pages from the start match the shared checksums. */
-	#matches(bytes: Uint8Array, pages: number): number {
-		if (pages === 1) return pageChecksum(bytes) === this.#checksums[0] ? 1 : 0;
-		return countMatching(bytes, this.#checksums.subarray(0, pages));
-	}
-
 	#growChecksums(pages: number): void {
 		const larger = new Uint32Array(2 ** Math.ceil(Math.log2(pages)));
 		larger.set(this.#checksums);
@@ -238,11 +232,4 @@ export class Reader {
 		this.checksumErrors++;
 		return false;
 	}
-}
-
-function countMatching(bytes: Uint8Array, checksums: Uint32Array): number {
-	for (let page = 0; page < checksums.length; page++) {
-		if (pageChecksum(bytes.subarray(page * pageBytes, (page + 1) * pageBytes)) !== checksums[page]) return page;
-	}
-	return checksums.length;
 }

@@ -15,7 +15,7 @@ import {
 	entryZero,
 	sealSectors,
 } from './page-map-block.ts';
-import { pageChecksum } from './wal-record.ts';
+import { pageChecksum } from './page-checksums.ts';
 import { zeroPage } from './zero-page.ts';
 
 export interface RemoteStorePlace {

@@ -8,7 +8,8 @@ import { settle } from './settle.ts';
 import type { Superblock } from './superblock.ts';
 import { decodeCut, type SnapshotCut } from './snapshot-record.ts';
 import { VolumeFault } from './volume-fault.ts';
-import { pageChecksum, recordType } from './wal-record.ts';
+import { pageChecksum } from './page-checksums.ts';
+import { recordType } from './wal-record.ts';
 
 /** A generation that a snapshot ended. */
 export interface ReplayedCut {

@@ -12,7 +12,7 @@ import { type MapDigest, type Superblock, SuperblockFile } from './superblock.ts
 import { readTree } from './tree-file.ts';
 import { build, newWalGeneration, volumePaths } from './volume-files.ts';
 import { VolumeFault, VolumeUsageError } from './volume-fault.ts';
-import { pageChecksum } from './wal-record.ts';
+import { pageChecksum } from './page-checksums.ts';
 import { firstLSNOf } from './wal-segment.ts';
 
 /**

@@ -8,7 +8,7 @@ import { blockBytes, entriesPerBlock, entryAbsent, entryLost, entryZero } from '
 import { SuperblockFile, type Superblock } from './superblock.ts';
 import { readTree } from './tree-file.ts';
 import { volumePaths } from './volume-files.ts';
-import { pageChecksum } from './wal-record.ts';
+import { pageChecksum } from './page-checksums.ts';
 
 /** Pages that are read in one go. */
 const runPages = 64;

@@ -5,7 +5,7 @@ import { pageBytes } from './limits.ts';
 import { regionPages } from './marks.ts';
 import { isChecksum } from './page-map.ts';
 import type { Superblock } from './superblock.ts';
-import { pageChecksum } from './wal-record.ts';
+import { pageChecksum } from './page-checksums.ts';
 
 /**
  * Compares the pages of marked regions that are in the layer with their checksums. What does not match was being overwritten when the process or the machine ended: it

@@ -1,4 +1,4 @@
-import { crc32c, crc32cOfRange } from '../wire/crc32c.ts';
+import { crc32cOfRange } from '../wire/crc32c.ts';
 import { readU64, writeU64 } from './u64.ts';
 import { limits, pageBytes, unitBytes } from './limits.ts';
 import { snapshotBodyBytes } from './snapshot-record.ts';
@@ -113,12 +113,4 @@ export function openHeader(source: Buffer, at: number, walGeneration: number, ex
 
 export function hasTable(type: number): boolean {
 	return type === recordType.write || type === recordType.direct || type === recordType.overwrite;
-}
-
-/**
- * A page's checksum as the log and the maps keep it. 0, 1 and 2 are taken in the map (absent, zero, lost), so those three of 2^32 values move up.
- */
-export function pageChecksum(page: Uint8Array): number {
-	const crc = crc32c(page);
-	return crc < 3 ? crc + 3 : crc;
 }

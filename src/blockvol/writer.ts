@@ -1,5 +1,5 @@
 import { errorCode } from '../os/disk.ts';
-import { clearTablePadding, type AppendRecord } from './append-batch.ts';
+import { clearTablePadding, fillTable } from './append-batch.ts';
 import { copiedBytesMax, type Outcome } from './block-device.ts';
 import { limits, pageBytes, unitBytes, type Tuning } from './limits.ts';
 import { entryAbsent } from './page-map-block.ts';
@@ -11,7 +11,8 @@ import type { Quota } from './quota.ts';
 import type { Reader } from './reader.ts';
 import type { Span, Spans } from './spans.ts';
 import type { Wal } from './wal.ts';
-import { pageChecksum, recordType } from './wal-record.ts';
+import { pageChecksums } from './page-checksums.ts';
+import { recordType } from './wal-record.ts';
 import { WriteCommand } from './write-command.ts';
 
 export interface WriterOwner {
@@ -274,10 +275,10 @@ export class Writer {
 			if (tail !== undefined) target.set(tail, target.length - pageBytes);
 			if (data === undefined) target.fill(0, headBytes, headBytes + length);
 			else target.set(data, headBytes);
-			this.#fillTable(record, target);
+			fillTable(this.#wal.staging, record, target);
 			this.#wal.commit(record, undefined);
 		} else {
-			this.#fillTable(record, data as Uint8Array);
+			fillTable(this.#wal.staging, record, data as Uint8Array);
 			this.#wal.commit(record, data);
 		}
 		return this.#appended(command, length);
@@ -298,15 +299,6 @@ export class Writer {
 	/** The log had no room for a record. */
 	#noRecord(): Step {
 		return this.#wal.isBatchFull ? 'noRoom' : this.#needFlush();
-	}
-
-	#fillTable(record: AppendRecord, data: Uint8Array): void {
-		const { staging } = this.#wal;
-		for (let page = 0; page < record.pages; page++) {
-			const checksum = pageChecksum(record.pages === 1 ? data : data.subarray(page * pageBytes, (page + 1) * pageBytes));
-			staging.writeUInt32LE(checksum, record.tableAt + page * 4);
-		}
-		clearTablePadding(staging, record);
 	}
 
 	/** True if the old content of a partly written page is still on its way to the kernel. */
@@ -446,7 +438,7 @@ export class Writer {
 		const checksums = new Uint32Array(pages);
 		try {
 			const written = this.#index.layer.write(span.first, [data], pages);
-			for (let page = 0; page < pages; page++) checksums[page] = pageChecksum(data.subarray(page * pageBytes, (page + 1) * pageBytes));
+			pageChecksums(data, pages, checksums);
 			await written;
 		} catch (error) {
 			if (errorCode(error) === 'ENOSPC') {

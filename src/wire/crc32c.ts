@@ -1,12 +1,12 @@
 import { crc32c as packagedCrc32c } from '@node-rs/crc32';
-import { isalCrc32c } from './isal.ts';
+import { isal } from './isal.ts';
 
 /**
  * CRC32C (Castagnoli, reflected polynomial 82F63B78h): RFC 7143 §13.1, and the checksum of everything on our disk.
  * A native call costs about 0.25 µs before its first byte, so short spans go through a slicing-by-8 table.
  */
 const nativeFromBytes = 512;
-const nativeCrc32c = isalCrc32c ?? packagedCrc32c;
+const nativeCrc32c = isal?.crc32c ?? packagedCrc32c;
 const polynomial = 0x82f63b78;
 
 /** Eight tables of 256 in one array: table k gives the effect of a byte followed by k zero bytes. */
@@ -37,6 +37,16 @@ export function crc32cOfRange(data: Uint8Array, start: number, end: number, seed
 	}
 	for (; at < end; at++) crc = (crc >>> 8) ^ tables[(crc ^ data[at]!) & 0xff]!;
 	return ~crc >>> 0;
+}
+
+/** The checksums of `count` pieces of `pieceBytes` each, one behind the other from the beginning of `data`. */
+export function crc32cOfPieces(data: Uint8Array, pieceBytes: number, count: number, target: Uint32Array): void {
+	if (isal !== undefined && pieceBytes >= nativeFromBytes) {
+		isal.crc32cOfPieces(data, pieceBytes, count, target);
+		return;
+	}
+	if (pieceBytes * count > data.length || count > target.length) throw new RangeError('pieces behind the end of the data');
+	for (let piece = 0; piece < count; piece++) target[piece] = crc32cOfRange(data, piece * pieceBytes, (piece + 1) * pieceBytes);
 }
 
 function makeTables(): Int32Array {

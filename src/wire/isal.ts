@@ -1,12 +1,18 @@
 import koffi from 'koffi';
 
+interface Isal {
+	crc32c(data: Uint8Array, seed: number): number;
+	/** Checksums of `count` pieces of `pieceBytes` each, one behind the other from the beginning of `data`. By address: a view of each piece would cost half as much again as its checksum. */
+	crc32cOfPieces(data: Uint8Array, pieceBytes: number, count: number, target: Uint32Array): void;
+}
+
 /**
- * CRC32C of ISA-L (Debian's libisal2), where it is installed: 0.4 µs a page with the call, against 1.0 µs in @node-rs/crc32, and six times as fast on long spans.
+ * CRC32C of ISA-L (Debian's libisal2), where it is installed: 0.13 µs a page of memory that is in the cache, against 1.0 µs in @node-rs/crc32, and six times as fast on long spans.
  * Undefined where it is not, or where it does not compute what CRC32C is.
  */
-export const isalCrc32c: ((data: Uint8Array, seed: number) => number) | undefined = load();
+export const isal: Isal | undefined = load();
 
-function load(): ((data: Uint8Array, seed: number) => number) | undefined {
+function load(): Isal | undefined {
 	let library: ReturnType<typeof koffi.load>;
 	try {
 		library = koffi.load('libisal.so.2');
@@ -14,8 +20,14 @@ function load(): ((data: Uint8Array, seed: number) => number) | undefined {
 		// koffi names no code; whatever the reason, the native module does the same work.
 		return undefined;
 	}
-	const crc32Iscsi = library.func('uint32_t crc32_iscsi(const void *buffer, int length, uint32_t crc)');
-	const crc = (data: Uint8Array, seed: number): number => ~(crc32Iscsi(data, data.length, ~seed >>> 0) as number) >>> 0;
+	const byView = library.func('uint32_t crc32_iscsi(const void *buffer, int length, uint32_t crc)');
+	const byAddress = library.func('int32_t crc32_iscsi(uintptr_t buffer, int32_t length, int32_t crc)');
+	const crc32c = (data: Uint8Array, seed: number): number => ~(byView(data, data.length, ~seed >>> 0) as number) >>> 0;
+	const crc32cOfPieces = (data: Uint8Array, pieceBytes: number, count: number, target: Uint32Array): void => {
+		if (pieceBytes * count > data.length || count > target.length) throw new RangeError('pieces behind the end of the data');
+		const address = Number(koffi.address(data));
+		for (let piece = 0; piece < count; piece++) target[piece] = ~(byAddress(address + piece * pieceBytes, pieceBytes, -1) as number);
+	};
 	// RFC 7143 (RFC 3720 B.4): 32 bytes of zeros.
-	return crc(new Uint8Array(32), 0) === 0x8a9136aa ? crc : undefined;
+	return crc32c(new Uint8Array(32), 0) === 0x8a9136aa ? { crc32c, crc32cOfPieces } : undefined;
 }

@@ -1,6 +1,7 @@
 import test, { type ExecutionContext } from 'ava';
 import { checkVolume } from '../../src/blockvol/check.ts';
-import { headerBytes, pageChecksum, recordBytes, recordType, sealHeader, tableBytes } from '../../src/blockvol/wal-record.ts';
+import { pageChecksum } from '../../src/blockvol/page-checksums.ts';
+import { headerBytes, recordBytes, recordType, sealHeader, tableBytes } from '../../src/blockvol/wal-record.ts';
 import { segmentName } from '../../src/blockvol/wal-segment.ts';
 import { SuperblockFile, type Superblock } from '../../src/blockvol/superblock.ts';
 import { Volume } from '../../src/blockvol/volume.ts';

@@ -1,14 +1,6 @@
 import test from 'ava';
-import {
-	hasTable,
-	headerBytes,
-	openHeader,
-	pageChecksum,
-	recordBytes,
-	recordType,
-	sealHeader,
-	tableBytes,
-} from '../../src/blockvol/wal-record.ts';
+import { pageChecksum } from '../../src/blockvol/page-checksums.ts';
+import { hasTable, headerBytes, openHeader, recordBytes, recordType, sealHeader, tableBytes } from '../../src/blockvol/wal-record.ts';
 import { crc32c } from '../../src/wire/crc32c.ts';
 
 const stamp = { walGeneration: 2 ** 47 + 12345, epoch: 9 };

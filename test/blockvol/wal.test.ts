@@ -3,7 +3,8 @@ import type { AppendBatch, RecordOwner } from '../../src/blockvol/append-batch.t
 import { defaultTuning, pageBytes, type Tuning } from '../../src/blockvol/limits.ts';
 import { LogReader } from '../../src/blockvol/log-reader.ts';
 import { Wal } from '../../src/blockvol/wal.ts';
-import { pageChecksum, recordBytes, recordType } from '../../src/blockvol/wal-record.ts';
+import { pageChecksum } from '../../src/blockvol/page-checksums.ts';
+import { recordBytes, recordType } from '../../src/blockvol/wal-record.ts';
 import { createZeroFilled, segmentName } from '../../src/blockvol/wal-segment.ts';
 import { SimulatedDisk } from '../simulation/simulated-disk.ts';
 import { settlesSoon } from './volume-fixture.ts';

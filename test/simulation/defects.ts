@@ -53,8 +53,14 @@ export const defects: readonly Defect[] = [
 	{
 		title: 'no CRC check of a page that is read',
 		file: 'src/blockvol/reader.ts',
-		search: 'if (pages === 1) return pageChecksum(bytes) === this.#checksums[0] ? 1 : 0;\n',
-		replace: 'if (pages >= 1) return pages;\n',
+		search: 'return matchingPages(part, this.#checksums, run.pages) === run.pages ? length : -1;\n',
+		replace: 'return length;\n',
+	},
+	{
+		title: 'no CRC check of pages that are read together',
+		file: 'src/blockvol/page-checksums.ts',
+		search: 'if (pages > 1 && crc32c(bytes) === join.joined(checksums, pages)) return pages;\n',
+		replace: 'if (pages > 1 && crc32c(bytes) >= 0 && join.joined(checksums, pages) >= 0) return pages;\n',
 	},
 	{
 		title: 'no CRC check of what the flusher reads from the log',

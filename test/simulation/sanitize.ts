@@ -4,7 +4,7 @@ import type { SanitizeOrder } from '../../src/blockvol/sanitize-record.ts';
 import { repeated } from '../../src/blockvol/sanitize-pattern.ts';
 import { pageBytes } from '../../src/blockvol/limits.ts';
 import { Volume } from '../../src/blockvol/volume.ts';
-import { pageChecksum } from '../../src/blockvol/wal-record.ts';
+import { pageChecksum } from '../../src/blockvol/page-checksums.ts';
 import { silent } from '../../src/os/logger.ts';
 import { messageOf, SimulationFailure, withinTime } from './failure.ts';
 import { Random, seedOf } from './random.ts';

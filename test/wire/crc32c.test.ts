@@ -1,8 +1,9 @@
 import test from 'ava';
 import fc from 'fast-check';
 import { crc32c as packagedCrc32c } from '@node-rs/crc32';
-import { crc32c, crc32cOfRange } from '../../src/wire/crc32c.ts';
-import { isalCrc32c } from '../../src/wire/isal.ts';
+import { crc32c, crc32cOfPieces, crc32cOfRange } from '../../src/wire/crc32c.ts';
+import { ChecksumJoin } from '../../src/wire/crc32c-join.ts';
+import { isal } from '../../src/wire/isal.ts';
 
 test('the examples of RFC 7143 appendix A.4 (byte order of the wire: least significant first)', (t) => {
 	const onWire = (data: Uint8Array) => {
@@ -61,12 +62,40 @@ test('a seed continues at any cut, and a range equals its view', (t) => {
 
 test('whichever native code is there: the package and ISA-L, where it is installed, agree for any seed and length', (t) => {
 	const data = Buffer.from(Array.from({ length: 10_000 }, (_, index) => (index * 31) ^ (index >> 3)));
-	const candidates = isalCrc32c === undefined ? [crc32c] : [crc32c, isalCrc32c];
-	if (isalCrc32c === undefined) t.log('ISA-L is not installed: only the package was looked at');
+	const candidates = isal === undefined ? [crc32c] : [crc32c, (data: Uint8Array, seed: number) => isal?.crc32c(data, seed)];
+	if (isal === undefined) t.log('ISA-L is not installed: only the package was looked at');
 	for (const length of [0, 1, 511, 512, 513, 4096, 9999]) {
 		for (const seed of [0, 1, 0xdeadbeef, 0xffffffff]) {
 			const part = data.subarray(0, length);
 			for (const candidate of candidates) t.is(candidate(part, seed), packagedCrc32c(part, seed) >>> 0);
 		}
 	}
+});
+
+const pieces = fc.record({
+	pieceBytes: fc.constantFrom(1, 64, 512, 4096),
+	count: fc.nat(9),
+	offset: fc.nat(7),
+});
+
+const noise = Uint8Array.from({ length: 9 * 4096 + 7 }, (_, at) => Math.imul(at + 1, 0x9e3779b1) >>> 24);
+
+test('pieces have the checksums of their views, and joined that of the whole', (t) => {
+	fc.assert(
+		fc.property(pieces, ({ pieceBytes, count, offset }) => {
+			const view = noise.subarray(offset, offset + pieceBytes * count);
+			const checksums = new Uint32Array(9).fill(77);
+			crc32cOfPieces(view, pieceBytes, count, checksums);
+			for (let piece = 0; piece < count; piece++)
+				if (checksums[piece] !== crc32c(view.subarray(piece * pieceBytes, (piece + 1) * pieceBytes))) return false;
+			if (checksums.subarray(count).some((checksum) => checksum !== 77)) return false;
+			return new ChecksumJoin(pieceBytes).joined(checksums, count) === crc32c(view);
+		}),
+		{ seed: 7, numRuns: 200 },
+	);
+	for (const pieceBytes of [64, 4096]) {
+		t.throws(() => crc32cOfPieces(new Uint8Array(3 * pieceBytes - 1), pieceBytes, 3, new Uint32Array(3)), { instanceOf: RangeError });
+		t.throws(() => crc32cOfPieces(new Uint8Array(3 * pieceBytes), pieceBytes, 3, new Uint32Array(2)), { instanceOf: RangeError });
+	}
+	t.throws(() => new ChecksumJoin(48), { instanceOf: RangeError });
 });
