@@ -1,9 +1,9 @@
 import koffi from 'koffi';
 
 interface Isal {
-	crc32c(data: Uint8Array, seed: number): number;
+	crc32c(this: void, data: Uint8Array, seed: number): number;
 	/** Checksums of `count` pieces of `pieceBytes` each, one behind the other from the beginning of `data`. By address: a view of each piece would cost half as much again as its checksum. */
-	crc32cOfPieces(data: Uint8Array, pieceBytes: number, count: number, target: Uint32Array): void;
+	crc32cOfPieces(this: void, data: Uint8Array, pieceBytes: number, count: number, target: Uint32Array): void;
 }
 
 /**
