@@ -40,7 +40,7 @@ export class BelowIndex {
 	/** Blocks in the order of their last use. */
 	readonly #blocks = new Map<number, MergedBlock>();
 	readonly #blocksMax: number;
-	readonly #blocksPerBit: number;
+	readonly blocksPerBit: number;
 	#last: MergedBlock | undefined;
 	#lastIndex = -1;
 	/** Counts what makes an unfinished load stale. */
@@ -54,7 +54,7 @@ export class BelowIndex {
 
 	constructor(blocksMax: number, perBit: number) {
 		this.#blocksMax = blocksMax;
-		this.#blocksPerBit = perBit;
+		this.blocksPerBit = perBit;
 	}
 
 	get isEmpty(): boolean {
@@ -80,10 +80,10 @@ export class BelowIndex {
 		else this.#unite(layer.summary);
 		if (layer.remote === undefined) return;
 		for (let block = layer.remote.nextBlock(0); block !== Infinity; block = layer.remote.nextBlock(block)) {
-			const bit = bitOf(block, this.#blocksPerBit);
+			const bit = bitOf(block, this.blocksPerBit);
 			this.#union[bit >>> 3] = (this.#union[bit >>> 3] as number) | (1 << (bit & 7));
 			if (bit === summaryBits - 1) return;
-			block = (bit + 1) * this.#blocksPerBit;
+			block = (bit + 1) * this.blocksPerBit;
 		}
 	}
 
@@ -143,9 +143,9 @@ export class BelowIndex {
 
 	/** The first block at or after one of which some layer may hold anything; undefined if there is none. After ready(). */
 	nextBlock(from: number): number | undefined {
-		let bit = bitOf(from, this.#blocksPerBit);
+		let bit = bitOf(from, this.blocksPerBit);
 		if (hasBit(this.#union, bit)) return from;
-		for (bit++; bit < summaryBits; bit++) if (hasBit(this.#union, bit)) return bit * this.#blocksPerBit;
+		for (bit++; bit < summaryBits; bit++) if (hasBit(this.#union, bit)) return bit * this.blocksPerBit;
 		return undefined;
 	}
 
@@ -253,7 +253,7 @@ export class BelowIndex {
 	}
 
 	#mayHold(blockIndex: number, fromHeight: number): boolean {
-		const bit = bitOf(blockIndex, this.#blocksPerBit);
+		const bit = bitOf(blockIndex, this.blocksPerBit);
 		if (!hasBit(this.#union, bit)) return false;
 		if (fromHeight === 0) return true;
 		for (let at = this.#stack.length - 1; at >= fromHeight; at--) {
@@ -271,7 +271,7 @@ export class BelowIndex {
 		const version = this.#version;
 		for (const layer of this.#stack.slice()) {
 			try {
-				await layer.summarize(this.#blocksPerBit);
+				await layer.summarize(this.blocksPerBit);
 			} catch (error) {
 				// A layer that was merged meanwhile has no files any more.
 				if (version !== this.#version) return;
@@ -286,7 +286,7 @@ export class BelowIndex {
 	async #merge(blockIndex: number, fromHeight: number, toHeight: number): Promise<MergedBlock> {
 		this.loads++;
 		const merged = { owners: new Uint16Array(entriesPerBlock).fill(nobody), entries: new Uint32Array(entriesPerBlock), height: toHeight };
-		const bit = bitOf(blockIndex, this.#blocksPerBit);
+		const bit = bitOf(blockIndex, this.blocksPerBit);
 		const layers = this.#stack.slice(fromHeight, toHeight);
 		const numbers = this.#numbers.slice(fromHeight, toHeight);
 		const block = Buffer.allocUnsafe(blockBytes);

@@ -73,6 +73,8 @@ export class Engine {
 	sizeBytes: number;
 	checkpointLSN: number;
 	#closed: Promise<void> | undefined;
+	/** The history gave up space while the flusher was at work. */
+	#roomInCycle = false;
 	#begun: Promise<void> = Promise.resolve();
 	/** At the start, too: what replay found in the layer may be in the kernel only. */
 	#directUnsynced = true;
@@ -170,11 +172,11 @@ export class Engine {
 				this.health.refusalOf(isZero) ?? (offsetBytes + lengthBytes > this.sizeBytes ? 'outOfRange' : undefined),
 		});
 		const exclusive = new Exclusive();
-		this.flusher = new Flusher(this.index, this.wal, superblock, exclusive, this.#marks, tuning, geometry.segmentBytes, {
+		this.flusher = new Flusher(this.index, this.wal, superblock, exclusive, this.#marks, tuning, geometry.segmentBytes, layers.pool, {
 			flushed: () => this.#flushed(),
 			outOfSpace: () => this.#noSpace(),
 			flushFailed: (reason, cause) => this.health.fail(reason, cause),
-			layerComplete: (pending, snapshot) => this.snapshots.layerComplete(pending, snapshot),
+			layersComplete: (batch) => this.snapshots.layersComplete(batch),
 		});
 		const sides = { index, wal: this.wal, reader: this.reader, writer: this.writer };
 		this.commands = new Commands(
@@ -287,6 +289,7 @@ export class Engine {
 		await this.changes.idle();
 		while (this.health.fault === undefined && !this.health.isFull && !this.index.isClean) await this.flusher.flush();
 		await this.flusher.flush();
+		await this.flusher.idle();
 		try {
 			if (this.health.fault === undefined && this.index.isClean)
 				await stamp({ superblock: this.superblock, layers: this.layers, index: this.index }, this.wal.tailLSN, this.sizeBytes);
@@ -358,6 +361,7 @@ export class Engine {
 	}
 
 	#flushed(): void {
+		this.#roomInCycle = false;
 		this.checkpointLSN = this.superblock.current.checkpointLSN;
 		this.history.flushed();
 		this.health.foundRoom();
@@ -380,10 +384,15 @@ export class Engine {
 
 	/** The flusher has found no space. */
 	#noSpace(): void {
-		if (!this.timeline.giveWay()) this.health.noSpace();
+		// It may have found that before the history gave some: then it looks again.
+		const isRoomNew = this.#roomInCycle;
+		this.#roomInCycle = false;
+		if (isRoomNew) void this.flusher.idle().then(() => this.flusher.kick());
+		else if (!this.timeline.giveWay()) this.health.noSpace();
 	}
 
 	#gaveWay(): void {
+		this.#roomInCycle = this.flusher.isRunning;
 		this.flusher.kick();
 		this.wal.segments.prepareSpare();
 		this.#wake();

@@ -4,11 +4,11 @@ import { FlushBatch } from './flush-batch.ts';
 import { Generation, placeWal } from './generation.ts';
 import { hideBelow } from './hide.ts';
 import type { FrozenLayer } from './frozen-layer.ts';
+import type { FilePool } from './layer-file.ts';
 import type { Layer } from './layer.ts';
 import { unitBytes, type Tuning } from './limits.ts';
 import type { Marks } from './marks.ts';
 import type { PageIndex, PendingGeneration } from './page-index.ts';
-import type { SnapshotCut } from './snapshot-record.ts';
 import type { SuperblockFile } from './superblock.ts';
 import { VolumeFault } from './volume-fault.ts';
 import type { Wal } from './wal.ts';
@@ -27,20 +27,20 @@ export interface FlusherOwner {
 	/** The file system is full: what was to be flushed is dirty again. */
 	outOfSpace(): void;
 	flushFailed(reason: string, cause: unknown): void;
-	/** The last generation of a layer is in it, durably: makes the snapshot's place in the tree durable, with the checkpoint. */
-	layerComplete(pending: PendingGeneration, snapshot: SnapshotCut): Promise<FrozenLayer>;
+	/** Generations are in their layers, durably, with the last ones of layers among them: makes the places of the snapshots in the tree durable, with the checkpoint. The layers, oldest first. */
+	layersComplete(batch: readonly PendingGeneration[]): Promise<FrozenLayer[]>;
 }
 
 /**
- * Moves what is dirty from the log into the layer, a generation at a time:
+ * Moves what is dirty from the log into the layer:
  *
  *   freeze the live generation at a cut → the log durable up to the cut → holes punched → pages written → data durable → map written → map durable →
  *   superblock with the cut as checkpoint → the frozen generation goes, segments below the cut are recycled
  *
  * Each arrow is a wait; the order is what recovery relies on. A crash anywhere replays from the old checkpoint and does it again.
  *
- * Snapshots freeze generations, too, each for its layer. They are carried in their order, oldest first; with the last one of a layer the tree of layers changes in the place
- * of the superblock alone.
+ * Snapshots freeze generations, too, each for its layer. They are carried in their order, oldest first, and as many together as Tuning.flushStartBytes of the log hold: what is durable between two
+ * arrows is so for all of them, and one change of the tree, in the place of the superblock alone, makes all their layers complete. So a thousand snapshots wait for a few cycles.
  */
 export class Flusher {
 	readonly #index: PageIndex;
@@ -50,10 +50,13 @@ export class Flusher {
 	readonly #marks: Marks;
 	readonly #tuning: Tuning;
 	readonly #segmentUnits: number;
+	readonly #pool: FilePool;
 	readonly #owner: FlusherOwner;
 	#isRunning = false;
 	#cycles: Promise<void> = Promise.resolve();
 	#again = false;
+	/** Who waits for the round that begins next. */
+	#waiting: (() => void)[] = [];
 	/** An empty generation, for the next cut. */
 	#spare = new Generation();
 	#stopped = false;
@@ -72,6 +75,7 @@ export class Flusher {
 		marks: Marks,
 		tuning: Tuning,
 		segmentBytes: number,
+		pool: FilePool,
 		owner: FlusherOwner,
 	) {
 		this.#index = index;
@@ -81,6 +85,7 @@ export class Flusher {
 		this.#marks = marks;
 		this.#tuning = tuning;
 		this.#segmentUnits = segmentBytes / unitBytes;
+		this.#pool = pool;
 		this.#owner = owner;
 	}
 
@@ -98,9 +103,15 @@ export class Flusher {
 
 	/** Resolves when what is dirty now has been flushed, or a cycle failed (the owner was told). */
 	async flush(): Promise<void> {
-		while (this.#isRunning) await this.#cycles;
+		if (this.#stopped) return this.idle();
+		const ended = new Promise<void>((resolve) => this.#waiting.push(resolve));
 		this.kick();
-		await this.#cycles;
+		await ended;
+	}
+
+	/** Resolves when no cycle runs. */
+	async idle(): Promise<void> {
+		while (this.#isRunning) await this.#cycles;
 	}
 
 	/** No further cycle; the one that runs ends at its next step. */
@@ -111,6 +122,7 @@ export class Flusher {
 	async #run(): Promise<void> {
 		while (this.#again && !this.#stopped) {
 			this.#again = false;
+			const waiting = this.#waiting.splice(0);
 			const cut = this.#wal.installedLSN;
 			const before = this.#index.pending.at(-1)?.cutLSN ?? this.#superblock.current.checkpointLSN;
 			// Nothing dirty is no reason to stop while the log has grown: whoever waits needs its segments.
@@ -119,54 +131,95 @@ export class Flusher {
 				this.#spare = new Generation();
 				this.#marks.froze();
 			}
-			if (!(await this.#drain())) break;
+			const isGood = await this.#drain(this.#index.pending.length);
+			for (const resolve of waiting) resolve();
+			if (!isGood) break;
 		}
 		// In the turn of the last look at #again: a kick after it starts anew.
 		this.#isRunning = false;
+		if (this.#waiting.length > 0 && !this.#stopped) this.kick();
+		else for (const resolve of this.#waiting.splice(0)) resolve();
 	}
 
-	/** Carries all that is pending, and what a snapshot adds meanwhile; false if a cycle failed. */
-	async #drain(): Promise<boolean> {
-		for (let next = this.#index.pending[0]; next !== undefined && !this.#stopped; next = this.#index.pending[0]) {
-			const pending = next;
+	/** Carries so many of the pending generations; false if a cycle failed. */
+	async #drain(generations: number): Promise<boolean> {
+		for (let left = generations; left > 0 && !this.#stopped;) {
+			const batch = this.#nextBatch(left);
+			const last = batch.at(-1) as PendingGeneration;
 			try {
-				const frozen = await this.#exclusive.run(() => this.#cycle(pending));
-				this.#index.flushed(frozen);
+				const frozen = await this.#exclusive.run(() => this.#cycle(batch, last));
+				this.#index.flushed(batch.length, frozen);
 			} catch (error) {
-				this.#failed(error);
+				this.#failed(error, batch);
 				return false;
 			}
-			pending.generation.clear();
-			this.#spare = pending.generation;
+			left -= batch.length;
+			last.generation.clear();
+			this.#spare = last.generation;
 			this.cycles++;
-			this.#wal.segments.setCheckpoint(pending.cutLSN);
+			this.#wal.segments.setCheckpoint(last.cutLSN);
 			this.#owner.flushed();
 		}
 		return true;
 	}
 
-	/** The layer, if it is complete with this generation. */
-	async #cycle(pending: PendingGeneration): Promise<FrozenLayer | undefined> {
-		const { generation: frozen, layer, cutLSN: cut, snapshot } = pending;
-		this.#mustRun();
-		await this.#wal.synced();
-		for (const { start, end } of frozen.zeros) await layer.punch(start, end);
-		const moved = await this.#movePages(frozen, layer);
-		await layer.syncData();
-		this.#mustRun();
-		for (const { start, end } of frozen.zeros) await layer.map.clear(start, end, layer.digest);
-		for (const { start, end } of frozen.zeros) await hideBelow(layer, this.#index.below, start, end, this.#index.isLosingLayer);
-		await this.#updateMap(frozen, layer, moved);
-		await layer.map.file.datasync();
-		this.#mustRun();
-		if (snapshot !== undefined) return this.#owner.layerComplete(pending, snapshot);
-		const marks = this.#marks.remaining();
-		await this.#superblock.update({ checkpointLSN: cut, mapDigest: layer.digest.value, holds: [...this.#wal.segments.holds], marks });
-		return undefined;
+	/** The oldest ones, at least one; no more of the log than that other cycles free segments meanwhile. */
+	#nextBatch(generationsMax: number): PendingGeneration[] {
+		const endLSN = this.#superblock.current.checkpointLSN + this.#tuning.flushStartBytes / unitBytes;
+		const { pending } = this.#index;
+		let count = 1;
+		while (count < generationsMax && (pending[count] as PendingGeneration).cutLSN <= endLSN) count++;
+		return pending.slice(0, count);
 	}
 
-	/** Carries the pages; returns those whose map entries must follow. */
-	async #movePages(frozen: Generation, layer: Layer): Promise<Moved> {
+	/** The layers that are complete with these generations. */
+	async #cycle(batch: readonly PendingGeneration[], last: PendingGeneration): Promise<FrozenLayer[]> {
+		this.#mustRun();
+		await this.#wal.synced();
+		const moved: Moved[] = [];
+		for (const [at, { generation, layer }] of batch.entries()) {
+			for (const { start, end } of generation.zeros) await layer.punch(start, end);
+			moved.push(await this.#movePages(at, generation, layer));
+		}
+		for (const { layer } of batch) await layer.syncData();
+		this.#mustRun();
+		await this.#updateMaps(batch, moved);
+		for (const layer of changedLayers(batch)) await layer.map.file.datasync();
+		this.#mustRun();
+		if (batch.some(({ snapshot }) => snapshot !== undefined)) return this.#owner.layersComplete(batch);
+		const marks = this.#marks.remaining();
+		const mapDigest = last.layer.digest.value;
+		await this.#superblock.update({ checkpointLSN: last.cutLSN, mapDigest, holds: [...this.#wal.segments.holds], marks });
+		return [];
+	}
+
+	/** Oldest first: what a generation zeroed hides what the layers below its own hold, those of this cycle among them. */
+	async #updateMaps(batch: readonly PendingGeneration[], moved: readonly Moved[]): Promise<void> {
+		const { below, isLosingLayer } = this.#index;
+		const views: FrozenLayer[] = [];
+		const lastZeroed = batch.findLastIndex(({ generation }) => generation.zeros.count > 0);
+		try {
+			for (const [at, { generation: frozen, layer, snapshot }] of batch.entries()) {
+				for (const { start, end } of frozen.zeros) await layer.map.clear(start, end, layer.digest);
+				for (const { start, end } of frozen.zeros) await hideBelow(layer, below, start, end, isLosingLayer);
+				await this.#updateMap(frozen, layer, moved[at] as Moved);
+				if (snapshot === undefined || at >= lastZeroed) continue;
+				const view = layer.mapView(this.#pool);
+				views.push(view);
+				await view.summarize(below.blocksPerBit);
+				// Readers find the same in the layer itself, and look there first.
+				below.push(view);
+			}
+		} finally {
+			for (const view of views) {
+				below.remove(view);
+				await this.#pool.drop(view.mapFile);
+			}
+		}
+	}
+
+	/** Carries the pages of a generation of the cycle; returns those whose map entries must follow. */
+	async #movePages(at: number, frozen: Generation, layer: Layer): Promise<Moved> {
 		const pages = new Float64Array(frozen.livePages);
 		const checksums = new Uint32Array(frozen.livePages);
 		let isAscending = true;
@@ -177,7 +230,7 @@ export class Flusher {
 			isNewRecord ||= frozen.startsRecord(entry);
 			// What was written or zeroed again since the cut comes with the next cycle: its record is above the new checkpoint, and durable.
 			const page = frozen.pageOf(entry);
-			if (!frozen.isNewest(entry) || this.#isSuperseded(page)) continue;
+			if (!frozen.isNewest(entry) || this.#isSuperseded(at, page)) continue;
 			if (count > 0 && page < (pages[count - 1] as number)) isAscending = false;
 			pages[count] = page;
 			checksums[count++] = frozen.checksumOf(entry);
@@ -208,10 +261,10 @@ export class Flusher {
 	 * A younger version that a power loss could still take must not keep this one from the layer; nor one that belongs to another layer, for this one is what the snapshot
 	 * shows.
 	 */
-	#isSuperseded(page: number): boolean {
-		const [first, second] = this.#index.pending;
-		if (first?.snapshot !== undefined) return false;
-		const active = second?.generation ?? this.#index.active;
+	#isSuperseded(at: number, page: number): boolean {
+		const { pending } = this.#index;
+		if (pending[at]?.snapshot !== undefined) return false;
+		const active = pending[at + 1]?.generation ?? this.#index.active;
 		const { durableLSN } = this.#wal;
 		const entry = active.find(page);
 		if (entry >= 0 && active.locationOf(entry) < durableLSN) return true;
@@ -232,13 +285,13 @@ export class Flusher {
 		if (this.#stopped) throw new FlusherStopped();
 	}
 
-	#failed(error: unknown): void {
+	#failed(error: unknown, batch: readonly PendingGeneration[]): void {
 		if (error instanceof FlusherStopped) return;
 		if (errorCode(error) === 'ENOSPC') {
 			// One generation again, so that what is zeroed from now on is taken off before the next try.
 			this.#index.rejoin();
 			// Part of the map may be written already.
-			this.#index.oldestLayer.digest.known = false;
+			for (const { layer } of batch) layer.digest.known = false;
 			this.#owner.outOfSpace();
 			return;
 		}
@@ -249,3 +302,8 @@ export class Flusher {
 }
 
 class FlusherStopped extends Error {}
+
+/** Those into whose maps generations were carried; the others were not written since they were made. */
+function changedLayers(batch: readonly PendingGeneration[]): Set<Layer> {
+	return new Set(batch.filter(({ generation }) => !generation.isEmpty).map(({ layer }) => layer));
+}

@@ -18,7 +18,8 @@ export interface HistoryParts extends RestorerParts {
 	readonly log: Logger;
 }
 
-export interface HistoryOwner extends Omit<SnapshotsOwner, 'blocksPerBit'>, MergerOwner, Pick<RestorerOwner, 'restored' | 'anchor'> {}
+export interface HistoryOwner
+	extends Omit<SnapshotsOwner, 'blocksPerBit' | 'dirtyPagesMax'>, MergerOwner, Pick<RestorerOwner, 'restored' | 'anchor'> {}
 
 /** Layers that no merge changes or removes until `release` is called. */
 interface Held {
@@ -44,7 +45,7 @@ export class History {
 		this.#geometry = geometry;
 		this.#belowBlocks = tuning.belowBlocks;
 		this.#blocksPerBit = blocksPerBit(geometry.sizeBytes);
-		this.snapshots = new Snapshots(parts, { ...owner, blocksPerBit: this.#blocksPerBit });
+		this.snapshots = new Snapshots(parts, { ...owner, blocksPerBit: this.#blocksPerBit, dirtyPagesMax: tuning.dirtyPagesMax });
 		const pace = { share: tuning.mergeShare, retryMs: tuning.noSpaceRetryMs };
 		this.#owner = owner;
 		this.#restorer = new Restorer(parts, {

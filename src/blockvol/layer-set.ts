@@ -2,18 +2,12 @@ import { randomInt } from 'node:crypto';
 import { errorCode, type Disk } from '../os/disk.ts';
 import type { BelowIndex } from './below-index.ts';
 import { FrozenLayer } from './frozen-layer.ts';
-import { Layer, layerOf, sliceOf } from './layer.ts';
+import { Layer, layerOf, sliceOf, type LayerOptions } from './layer.ts';
 import { type FilePool, LayerFile } from './layer-file.ts';
 import type { LayerTree } from './layer-tree.ts';
 import type { RemoteFill } from './remote-fill.ts';
 import type { TreeFile } from './tree-file.ts';
 import { VolumeFault } from './volume-fault.ts';
-
-/** What layers are opened with. */
-export interface LayerOptions {
-	readonly sliceBytes: number;
-	readonly mapCacheBlocks: number;
-}
 
 /**
  * The layers of an open volume: the frozen ones of its tree, by id, whatever stack they are part of; and who else must keep one (a view, a merge, a clone that is being made).

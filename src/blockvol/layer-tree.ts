@@ -30,6 +30,13 @@ export interface Snapshot {
 	readonly sizeBytes: number;
 }
 
+/** A snapshot of what is live: what it is called, the live layer after it, and the digest of the map that is frozen with it. */
+export interface TreeCut {
+	readonly snapshot: Omit<Snapshot, 'layer'>;
+	readonly newLive: number;
+	readonly mapDigest: MapDigest | undefined;
+}
+
 /**
  * The layers of a volume and its snapshots: a value, never changed, each change makes another.
  *
@@ -104,11 +111,19 @@ export class LayerTree {
 		return undefined;
 	}
 
-	/** The live layer is frozen under a name, and another stands on it. */
-	cut(snapshot: Omit<Snapshot, 'layer'>, newLive: number, mapDigest: MapDigest | undefined): LayerTree {
-		const layers = [...this.layers.values()].map((layer) => (layer.id === this.live ? { ...layer, mapDigest } : layer));
-		layers.push({ id: newLive, parent: this.live, mapDigest: undefined });
-		return new LayerTree(newLive, layers, [...this.snapshots, { ...snapshot, layer: this.live }], this.origin);
+	/** The live layer is frozen under a name, and another stands on it; the same with that one, and so on. */
+	cut(cuts: readonly TreeCut[]): LayerTree {
+		const layers = new Map(this.layers);
+		const snapshots = [...this.snapshots];
+		let { live } = this;
+		for (const { snapshot, newLive, mapDigest } of cuts) {
+			layers.set(live, { ...(layers.get(live) as TreeLayer), mapDigest });
+			if (layers.has(newLive)) throw new RangeError('a layer is there twice');
+			layers.set(newLive, { id: newLive, parent: live, mapDigest: undefined });
+			snapshots.push({ ...snapshot, layer: live });
+			live = newLive;
+		}
+		return new LayerTree(live, [...layers.values()], snapshots, this.origin);
 	}
 
 	/** What a volume held once was put together on a frozen layer, and has a name now. */

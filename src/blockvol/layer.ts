@@ -3,9 +3,18 @@ import { writeEachFully, writeFullySync, writevFully } from '../os/transfer.ts';
 import { pageBytes } from './limits.ts';
 import { FrozenLayer } from './frozen-layer.ts';
 import { LayerFile, type FilePool } from './layer-file.ts';
+import { LayerNames } from './layer-names.ts';
 import { RunningDigest } from './map-digest.ts';
 import type { PageHome } from './page-home.ts';
 import { PageMap } from './page-map.ts';
+
+/** What layers are opened with. */
+export interface LayerOptions {
+	readonly sliceBytes: number;
+	readonly mapCacheBlocks: number;
+	/** Those of the folder, if several layers of it are written. */
+	readonly names?: LayerNames;
+}
 
 /**
  * One layer: page n at n × 4096 of its data, and its page map. The data is cut into slices, one file each, because file systems end a file long before
@@ -22,18 +31,21 @@ export class Layer implements PageHome {
 	readonly #slices = new Map<number, LayerFile>();
 	/** Slices written since they were last synced. */
 	readonly #unsynced = new Set<DiskFile>();
-	/** At the start, too: a process that was killed may have made a slice whose name is in the kernel only. */
-	#directoryUnsynced = true;
+	readonly #names: LayerNames;
+	/** The newest of its names. At the start, too: a process that was killed may have made a slice whose name is in the kernel only. */
+	#named: number;
 	#syncing: Promise<void> = Promise.resolve();
 	#frozen: FrozenLayer | undefined;
 	#syncs = 0;
 	readonly #making = new Map<number, Promise<DiskFile>>();
 
-	private constructor(disk: Disk, directory: string, id: number, sliceBytes: number, map: PageMap, digest: RunningDigest) {
+	private constructor(disk: Disk, directory: string, id: number, options: LayerOptions, map: PageMap, digest: RunningDigest) {
 		this.#disk = disk;
 		this.#directory = directory;
 		this.id = id;
-		this.#slicePages = sliceBytes / pageBytes;
+		this.#slicePages = options.sliceBytes / pageBytes;
+		this.#names = options.names ?? new LayerNames(disk, directory);
+		this.#named = this.#names.made();
 		this.map = map;
 		this.digest = digest;
 	}
@@ -47,9 +59,9 @@ export class Layer implements PageHome {
 	}
 
 	/** Makes an empty layer and opens it; its name is durable once the directory is synced, as the first syncData() does. */
-	static async make(disk: Disk, directory: string, id: number, options: { sliceBytes: number; mapCacheBlocks: number }): Promise<Layer> {
+	static async make(disk: Disk, directory: string, id: number, options: LayerOptions): Promise<Layer> {
 		const map = await disk.open(`${directory}/${Layer.mapName(id)}`, 'create');
-		return new Layer(disk, directory, id, options.sliceBytes, new PageMap(map, 0, id, options.mapCacheBlocks), RunningDigest.empty());
+		return new Layer(disk, directory, id, options, new PageMap(map, 0, id, options.mapCacheBlocks), RunningDigest.empty());
 	}
 
 	/** Makes an empty layer; durable once the directory is synced. */
@@ -62,15 +74,10 @@ export class Layer implements PageHome {
 		}
 	}
 
-	static async open(
-		disk: Disk,
-		directory: string,
-		id: number,
-		options: { sliceBytes: number; mapCacheBlocks: number; mode: 'existing' | 'readOnly' },
-	): Promise<Layer> {
+	static async open(disk: Disk, directory: string, id: number, options: LayerOptions & { mode: 'existing' | 'readOnly' }): Promise<Layer> {
 		const map = await disk.open(`${directory}/${Layer.mapName(id)}`, options.mode);
 		const pages = new PageMap(map, await map.sizeBytes(), id, options.mapCacheBlocks);
-		const layer = new Layer(disk, directory, id, options.sliceBytes, pages, new RunningDigest(undefined));
+		const layer = new Layer(disk, directory, id, options, pages, new RunningDigest(undefined));
 		try {
 			for (const name of await disk.list(directory)) {
 				const slice = sliceOf(name, id);
@@ -165,7 +172,7 @@ export class Layer implements PageHome {
 	/** Makes durable what an earlier process may have left in the kernel only: data, names and then the map. */
 	async syncAll(): Promise<void> {
 		for (const { file } of this.#slices.values()) if (file !== undefined) this.#unsynced.add(file);
-		this.#directoryUnsynced = true;
+		this.#named = this.#names.made();
 		await this.syncData();
 		await this.map.file.datasync();
 	}
@@ -179,9 +186,7 @@ export class Layer implements PageHome {
 		} finally {
 			this.#syncs--;
 		}
-		if (!this.#directoryUnsynced) return;
-		this.#directoryUnsynced = false;
-		await this.#disk.syncDirectory(this.#directory);
+		await this.#names.sync(this.#named);
 	}
 
 	/** Disk space of data and map. */
@@ -207,6 +212,12 @@ export class Layer implements PageHome {
 		}
 		this.#frozen = frozen;
 		return frozen;
+	}
+
+	/** Its map as a layer above sees it, while it is written still: for who hides what is in it. Whoever asks drops its file. */
+	mapView(pool: FilePool): FrozenLayer {
+		const map = new LayerFile(`${this.#directory}/${Layer.mapName(this.id)}`);
+		return new FrozenLayer(this.id, pool, map, new Map<number, LayerFile>(), this.#slicePages * pageBytes);
 	}
 
 	/** Nobody looks for a page here any more. What was begun (a load of the map, a sync) still ends before a file may be closed. */
@@ -237,7 +248,7 @@ export class Layer implements PageHome {
 	async #openSlice(slice: number): Promise<DiskFile> {
 		const path = `${this.#directory}/${Layer.dataName(this.id, slice)}`;
 		const file = await this.#disk.open(path, 'create');
-		this.#directoryUnsynced = true;
+		this.#named = this.#names.made();
 		this.#slices.set(slice, new LayerFile(path, file));
 		return file;
 	}

@@ -14,8 +14,8 @@ export const limits = {
 	snapshotNameBytes: 64,
 	/** Open views of a volume's snapshots: each remembers as much of the layers below as the volume does. */
 	viewsMax: 64,
-	/** Snapshots whose layers the flusher has not written yet: another one waits, writers do not. */
-	snapshotsPendingMax: 8,
+	/** Snapshots whose layers the flusher has not written yet: another one waits, writers do not. Each has a file open, and is asked by every look-up. */
+	snapshotsPendingMax: 64,
 	/** Frozen layers that a history stands on, which are no snapshots of anybody: several a window, one a restore, one a resize. */
 	anchorsMax: 32,
 	/** How long a history may be. Above the largest it could not tell a record's time from another's (record-clock.ts). */

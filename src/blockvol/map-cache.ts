@@ -4,15 +4,15 @@ const ways = 8;
 const vacant = -1;
 
 /**
- * Blocks of one page map in one slab: set-associative, eight places a set, the one not used for longest goes. No allocation after the start; memory that
- * was never used is never touched.
+ * Blocks of one page map in one slab: set-associative, eight places a set, the one not used for longest goes. No allocation but for the slab, with the first block: of the
+ * layers of snapshots that were just made most hold nothing. Memory that was never used is never touched.
  */
 export class MapCache {
-	readonly #slab: Buffer;
+	#slab: Buffer | undefined;
 	readonly #blocks: Buffer[] = [];
-	readonly #indices: Float64Array;
-	readonly #lastUse: Uint32Array;
-	readonly #pins: Uint16Array;
+	#indices = new Float64Array(0);
+	#lastUse = new Uint32Array(0);
+	#pins = new Uint16Array(0);
 	readonly #sets: number;
 	#clock = 0;
 	/** Counts what may make an unfinished load stale: pins taken for a change, and zeroed ranges. */
@@ -20,16 +20,16 @@ export class MapCache {
 
 	constructor(blocks: number) {
 		this.#sets = 2 ** Math.max(0, Math.ceil(Math.log2(blocks / ways)));
-		const slots = this.#sets * ways;
-		this.#slab = Buffer.allocUnsafeSlow(slots * blockBytes);
-		this.#indices = new Float64Array(slots).fill(vacant);
-		this.#lastUse = new Uint32Array(slots);
-		this.#pins = new Uint16Array(slots);
-		for (let slot = 0; slot < slots; slot++) this.#blocks.push(this.#slab.subarray(slot * blockBytes, (slot + 1) * blockBytes));
+	}
+
+	/** Nothing was ever claimed. */
+	get isUnused(): boolean {
+		return this.#slab === undefined;
 	}
 
 	/** The slot that holds a block, or -1. */
 	find(blockIndex: number): number {
+		if (this.isUnused) return -1;
 		const first = this.#firstSlot(blockIndex);
 		for (let slot = first; slot < first + ways; slot++) {
 			if (this.#indices[slot] !== blockIndex) continue;
@@ -39,8 +39,9 @@ export class MapCache {
 		return -1;
 	}
 
+	/** Of a slot that find() or claim() gave. */
 	block(slot: number): Buffer {
-		return this.#blocks[slot] as Buffer;
+		return (this.#blocks[slot] ??= (this.#slab as Buffer).subarray(slot * blockBytes, (slot + 1) * blockBytes));
 	}
 
 	blockIndex(slot: number): number {
@@ -49,11 +50,12 @@ export class MapCache {
 
 	/** True if a block could be claimed now. */
 	hasRoom(blockIndex: number): boolean {
-		return this.#victim(blockIndex) >= 0;
+		return this.isUnused || this.#victim(blockIndex) >= 0;
 	}
 
 	/** Gives a place to a block that is not cached, dropping another; -1 when all of its set are pinned. The content is the caller's to fill. */
 	claim(blockIndex: number): number {
+		if (this.isUnused) this.#allocate();
 		const slot = this.#victim(blockIndex);
 		if (slot < 0) return -1;
 		this.#indices[slot] = blockIndex;
@@ -82,6 +84,14 @@ export class MapCache {
 			const index = this.#indices[slot] as number;
 			if (index >= fromBlock && index < toBlock) this.block(slot).fill(0);
 		}
+	}
+
+	#allocate(): void {
+		const slots = this.#sets * ways;
+		this.#slab = Buffer.allocUnsafeSlow(slots * blockBytes);
+		this.#indices = new Float64Array(slots).fill(vacant);
+		this.#lastUse = new Uint32Array(slots);
+		this.#pins = new Uint16Array(slots);
 	}
 
 	#victim(blockIndex: number): number {

@@ -30,8 +30,8 @@ export interface PendingGeneration {
  * Answers where the newest version of a page is: the live generation, then the pending ones, newest first; the live layer, then what it stands on. One instance a volume;
  * the answer stands in its fields until the next look-up, so that a look-up allocates nothing.
  *
- * The flusher carries the oldest generation first. So as long as a generation of an older layer is pending, the maps of the younger layers are empty, and all generations
- * may be asked before all maps.
+ * The flusher carries generations oldest first, several at a time, and they stay pending until all of them are durable. So as long as a generation of an older layer is pending,
+ * the maps of the younger layers tell of nothing that is not in a pending generation of theirs, and all generations may be asked before all maps.
  */
 export class PageIndex {
 	/** The live one. */
@@ -82,6 +82,13 @@ export class PageIndex {
 		return this.#older.length;
 	}
 
+	/** Entries of all pending generations. */
+	get pendingPages(): number {
+		let sum = 0;
+		for (const { generation } of this.pending) sum += generation.length;
+		return sum;
+	}
+
 	isMerging(first: number, end: number): boolean {
 		return this.merging !== undefined && this.merging.first < end && this.merging.end > first;
 	}
@@ -100,23 +107,25 @@ export class PageIndex {
 		this.layer = layer;
 	}
 
-	/** The oldest generation has been flushed; `frozen` if its layer is complete with it. */
-	flushed(frozen: FrozenLayer | undefined): void {
-		this.pending.shift();
-		if (frozen === undefined) return;
-		this.#older.pop();
-		this.below.push(frozen);
+	/** The oldest generations have been flushed, so many of them; `frozen`: the layers that are complete with them, oldest first. */
+	flushed(generations: number, frozen: readonly FrozenLayer[]): void {
+		this.pending.splice(0, generations);
+		for (const layer of frozen) {
+			this.#older.pop();
+			this.below.push(layer);
+		}
 	}
 
-	/** The file system was full: what the flusher's own cut parted is one generation again. */
+	/** The file system was full: what the flusher's own cuts parted is one generation again. */
 	rejoin(): void {
-		const [first, second] = this.pending;
-		if (first === undefined || first.snapshot !== undefined) return;
-		if (second === undefined) {
-			this.active = first.generation.mergedWith(this.active);
-			this.pending.shift();
-		} else {
-			this.pending.splice(0, 2, { ...second, generation: first.generation.mergedWith(second.generation) });
+		for (let at = this.pending.length - 1; at >= 0; at--) {
+			const { generation, snapshot } = this.pending[at] as PendingGeneration;
+			// What follows a snapshot's generation is another layer's.
+			if (snapshot !== undefined) continue;
+			const next = this.pending[at + 1];
+			if (next === undefined) this.active = generation.mergedWith(this.active);
+			else this.pending[at + 1] = { ...next, generation: generation.mergedWith(next.generation) };
+			this.pending.splice(at, 1);
 		}
 	}
 

@@ -58,6 +58,8 @@ export class PageMap {
 		const blockIndex = Math.floor(page / entriesPerBlock);
 		let slot = this.#cache.find(blockIndex);
 		if (slot < 0) {
+			// Nothing to remember: the maps of new layers are asked one after the other.
+			if (blockIndex >= this.#endBlock) return entryAbsent;
 			slot = this.#tryLoad(blockIndex);
 			if (slot < 0) return notLoaded;
 		}

@@ -114,6 +114,7 @@ export class Restorer {
 		};
 		try {
 			await layers.tree.durably(() => layer.syncData());
+			if (between !== undefined) await layers.tree.durably(() => between.syncData());
 			await layers.tree.commit(change, changes, applied);
 		} catch (error) {
 			// After a fault the superblock may name it.

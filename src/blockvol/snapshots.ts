@@ -8,6 +8,7 @@ import { isAnchor } from './history-hold.ts';
 import { Generation } from './generation.ts';
 import type { Layer } from './layer.ts';
 import type { LayerSet } from './layer-set.ts';
+import type { TreeCut } from './layer-tree.ts';
 import { limits } from './limits.ts';
 import type { Marks } from './marks.ts';
 import type { PageIndex, PendingGeneration } from './page-index.ts';
@@ -37,6 +38,8 @@ export interface SnapshotsOwner {
 	isFull(): boolean;
 	/** The granularity of summaries (below-index.ts). */
 	readonly blocksPerBit: number;
+	/** Entries of pending generations at which another snapshot waits. */
+	readonly dirtyPagesMax: number;
 }
 
 export interface SnapshotParts {
@@ -69,7 +72,7 @@ export interface SnapshotAttempt {
  *                                                                                     … flusher … ─→ layer complete ─→ in the tree
  *
  * Writers never wait for it: while direct writes and overwrites that run come to their end, large writes go through the log. At most limits.snapshotsPendingMax are between
- * visible and in the tree; another snapshot waits.
+ * visible and in the tree, and as many pages of theirs as one generation may have: another snapshot waits. From half of the first on the flusher runs, so that none has to.
  */
 export class Snapshots {
 	readonly #parts: SnapshotParts;
@@ -89,6 +92,18 @@ export class Snapshots {
 		for (let pending = 0; pending < parts.index.pendingSnapshots; pending++) parts.marks.suspend();
 	}
 
+	/** The one that was just made: a thousand others are not looked at for it. */
+	#newest(id: number): SnapshotInfo {
+		const { index, layers } = this.#parts;
+		const { pending } = index;
+		const at = pending.findLastIndex(({ snapshot }) => snapshot?.id === id);
+		const made = pending[at];
+		if (made?.snapshot === undefined) throw new Error(`snapshot ${id} is not pending`);
+		const below = pending.slice(0, at).findLast(({ snapshot }) => snapshot !== undefined && !isAnchor(snapshot));
+		const tree = layers.tree.current;
+		return infoOf(made.snapshot, made.cutLSN, below?.snapshot?.id ?? tree.snapshotBelow(tree.live)?.id);
+	}
+
 	/** Oldest first: those of the tree, then the pending ones. */
 	list(): SnapshotInfo[] {
 		return this.all().filter((snapshot) => !isAnchor(snapshot));
@@ -104,7 +119,7 @@ export class Snapshots {
 		});
 		let parent = tree.snapshotBelow(tree.live)?.id;
 		for (const { snapshot, cutLSN } of index.pending) {
-			if (snapshot === undefined || list.some(({ id }) => id === snapshot.id)) continue;
+			if (snapshot === undefined || tree.layers.has(snapshot.newLayer)) continue;
 			list.push(infoOf(snapshot, cutLSN, parent));
 			if (!isAnchor(snapshot)) parent = snapshot.id;
 		}
@@ -144,35 +159,46 @@ export class Snapshots {
 	cut(): void {
 		const next = this.#appended.shift();
 		if (next === undefined) throw new Error('a snapshot record that nobody appended');
-		this.#parts.index.cut(next.endLSN, next.cut, next.layer, new Generation());
-		this.#parts.spans.suspensions--;
+		const { index, spans, flusher } = this.#parts;
+		index.cut(next.endLSN, next.cut, next.layer, new Generation());
+		spans.suspensions--;
+		if (index.pendingSnapshots >= limits.snapshotsPendingMax / 2) flusher.kick();
 	}
 
-	/** FlusherOwner.layerComplete. */
-	async layerComplete({ layer, cutLSN }: PendingGeneration, snapshot: SnapshotCut): Promise<FrozenLayer> {
+	/** FlusherOwner.layersComplete. */
+	async layersComplete(batch: readonly PendingGeneration[]): Promise<FrozenLayer[]> {
 		const { index, layers, marks, wal } = this.#parts;
-		const next = index.openLayers.find(({ id }) => id === snapshot.newLayer);
-		if (next === undefined) throw new Error(`the layer after snapshot ${snapshot.id} is not open`);
+		const complete: Layer[] = [];
+		const cuts: TreeCut[] = [];
+		for (const { layer, cutLSN, snapshot } of batch) {
+			if (snapshot === undefined) continue;
+			const { id, name, timeMs, sizeBytes, newLayer } = snapshot;
+			complete.push(layer);
+			cuts.push({ snapshot: { id, name, timeMs, sizeBytes, lsn: cutLSN }, newLive: newLayer, mapDigest: layer.digest.value });
+		}
+		const liveId = cuts.at(-1)?.newLive;
+		const live = index.openLayers.find(({ id }) => id === liveId);
+		if (live === undefined) throw new Error(`the layer ${liveId} after a snapshot is not open`);
 		// Its name, at least.
-		await next.syncData();
-		const { id, name, timeMs, sizeBytes } = snapshot;
-		const frozen = await new Promise<FrozenLayer>((resolve, reject) => {
+		await live.syncData();
+		const checkpointLSN = batch.at(-1)?.cutLSN as number;
+		const changes = { checkpointLSN, mapDigest: live.digest.value, holds: [...wal.segments.holds], marks: [] };
+		const frozen = await new Promise<FrozenLayer[]>((resolve, reject) => {
 			const applied = (): void => {
-				layers.adopted(next.id);
 				marks.clear();
-				marks.resume();
-				this.#complete.push(layer);
-				const becoming = layer.freeze(layers.pool);
-				layers.add(becoming);
+				for (const { newLive } of cuts) {
+					layers.adopted(newLive);
+					marks.resume();
+				}
+				this.#complete.push(...complete);
+				const becoming = complete.map((layer) => layer.freeze(layers.pool));
+				for (const layer of becoming) layers.add(layer);
 				resolve(becoming);
 			};
-			const changes = { checkpointLSN: cutLSN, mapDigest: next.digest.value, holds: [...wal.segments.holds], marks: [] };
-			layers.tree
-				.commit((tree) => tree.cut({ id, name, timeMs, sizeBytes, lsn: cutLSN }, next.id, layer.digest.value), changes, applied)
-				.catch(reject);
+			layers.tree.commit((tree) => tree.cut(cuts), changes, applied).catch(reject);
 		});
 		try {
-			await frozen.summarize(this.#owner.blocksPerBit);
+			for (const layer of frozen) await layer.summarize(this.#owner.blocksPerBit);
 		} catch (error) {
 			// Who reads below meets the same error, and can say what became of the command.
 			if (errorCode(error) === '') throw error;
@@ -215,8 +241,10 @@ export class Snapshots {
 		const { index, layers, spans, marks, flusher } = this.#parts;
 		this.mustGoOn();
 		mustFit();
-		while (index.pendingSnapshots >= limits.snapshotsPendingMax) {
-			await flusher.flush();
+		while (index.pendingSnapshots >= limits.snapshotsPendingMax || index.pendingPages >= this.#owner.dirtyPagesMax) {
+			const woken = this.woken();
+			flusher.kick();
+			await woken;
 			this.mustGoOn();
 		}
 		const layer = await layers.make();
@@ -228,11 +256,7 @@ export class Snapshots {
 			changed: () => this.#changed(),
 			sizeBytes: () => this.#owner.sizeBytes(),
 			timeMs,
-			info: (id) => {
-				const info = this.all().find((snapshot) => snapshot.id === id);
-				if (info === undefined) throw new Error(`snapshot ${id} is not in the list`);
-				return info;
-			},
+			info: (id) => this.#newest(id),
 		});
 	}
 
@@ -260,9 +284,14 @@ export class Snapshots {
 	/** Throws VolumeUsageError unless there may be one more snapshot, of that name. */
 	mustFit(name: string): void {
 		mustBeName(name);
-		const list = this.list();
-		if (list.some((snapshot) => snapshot.name === name)) throw new VolumeUsageError(`the volume has a snapshot ${name} already`);
-		if (list.length >= limits.snapshotsMax)
+		const { index, layers } = this.#parts;
+		const tree = layers.tree.current;
+		const pending = index.pending.filter(({ snapshot }) => snapshot !== undefined && !tree.layers.has(snapshot.newLayer));
+		if (tree.named(name) !== undefined || pending.some(({ snapshot }) => snapshot?.name === name))
+			throw new VolumeUsageError(`the volume has a snapshot ${name} already`);
+		const isNamed = (snapshot: { name: string } | undefined): boolean => snapshot !== undefined && !isAnchor(snapshot);
+		const count = tree.snapshots.filter(isNamed).length + pending.filter(({ snapshot }) => isNamed(snapshot)).length;
+		if (count >= limits.snapshotsMax)
 			throw new VolumeUsageError(`the volume has ${limits.snapshotsMax} snapshots, no more are possible: delete one first`);
 		this.mustHaveLayers();
 	}

@@ -3,6 +3,7 @@ import type { Logger } from '../os/logger.ts';
 import { openFilesMax } from '../os/open-files.ts';
 import { BelowIndex, blocksPerBit } from './below-index.ts';
 import { FilePool } from './layer-file.ts';
+import { LayerNames } from './layer-names.ts';
 import { frozenLayers, LayerSet } from './layer-set.ts';
 import { Layer, layerOf } from './layer.ts';
 import { tuningFault, type Geometry, type Tuning } from './limits.ts';
@@ -69,7 +70,8 @@ async function readParts(
 	if (current.sanitize !== undefined) throw new SanitizeUnfinished(current.sanitize);
 	const impossible = tuningFault(tuning, current.geometry);
 	if (impossible !== undefined) throw new VolumeUsageError(impossible);
-	const options = { sliceBytes: current.geometry.sliceBytes, mapCacheBlocks: tuning.mapCacheBlocks };
+	const layerNames = new LayerNames(disk, paths.layers);
+	const options = { sliceBytes: current.geometry.sliceBytes, mapCacheBlocks: tuning.mapCacheBlocks, names: layerNames };
 	const tree = await readTree(disk, directory, current);
 	// Half of what the process may have open: segments of logs are files, and every connection is one.
 	const pool = new FilePool(disk, { files: tuning.layerFilesMax, filesOfAll: Math.floor(openFilesMax() / 2) }, 'existing');

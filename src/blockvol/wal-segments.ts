@@ -47,6 +47,8 @@ export class WalSegments {
 	/** 1 while a file is made ready. */
 	#making = 0;
 	#removing: Promise<void> = Promise.resolve();
+	/** Counts what makes room: a file that is free now, or space that is. */
+	#gains = 0;
 	#stopped = false;
 	recycled = 0;
 
@@ -204,6 +206,7 @@ export class WalSegments {
 			this.#live.delete(sequence);
 			this.#free.push({ path: segment.path, file: segment.file });
 			this.recycled++;
+			this.#gains++;
 		}
 		this.trim(this.#filesMax);
 		this.prepareSpare();
@@ -250,6 +253,7 @@ export class WalSegments {
 			this.#removing = this.#removing
 				.then(() => free.file.close())
 				.then(() => this.#disk.remove(free.path))
+				.then(() => void this.#gains++)
 				.catch((error: unknown) => this.#owner.segmentsFailed('a segment of the write-ahead log could not be removed', error));
 		}
 	}
@@ -308,7 +312,17 @@ export class WalSegments {
 		return oldest;
 	}
 
+	/** A file system that was full when the attempt began may have room when it fails, or the log a free file: nobody is told then, and another attempt is made. */
 	async #makeSpare(): Promise<void> {
+		for (let gains = -1; gains !== this.#gains && !this.#stopped;) {
+			gains = this.#gains;
+			if (await this.#tryMakeSpare()) return;
+		}
+		if (!this.#stopped) this.#owner.segmentsOutOfSpace();
+	}
+
+	/** False if the file system is full. */
+	async #tryMakeSpare(): Promise<boolean> {
 		// A removal goes by name: the name may be the one that this spare gets.
 		for (let seen: Promise<void> | undefined; seen !== this.#removing;) {
 			seen = this.#removing;
@@ -330,8 +344,7 @@ export class WalSegments {
 				file = await createZeroFilled(this.#disk, path, this.#segmentBytes);
 			} catch (error) {
 				if (errorCode(error) !== 'ENOSPC') throw error;
-				this.#owner.segmentsOutOfSpace();
-				return;
+				return false;
 			}
 		} else {
 			file = free.file;
@@ -339,5 +352,6 @@ export class WalSegments {
 		}
 		await this.#disk.syncDirectory(this.#directory);
 		this.#spares.set(sequence, new WalSegment(sequence, path, file));
+		return true;
 	}
 }

@@ -71,10 +71,14 @@ test('what no tree can be is refused: circles, missing layers, two of one id, so
 });
 
 test('a cut freezes the live layer under a name; the parent of a snapshot is the nearest one below', (t) => {
-	const first = LayerTree.single(1).cut({ id: 5, name: 'a', timeMs: 1, lsn: 64, sizeBytes: 4096 }, 2, { low: 1, high: 2 });
+	const a = { snapshot: { id: 5, name: 'a', timeMs: 1, lsn: 64, sizeBytes: 4096 }, newLive: 2, mapDigest: { low: 1, high: 2 } };
+	const b = { snapshot: { id: 6, name: 'b', timeMs: 2, lsn: 128, sizeBytes: 4096 }, newLive: 3, mapDigest: undefined };
+	const first = LayerTree.single(1).cut([a]);
 	t.deepEqual(first.stack(2), [2, 1]);
 	t.deepEqual(first.layer(1).mapDigest, { low: 1, high: 2 });
-	const second = first.cut({ id: 6, name: 'b', timeMs: 2, lsn: 128, sizeBytes: 4096 }, 3, undefined);
+	const second = first.cut([b]);
+	t.deepEqual(LayerTree.single(1).cut([a, b]), second);
+	t.throws(() => first.cut([{ ...b, newLive: 1 }]), { instanceOf: RangeError });
 	t.is(second.snapshotBelow(2)?.name, 'a');
 	t.is(second.snapshotBelow(3)?.name, 'b');
 	t.is(second.snapshotBelow(1), undefined);

@@ -102,9 +102,11 @@ test('a kick in the microtask in which a cycle ends is not lost', async (t) => {
 		},
 		outOfSpace() {},
 		flushFailed: (reason: string, cause: unknown) => t.log(reason, cause),
-		layerComplete: () => Promise.reject(new Error('no snapshot was made')),
+		layersComplete: () => Promise.reject(new Error('no snapshot was made')),
 	};
-	const flusher = new Flusher(index, wal as never, superblock as never, new Exclusive(), new Marks([], mib, 2), defaultTuning, mib, owner);
+	const marks = new Marks([], mib, 2);
+	const pool = undefined as never;
+	const flusher = new Flusher(index, wal as never, superblock as never, new Exclusive(), marks, defaultTuning, mib, pool, owner);
 	index.active.put(1, 0, 7, placeLayer);
 	flusher.kick();
 	for (let turn = 0; turn < 20; turn++) await new Promise(setImmediate);
@@ -121,6 +123,8 @@ test('holdLog on a closed volume is refused and touches no file', async (t) => {
 
 test('a hold that cannot be written faults the volume', async (t) => {
 	const { disk, volume } = await serveVolume(t);
+	// The opening writes the superblock, too, and the log waits for that.
+	await write(volume, 0, filled(page, 1), true);
 	disk.fail((call) => call.kind === 'datasync' && call.path.endsWith('superblock'), 'EIO', 1);
 	await t.throwsAsync(volume.holdLog({ name: 'backup', fromLSN: 0, budgetBytes: mib }));
 	t.truthy(volume.fault);
@@ -303,11 +307,12 @@ test('checksums reach their pages however many are flushed at once near the end 
 		new Marks([], mib, 2),
 		defaultTuning,
 		mib,
+		undefined as never,
 		{
 			flushed() {},
 			outOfSpace() {},
 			flushFailed: (reason, cause) => t.fail(`${reason} ${String(cause)}`),
-			layerComplete: () => Promise.reject(new Error('no snapshot was made')),
+			layersComplete: () => Promise.reject(new Error('no snapshot was made')),
 		},
 	);
 	await flusher.flush();

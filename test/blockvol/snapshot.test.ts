@@ -285,17 +285,18 @@ test('a snapshot does not wait for the flusher, and writers do not wait for a sn
 	const served = await serveInMemory({ sizeBytes: 2 * mib, segmentBytes: mib });
 	const { volume, disk } = served;
 	const gate = disk.gate((call) => call.kind === 'write' && call.path.endsWith('.data'));
-	for (let number = 1; number <= 8; number++) {
+	const most = limits.snapshotsPendingMax;
+	for (let number = 1; number <= most; number++) {
 		await write(volume, 0, filled(page, number));
 		await volume.createSnapshot(`s${number}`);
 	}
-	const ninth = volume.createSnapshot('s9');
+	const next = volume.createSnapshot('next');
 	await gate.reached;
-	await write(volume, 0, filled(page, 9));
-	t.is(volume.snapshots().length, 8);
+	await write(volume, 0, filled(page, most + 1));
+	t.is(volume.snapshots().length, most);
 	gate.release();
-	await ninth;
-	for (let number = 1; number <= 8; number++) {
+	await next;
+	for (let number = 1; number <= most; number++) {
 		const view = await volume.openSnapshot(`s${number}`);
 		t.is((await readView(view, 0, page))[0], number);
 		await view.close();
@@ -303,6 +304,82 @@ test('a snapshot does not wait for the flusher, and writers do not wait for a sn
 	await volume.close();
 	t.deepEqual(await checkVolume(disk, served.directory), []);
 });
+
+test('snapshots that are pending are carried together: one change of the tree and one sync of names for all, each with what it held', async (t) => {
+	const served = await serveInMemory({ sizeBytes: 2 * mib, segmentBytes: mib });
+	const { volume, disk } = served;
+	const count = 20;
+	for (let number = 1; number <= count; number++) {
+		// A page of its own, one of which each has another version, and one that every other one zeroes.
+		await write(volume, number * page, filled(page, number));
+		await write(volume, 0, filled(page, number));
+		if (number % 2 === 0) await zero(volume, 100 * page, page);
+		else await write(volume, 100 * page, filled(page, number));
+		await volume.createSnapshot(`s${number}`);
+	}
+	disk.forget();
+	await volume.flushToLayers();
+	const calls = disk.calls.filter(({ path }) => !path.includes('/wal'));
+	t.is(calls.filter(({ kind, path }) => kind === 'open' && path.includes('/tree-')).length, 1);
+	t.is(calls.filter(({ kind, path }) => kind === 'syncDirectory' && path.endsWith('/layers')).length, 1);
+	t.is(calls.filter(({ kind, path }) => kind === 'datasync' && path.endsWith('superblock')).length, 2);
+	for (const how of ['closed', 'killed'] as const) {
+		const again = await served.reopen(how);
+		for (let number = 1; number <= count; number++) {
+			const view = await again.openSnapshot(`s${number}`);
+			for (let at = 1; at <= count; at++) t.is((await readView(view, at * page, page))[0], at <= number ? at : 0);
+			t.is((await readView(view, 0, page))[0], number);
+			t.is((await readView(view, 100 * page, page))[0], number % 2 === 0 ? 0 : number);
+			await view.close();
+		}
+		t.is((await read(again, 100 * page, page))[0], 0);
+	}
+	await served.volume.close();
+	t.deepEqual(await checkVolume(disk, served.directory), []);
+});
+
+for (const [part, which] of [
+	['.data', 3],
+	['.map', 3],
+	['/tree-', 1],
+] as const) {
+	test(`the file system is full while several snapshots are carried, at write ${which} of ${part}: nothing is lost, trims go on, and all are complete when there is space`, async (t) => {
+		const served = await serveInMemory({ sizeBytes: 2 * mib, segmentBytes: mib }, { noSpaceRetryMs: 20 });
+		const { volume, disk } = served;
+		const awake = setInterval(() => undefined, 50);
+		t.teardown(() => {
+			clearInterval(awake);
+		});
+		for (let number = 1; number <= 4; number++) {
+			await write(volume, 0, filled(page, number));
+			await zero(volume, number * page, page);
+			await write(volume, (number + 1) * page, filled(page, number));
+			await volume.createSnapshot(`s${number}`);
+		}
+		await write(volume, 9 * page, filled(page, 9));
+		let seen = 0;
+		disk.fail((call) => call.kind.startsWith('write') && call.path.includes(part) && ++seen === which, 'ENOSPC', 1);
+		await volume.flushToLayers();
+		t.true(volume.isFull);
+		t.is(await write(volume, 0, filled(page, 7)), 'noSpace');
+		t.is(await zero(volume, 9 * page, page), 'good');
+		while (volume.isFull) await new Promise((resolve) => setTimeout(resolve, 1));
+		t.is(await write(volume, 10 * page, filled(page, 10)), 'good');
+		for (const how of ['killed', 'closed'] as const) {
+			const again = await served.reopen(how);
+			for (let number = 1; number <= 4; number++) {
+				const view = await again.openSnapshot(`s${number}`);
+				const pages = Array.from({ length: 11 }, async (_, at) => (await readView(view, at * page, page))[0]);
+				t.deepEqual(await Promise.all(pages), [number, 0, ...[1, 2, 3, 4].map((at) => (at === number ? at : 0)), 0, 0, 0, 0, 0]);
+				await view.close();
+			}
+			const live = Array.from({ length: 11 }, async (_, at) => (await read(again, at * page, page))[0]);
+			t.deepEqual(await Promise.all(live), [4, 0, 0, 0, 0, 4, 0, 0, 0, 0, 10]);
+		}
+		await served.volume.close();
+		t.deepEqual(await checkVolume(disk, served.directory), []);
+	});
+}
 
 const cloneUuid = '5b1f6f0e-8c55-4c6e-9b55-3a0c6d1f2a02';
 

@@ -269,6 +269,20 @@ test('a full disk: no failure, no half-made file, and a spare once there is spac
 	await made.segments.close();
 });
 
+test('a full disk: an attempt that fails when a file has become free meanwhile tells nobody and takes that file', async (t) => {
+	const made = await make([0, 1], { tailLSN: units, filesMax: 8 });
+	made.inner.quotaBytes = made.inner.usedBytes + 4096;
+	const gate = made.disk.gate((call) => call.kind === 'open' && call.path.endsWith(name(2)));
+	made.segments.prepareSpare();
+	await gate.reached;
+	made.segments.setCheckpoint(units);
+	gate.release();
+	await made.quiet();
+	t.deepEqual(made.events, ['roomMade']);
+	t.deepEqual(await made.names(), [name(1), name(2)]);
+	await made.segments.close();
+});
+
 test('any other error while a spare is made is told, whatever the step', async (t) => {
 	for (const kind of ['open', 'write', 'datasync', 'syncDirectory']) {
 		const made = await make([0]);

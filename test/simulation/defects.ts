@@ -17,13 +17,13 @@ export const defects: readonly Defect[] = [
 	{
 		title: 'no fsync of the map before the superblock',
 		file: 'src/blockvol/flusher.ts',
-		search: '		await layer.map.file.datasync();\n',
+		search: '		for (const layer of changedLayers(batch)) await layer.map.file.datasync();\n',
 		replace: '',
 	},
 	{
 		title: 'no fsync of the data before the map (a map written before its data)',
 		file: 'src/blockvol/flusher.ts',
-		search: '		await layer.syncData();\n',
+		search: '		for (const { layer } of batch) await layer.syncData();\n',
 		replace: '',
 	},
 	{
@@ -106,7 +106,7 @@ export const defects: readonly Defect[] = [
 	},
 	{
 		title: 'the name of a slice is not made durable',
-		file: 'src/blockvol/layer.ts',
+		file: 'src/blockvol/layer-names.ts',
 		search: '		await this.#disk.syncDirectory(this.#directory);\n',
 		replace: '',
 	},
@@ -215,21 +215,38 @@ export const defects: readonly Defect[] = [
 	{
 		title: 'a page of a snapshot is left out because the volume wrote it again',
 		file: 'src/blockvol/flusher.ts',
-		search: '		if (first?.snapshot !== undefined) return false;\n',
+		search: '		if (pending[at]?.snapshot !== undefined) return false;\n',
 		replace: '',
 	},
 	{
 		title: 'a generation is flushed into the wrong layer',
 		file: 'src/blockvol/flusher.ts',
-		search: 'const { generation: frozen, layer, cutLSN: cut, snapshot } = pending;',
-		replace: 'const { generation: frozen, cutLSN: cut, snapshot } = pending;\n		const { layer } = this.#index;',
+		search: 'for (const [at, { generation, layer }] of batch.entries()) {\n',
+		replace: 'for (const [at, { generation }] of batch.entries()) {\n			const { layer } = this.#index;\n',
 	},
 	{
 		title: 'zero pages over a snapshot are forgotten',
 		file: 'src/blockvol/flusher.ts',
-		search:
-			'		for (const { start, end } of frozen.zeros) await hideBelow(layer, this.#index.below, start, end, this.#index.isLosingLayer);\n',
+		search: '				for (const { start, end } of frozen.zeros) await hideBelow(layer, below, start, end, isLosingLayer);\n',
 		replace: '',
+	},
+	{
+		title: 'zeros do not hide what a layer holds that is carried in the same cycle',
+		file: 'src/blockvol/flusher.ts',
+		search: 'if (snapshot === undefined || at >= lastZeroed) continue;',
+		replace: 'if (snapshot === undefined || at >= 0) continue;',
+	},
+	{
+		title: 'of the layers that a cycle completes only the last one’s map is made durable',
+		file: 'src/blockvol/flusher.ts',
+		search: 'changedLayers(batch)) await',
+		replace: 'changedLayers([last])) await',
+	},
+	{
+		title: 'of the layers that a cycle completes only the last one’s data is made durable',
+		file: 'src/blockvol/flusher.ts',
+		search: 'for (const { layer } of batch) await layer.syncData();',
+		replace: 'await last.layer.syncData();',
 	},
 	{
 		title: 'a large write goes straight to the old layer while the record of a snapshot is on its way',
