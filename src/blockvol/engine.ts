@@ -357,7 +357,7 @@ export class Engine {
 	#beforeSync(): Promise<unknown> | undefined {
 		if (!this.#directUnsynced) return undefined;
 		this.#directUnsynced = false;
-		return Promise.all(this.index.openLayers.map((layer) => layer.syncData()));
+		return Promise.all(this.index.openLayers.filter(({ hasFiles }) => hasFiles).map((layer) => layer.syncData()));
 	}
 
 	#flushed(): void {

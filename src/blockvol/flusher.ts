@@ -6,7 +6,7 @@ import { hideBelow } from './hide.ts';
 import type { FrozenLayer } from './frozen-layer.ts';
 import type { FilePool } from './layer-file.ts';
 import type { Layer } from './layer.ts';
-import { unitBytes, type Tuning } from './limits.ts';
+import { limits, unitBytes, type Tuning } from './limits.ts';
 import type { Marks } from './marks.ts';
 import type { PageIndex, PendingGeneration } from './page-index.ts';
 import type { SuperblockFile } from './superblock.ts';
@@ -167,8 +167,9 @@ export class Flusher {
 	#nextBatch(generationsMax: number): PendingGeneration[] {
 		const endLSN = this.#superblock.current.checkpointLSN + this.#tuning.flushStartBytes / unitBytes;
 		const { pending } = this.#index;
+		const most = Math.min(generationsMax, limits.flushGenerationsMax);
 		let count = 1;
-		while (count < generationsMax && (pending[count] as PendingGeneration).cutLSN <= endLSN) count++;
+		while (count < most && (pending[count] as PendingGeneration).cutLSN <= endLSN) count++;
 		return pending.slice(0, count);
 	}
 
@@ -181,10 +182,12 @@ export class Flusher {
 			for (const { start, end } of generation.zeros) await layer.punch(start, end);
 			moved.push(await this.#movePages(at, generation, layer));
 		}
-		for (const { layer } of batch) await layer.syncData();
+		for (const { layer } of batch) await layer.makeMap();
+		if (last.snapshot !== undefined) await this.#index.above(last.layer).makeMap();
+		await inTurns(new Set(batch.map(({ layer }) => layer)), (layer) => layer.syncData());
 		this.#mustRun();
 		await this.#updateMaps(batch, moved);
-		for (const layer of changedLayers(batch)) await layer.map.file.datasync();
+		await inTurns(changedLayers(batch), (layer) => layer.map.file.datasync());
 		this.#mustRun();
 		if (batch.some(({ snapshot }) => snapshot !== undefined)) return this.#owner.layersComplete(batch);
 		const marks = this.#marks.remaining();
@@ -306,4 +309,17 @@ class FlusherStopped extends Error {}
 /** Those into whose maps generations were carried; the others were not written since they were made. */
 function changedLayers(batch: readonly PendingGeneration[]): Set<Layer> {
 	return new Set(batch.filter(({ generation }) => !generation.isEmpty).map(({ layer }) => layer));
+}
+
+/** So many files of a cycle are synced at once: what the file system commits for one it commits for the others, too. The pool has threads for the log besides. */
+const syncsAtOnce = 2;
+
+/** Rejects with the first failure, when nothing runs any more. */
+async function inTurns<T>(items: Iterable<T>, work: (item: T) => Promise<void>): Promise<void> {
+	const left = items[Symbol.iterator]();
+	const worker = async (): Promise<void> => {
+		for (let next = left.next(); next.done !== true; next = left.next()) await work(next.value);
+	};
+	const ended = await Promise.allSettled(Array.from({ length: syncsAtOnce }, worker));
+	for (const end of ended) if (end.status === 'rejected') throw end.reason;
 }

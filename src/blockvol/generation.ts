@@ -167,7 +167,7 @@ function grown<T extends Float64Array | Uint32Array | Uint8Array>(from: T, to: T
 }
 
 /** Pages of one file lie close together: mix all bits of the number, the high half (volumes above 16 TiB) too. */
-function hash(page: number): number {
+export function hash(page: number): number {
 	let mixed = (page | 0) ^ Math.imul(Math.floor(page / 2 ** 32), 0x9e3779b1);
 	mixed = Math.imul(mixed ^ (mixed >>> 16), 0x45d9f3b);
 	return (mixed ^ (mixed >>> 15)) >>> 0;

@@ -19,7 +19,10 @@ export interface HistoryParts extends RestorerParts {
 }
 
 export interface HistoryOwner
-	extends Omit<SnapshotsOwner, 'blocksPerBit' | 'dirtyPagesMax'>, MergerOwner, Pick<RestorerOwner, 'restored' | 'anchor'> {}
+	extends
+		Omit<SnapshotsOwner, 'blocksPerBit' | 'snapshotsPendingMax' | 'dirtyPagesMax'>,
+		MergerOwner,
+		Pick<RestorerOwner, 'restored' | 'anchor'> {}
 
 /** Layers that no merge changes or removes until `release` is called. */
 interface Held {
@@ -45,7 +48,8 @@ export class History {
 		this.#geometry = geometry;
 		this.#belowBlocks = tuning.belowBlocks;
 		this.#blocksPerBit = blocksPerBit(geometry.sizeBytes);
-		this.snapshots = new Snapshots(parts, { ...owner, blocksPerBit: this.#blocksPerBit, dirtyPagesMax: tuning.dirtyPagesMax });
+		const { snapshotsPendingMax, dirtyPagesMax } = tuning;
+		this.snapshots = new Snapshots(parts, { ...owner, blocksPerBit: this.#blocksPerBit, snapshotsPendingMax, dirtyPagesMax });
 		const pace = { share: tuning.mergeShare, retryMs: tuning.noSpaceRetryMs };
 		this.#owner = owner;
 		this.#restorer = new Restorer(parts, {

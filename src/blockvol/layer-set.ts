@@ -67,7 +67,7 @@ export class LayerSet {
 	}
 
 	/** Makes a layer with an id that no layer of any volume has. The tree comes to name it, or forget() is called. */
-	async make(): Promise<Layer> {
+	make(): Layer {
 		const id = newLayerId();
 		this.#young.add(id);
 		return Layer.make(this.disk, this.directory, id, this.options);
@@ -81,8 +81,10 @@ export class LayerSet {
 	/** Closes and removes a layer that came to nothing. */
 	async discard(layer: Layer): Promise<void> {
 		await layer.close();
-		for (const name of await this.disk.list(this.directory))
-			if (layerOf(name) === layer.id) await this.#unlink(`${this.directory}/${name}`);
+		if (layer.hasFiles) {
+			for (const name of await this.disk.list(this.directory))
+				if (layerOf(name) === layer.id) await this.#unlink(`${this.directory}/${name}`);
+		}
 		this.#young.delete(layer.id);
 	}
 

@@ -6,6 +6,7 @@ import { LayerFile, type FilePool } from './layer-file.ts';
 import { LayerNames } from './layer-names.ts';
 import { RunningDigest } from './map-digest.ts';
 import type { PageHome } from './page-home.ts';
+import { NewFile } from './new-file.ts';
 import { PageMap } from './page-map.ts';
 
 /** What layers are opened with. */
@@ -34,6 +35,8 @@ export class Layer implements PageHome {
 	readonly #names: LayerNames;
 	/** The newest of its names. At the start, too: a process that was killed may have made a slice whose name is in the kernel only. */
 	#named: number;
+	/** Set in one that was made and not opened. */
+	#newMap: NewFile | undefined;
 	#syncing: Promise<void> = Promise.resolve();
 	#frozen: FrozenLayer | undefined;
 	#syncs = 0;
@@ -58,10 +61,12 @@ export class Layer implements PageHome {
 		return slice === 0 ? `${id}.data` : `${id}.${slice}.data`;
 	}
 
-	/** Makes an empty layer and opens it; its name is durable once the directory is synced, as the first syncData() does. */
-	static async make(disk: Disk, directory: string, id: number, options: LayerOptions): Promise<Layer> {
-		const map = await disk.open(`${directory}/${Layer.mapName(id)}`, 'create');
-		return new Layer(disk, directory, id, options, new PageMap(map, 0, id, options.mapCacheBlocks), RunningDigest.empty());
+	/** An empty layer. It has no file before something is put into it, or makeMap() is called; names are durable with the next syncData(). */
+	static make(disk: Disk, directory: string, id: number, options: LayerOptions): Layer {
+		const map = new NewFile(disk, `${directory}/${Layer.mapName(id)}`, () => layer.#hasName());
+		const layer = new Layer(disk, directory, id, options, new PageMap(map, 0, id, options.mapCacheBlocks), RunningDigest.empty());
+		layer.#newMap = map;
+		return layer;
 	}
 
 	/** Makes an empty layer; durable once the directory is synced. */
@@ -89,6 +94,16 @@ export class Layer implements PageHome {
 			throw error;
 		}
 		return layer;
+	}
+
+	/** There is a file of it, open. */
+	get hasFiles(): boolean {
+		return this.#newMap === undefined || this.#newMap.isMade;
+	}
+
+	/** A layer that the tree names has a map. */
+	async makeMap(): Promise<void> {
+		await this.#newMap?.make();
 	}
 
 	/** How many pages from `page` on lie in the same file, `pages` at most. */
@@ -246,11 +261,17 @@ export class Layer implements PageHome {
 	}
 
 	async #openSlice(slice: number): Promise<DiskFile> {
+		// An opening takes a slice without a map for what a crash has left.
+		await this.makeMap();
 		const path = `${this.#directory}/${Layer.dataName(this.id, slice)}`;
 		const file = await this.#disk.open(path, 'create');
-		this.#named = this.#names.made();
+		this.#hasName();
 		this.#slices.set(slice, new LayerFile(path, file));
 		return file;
+	}
+
+	#hasName(): void {
+		this.#named = this.#names.made();
 	}
 }
 

@@ -14,8 +14,12 @@ export const limits = {
 	snapshotNameBytes: 64,
 	/** Open views of a volume's snapshots: each remembers as much of the layers below as the volume does. */
 	viewsMax: 64,
-	/** Snapshots whose layers the flusher has not written yet: another one waits, writers do not. Each has a file open, and is asked by every look-up. */
-	snapshotsPendingMax: 64,
+	/** Layers that the flusher has not completed yet and that have files open, by large writes: another snapshot waits, writers do not. */
+	pendingFilesMax: 64,
+	/** Generations that one flusher cycle carries: the files of so many layers are open at once. */
+	flushGenerationsMax: 64,
+	/** Layers that no snapshot takes: for restores and merges. */
+	layersReserved: 32,
 	/** Frozen layers that a history stands on, which are no snapshots of anybody: several a window, one a restore, one a resize. */
 	anchorsMax: 32,
 	/** How long a history may be. Above the largest it could not tell a record's time from another's (record-clock.ts). */
@@ -64,6 +68,8 @@ export interface Tuning {
 	flushIdleMs: number;
 	/** Dirty pages in one generation; at the limit writers wait for the flusher. */
 	dirtyPagesMax: number;
+	/** Snapshots whose layers the flusher has not written yet: another one waits, writers do not. */
+	snapshotsPendingMax: number;
 	/** Zeroed ranges in one generation. */
 	zeroRangesMax: number;
 	/** Payload that the flusher holds in memory at once. */
@@ -119,6 +125,7 @@ export const defaultTuning: Tuning = {
 	flushStartDirectPages: 64 * 1024,
 	flushIdleMs: 2000,
 	dirtyPagesMax: 512 * 1024,
+	snapshotsPendingMax: 1000,
 	zeroRangesMax: 4096,
 	flushBatchBytes: 2 * 1024 * 1024,
 	mapCacheBlocks: 2048,
@@ -151,6 +158,7 @@ export function tuningFault(tuning: Tuning, geometry: Geometry): string | undefi
 		walSegmentsMax: 3,
 		walSegmentsQuiet: 2,
 		dirtyPagesMax: pagesOfRecord,
+		snapshotsPendingMax: 1,
 		zeroRangesMax: 2,
 		flushBatchBytes: pageBytes,
 		mapCacheBlocks: 1,

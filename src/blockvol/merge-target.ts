@@ -1,7 +1,7 @@
 import { errorCode, type Disk } from '../os/disk.ts';
 import { writeFully } from '../os/transfer.ts';
 import type { FrozenLayer } from './frozen-layer.ts';
-import { placeLayer } from './generation.ts';
+import { placeLayer, type Generation } from './generation.ts';
 import { LayerFile } from './layer-file.ts';
 import { Layer } from './layer.ts';
 import { pageBytes } from './limits.ts';
@@ -83,12 +83,17 @@ export class LiveTarget implements MergeTarget {
 
 	/** The page's bytes in the layer are of a record that is not flushed. */
 	#isDirect(page: number): boolean {
-		for (const { generation, layer } of [{ generation: this.#index.active, layer: this.#index.layer }, ...this.#index.pending]) {
-			if (layer !== this.#layer) continue;
+		const { active, layer: live, pending } = this.#index;
+		const isIn = (generation: Generation): boolean => {
 			const entry = generation.find(page);
-			if (entry >= 0 && generation.placeOf(entry) === placeLayer) return true;
+			return entry >= 0 && generation.placeOf(entry) === placeLayer;
+		};
+		// Those of the oldest layer come first.
+		for (const { generation, layer } of pending) {
+			if (layer !== this.#layer) return false;
+			if (isIn(generation)) return true;
 		}
-		return false;
+		return live === this.#layer && isIn(active);
 	}
 }
 

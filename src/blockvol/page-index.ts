@@ -7,6 +7,7 @@ import { recordType } from './wal-record.ts';
 import type { Layer } from './layer.ts';
 import { entryAbsent, entryLost, entryZero } from './page-map-block.ts';
 import type { PageHome } from './page-home.ts';
+import { PendingLookup } from './pending-lookup.ts';
 import type { RemoteReader } from './remote-pages.ts';
 import { notFetched, notLoaded } from './page-map.ts';
 import type { SnapshotCut } from './snapshot-record.ts';
@@ -31,7 +32,7 @@ export interface PendingGeneration {
  * the answer stands in its fields until the next look-up, so that a look-up allocates nothing.
  *
  * The flusher carries generations oldest first, several at a time, and they stay pending until all of them are durable. So as long as a generation of an older layer is pending,
- * the maps of the younger layers tell of nothing that is not in a pending generation of theirs, and all generations may be asked before all maps.
+ * the maps of the younger layers tell of nothing that is not in a pending generation of theirs: all generations are asked first, and of the maps only the oldest.
  */
 export class PageIndex {
 	/** The live one. */
@@ -41,6 +42,7 @@ export class PageIndex {
 	readonly pending: PendingGeneration[] = [];
 	/** Layers of pending snapshots that are open still, newest first; the live one is not among them. */
 	readonly #older: Layer[] = [];
+	readonly #lookup = new PendingLookup();
 	/** What the oldest open layer stands on. */
 	readonly below: BelowIndex;
 	/** Pages that a merge brings into the live layer of the superblock just now: they take no data but by the log. */
@@ -89,6 +91,20 @@ export class PageIndex {
 		return sum;
 	}
 
+	/** Layers below the live one that the flusher writes still, and that have files open. */
+	get pendingFiles(): number {
+		let count = 0;
+		for (const layer of this.#older) if (layer.hasFiles) count++;
+		return count;
+	}
+
+	/** The open layer that stands on another. */
+	above(layer: Layer): Layer {
+		const at = this.#older.indexOf(layer);
+		if (at < 0) throw new Error(`nothing stands on layer ${layer.id}`);
+		return at === 0 ? this.layer : (this.#older[at - 1] as Layer);
+	}
+
 	isMerging(first: number, end: number): boolean {
 		return this.merging !== undefined && this.merging.first < end && this.merging.end > first;
 	}
@@ -110,6 +126,7 @@ export class PageIndex {
 	/** The oldest generations have been flushed, so many of them; `frozen`: the layers that are complete with them, oldest first. */
 	flushed(generations: number, frozen: readonly FrozenLayer[]): void {
 		this.pending.splice(0, generations);
+		this.#lookup.flushed(generations, this.pending.length === 0);
 		for (const layer of frozen) {
 			this.#older.pop();
 			this.below.push(layer);
@@ -118,6 +135,7 @@ export class PageIndex {
 
 	/** The file system was full: what the flusher's own cuts parted is one generation again. */
 	rejoin(): void {
+		this.#lookup.reset();
 		for (let at = this.pending.length - 1; at >= 0; at--) {
 			const { generation, snapshot } = this.pending[at] as PendingGeneration;
 			// What follows a snapshot's generation is another layer's.
@@ -140,17 +158,14 @@ export class PageIndex {
 	find(page: number): number {
 		const inActive = this.#findIn(this.active, this.layer, page);
 		if (inActive >= 0) return inActive;
-		for (let at = this.pending.length - 1; at >= 0; at--) {
+		const at = this.pending.length === 0 ? -1 : this.#lookup.newest(this.pending, page);
+		if (at >= 0) {
 			const { generation, layer } = this.pending[at] as PendingGeneration;
-			const inPending = this.#findIn(generation, layer, page);
-			if (inPending >= 0) return inPending;
+			return this.#findIn(generation, layer, page);
 		}
-		this.home = this.layer;
-		let entry = this.layer.map.entry(page);
-		for (let at = 0; entry === entryAbsent && at < this.#older.length; at++) {
-			this.home = this.#older[at] as Layer;
-			entry = (this.home as Layer).map.entry(page);
-		}
+		const oldest = this.oldestLayer;
+		this.home = oldest;
+		let entry = oldest.map.entry(page);
 		if (entry === entryAbsent && !this.below.isEmpty) {
 			entry = this.below.find(page);
 			if (entry === notFetched) return found.remote;
@@ -166,9 +181,9 @@ export class PageIndex {
 	/** Has find() know a page, as long as nothing else is awaited in between. */
 	async load(page: number): Promise<void> {
 		while (this.find(page) === found.notLoaded) {
-			const missing = this.openLayers.find(({ map }) => map.entry(page) === notLoaded);
-			if (missing === undefined) await this.below.load(page);
-			else await missing.map.load(page);
+			const { map } = this.oldestLayer;
+			if (map.entry(page) === notLoaded) await map.load(page);
+			else await this.below.load(page);
 		}
 	}
 

@@ -83,7 +83,7 @@ export class Restorer {
 	async #switch(snapshot: Snapshot, keptName: string | undefined): Promise<void> {
 		const { index, layers, marks, superblock, wal } = this.#parts;
 		const old = index.layer;
-		const layer = await layers.make();
+		const layer = layers.make();
 		const lsn = wal.installedLSN;
 		const kept =
 			keptName === undefined
@@ -91,7 +91,7 @@ export class Restorer {
 				: { id: newSnapshotId(), name: keptName, timeMs: Date.now(), lsn, sizeBytes: this.#owner.sizeBytes() };
 		const { sizeBytes } = snapshot;
 		const wanted = this.#owner.anchor();
-		const between = wanted === undefined ? undefined : await layers.make();
+		const between = wanted === undefined ? undefined : layers.make();
 		const anchor = wanted === undefined || between === undefined ? undefined : { ...wanted, layer: between.id, lsn, sizeBytes };
 		const change = (tree: LayerTree): LayerTree => tree.restored(snapshot.layer, layer.id, kept, old.digest.value, anchor);
 		const changes = {
@@ -113,8 +113,11 @@ export class Restorer {
 			this.#owner.restored(sizeBytes);
 		};
 		try {
-			await layers.tree.durably(() => layer.syncData());
-			if (between !== undefined) await layers.tree.durably(() => between.syncData());
+			for (const young of [layer, between]) {
+				if (young === undefined) continue;
+				await layers.tree.durably(() => young.makeMap());
+				await layers.tree.durably(() => young.syncData());
+			}
 			await layers.tree.commit(change, changes, applied);
 		} catch (error) {
 			// After a fault the superblock may name it.

@@ -69,9 +69,10 @@ export async function rewind(parts: RewinderParts, plan: RewindPlan): Promise<Re
 	const below = new BelowIndex(tuning.belowBlocks, blocksPerBit);
 	below.reset(layers.stack(plan.base.layer));
 	layers.indexes.add(below);
-	const layer = await layers.make();
+	const layer = layers.make();
 	try {
 		const end = await carry(parts, plan, layer, below);
+		await layer.makeMap();
 		await layer.syncData();
 		await layer.map.file.datasync();
 		return { layer, ...end };

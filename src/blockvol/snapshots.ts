@@ -38,7 +38,8 @@ export interface SnapshotsOwner {
 	isFull(): boolean;
 	/** The granularity of summaries (below-index.ts). */
 	readonly blocksPerBit: number;
-	/** Entries of pending generations at which another snapshot waits. */
+	/** Snapshots whose layers the flusher has not written yet, and entries of pending generations: at either another snapshot waits. */
+	readonly snapshotsPendingMax: number;
 	readonly dirtyPagesMax: number;
 }
 
@@ -71,8 +72,8 @@ export interface SnapshotAttempt {
  *   name taken ─→ the new layer's map made ─→ no write goes straight to the layer ─→ record appended ─→ visible: cut() ─→ durable: answered
  *                                                                                     … flusher … ─→ layer complete ─→ in the tree
  *
- * Writers never wait for it: while direct writes and overwrites that run come to their end, large writes go through the log. At most limits.snapshotsPendingMax are between
- * visible and in the tree, and as many pages of theirs as one generation may have: another snapshot waits. From half of the first on the flusher runs, so that none has to.
+ * Writers never wait for it: while direct writes and overwrites that run come to their end, large writes go through the log. No file is touched but the log. At most Tuning.snapshotsPendingMax are
+ * between visible and in the tree, with as many pages as one generation may have and limits.pendingFilesMax layers that have files: another snapshot waits. The flusher begins before that.
  */
 export class Snapshots {
 	readonly #parts: SnapshotParts;
@@ -162,7 +163,7 @@ export class Snapshots {
 		const { index, spans, flusher } = this.#parts;
 		index.cut(next.endLSN, next.cut, next.layer, new Generation());
 		spans.suspensions--;
-		if (index.pendingSnapshots >= limits.snapshotsPendingMax / 2) flusher.kick();
+		if (this.#pendingShare() >= kickShare) flusher.kick();
 	}
 
 	/** FlusherOwner.layersComplete. */
@@ -180,6 +181,7 @@ export class Snapshots {
 		const live = index.openLayers.find(({ id }) => id === liveId);
 		if (live === undefined) throw new Error(`the layer ${liveId} after a snapshot is not open`);
 		// Its name, at least.
+		await live.makeMap();
 		await live.syncData();
 		const checkpointLSN = batch.at(-1)?.cutLSN as number;
 		const changes = { checkpointLSN, mapDigest: live.digest.value, holds: [...wal.segments.holds], marks: [] };
@@ -238,16 +240,16 @@ export class Snapshots {
 	}
 
 	async #begin(name: string, mustFit: () => void, timeMs: () => number): Promise<SnapshotAttempt> {
-		const { index, layers, spans, marks, flusher } = this.#parts;
+		const { layers, spans, marks, flusher } = this.#parts;
 		this.mustGoOn();
 		mustFit();
-		while (index.pendingSnapshots >= limits.snapshotsPendingMax || index.pendingPages >= this.#owner.dirtyPagesMax) {
+		while (this.#pendingShare() >= 1) {
 			const woken = this.woken();
 			flusher.kick();
 			await woken;
 			this.mustGoOn();
 		}
-		const layer = await layers.make();
+		const layer = layers.make();
 		spans.suspensions++;
 		marks.suspend();
 		return new Attempt(this.#parts, layer, name, {
@@ -258,6 +260,17 @@ export class Snapshots {
 			timeMs,
 			info: (id) => this.#newest(id),
 		});
+	}
+
+	/** Of what may be pending, 0 to 1. */
+	#pendingShare(): number {
+		const { index } = this.#parts;
+		const { snapshotsPendingMax, dirtyPagesMax } = this.#owner;
+		return Math.max(
+			index.pendingSnapshots / snapshotsPendingMax,
+			index.pendingPages / dirtyPagesMax,
+			index.pendingFiles / limits.pendingFilesMax,
+		);
 	}
 
 	#changed(): Promise<void> {
@@ -299,10 +312,13 @@ export class Snapshots {
 	/** Throws VolumeUsageError unless there may be one more layer. */
 	mustHaveLayers(): void {
 		const { index, layers } = this.#parts;
-		if (layers.tree.current.layers.size + index.pendingSnapshots >= limits.layersMax - limits.snapshotsPendingMax)
+		if (layers.tree.current.layers.size + index.pendingSnapshots >= limits.layersMax - limits.layersReserved)
 			throw new VolumeUsageError('the volume has too many layers that wait to be merged: try again later');
 	}
 }
+
+/** The share of what may be pending at which the flusher begins. */
+const kickShare = 0.75;
 
 /** Throws VolumeUsageError for what cannot be the name of a snapshot. */
 export function mustBeName(name: string): void {

@@ -81,10 +81,13 @@ async function readParts(
 	const base = await Layer.open(disk, paths.layers, tree.live, { ...options, mode: 'existing' });
 	opened.push(base);
 	base.digest = new RunningDigest(current.clean ? current.mapDigest : undefined);
+	const files = await disk.list(paths.layers);
+	const pendingLayers = new Map<number, Layer>();
 	const next = async (id: number): Promise<Layer> => {
-		const known = opened.find((layer) => layer.id === id);
+		const known = pendingLayers.get(id);
 		if (known !== undefined) return known;
-		const layer = await openOrMake(layers, id);
+		const layer = await openOrMake(layers, id, files);
+		pendingLayers.set(id, layer);
 		opened.push(layer);
 		return layer;
 	};
@@ -100,7 +103,8 @@ async function readParts(
 	for (const [at, { cutLSN, snapshot }] of replayed.cuts.entries())
 		index.cut(cutLSN, snapshot, await next(snapshot.newLayer), others[at] as Generation);
 	// Of snapshots whose records were cut off.
-	for (const layer of opened.filter((candidate) => !index.openLayers.includes(candidate))) await layer.close();
+	const open = new Set(index.openLayers);
+	for (const layer of opened.filter((candidate) => !open.has(candidate))) await layer.close();
 	return { superblock, layers, index, replayed, wasClean: current.clean };
 }
 
@@ -126,13 +130,13 @@ function openRemote(
 }
 
 /** A layer that a snapshot's record began: its files are there as far as they were made. */
-async function openOrMake({ disk, directory, options }: LayerSet, id: number): Promise<Layer> {
+async function openOrMake({ disk, directory, options }: LayerSet, id: number, files: readonly string[]): Promise<Layer> {
 	try {
 		return await Layer.open(disk, directory, id, { ...options, mode: 'existing' });
 	} catch (error) {
 		if (errorCode(error) !== 'ENOENT') throw error;
 		// A slice without a map can be: names of a crash appear one by one. Layer.make opens no slices, so such bytes would be in the way of the first write.
-		for (const name of await disk.list(directory)) if (layerOf(name) === id) await disk.remove(`${directory}/${name}`);
+		for (const name of files) if (layerOf(name) === id) await disk.remove(`${directory}/${name}`);
 		return Layer.make(disk, directory, id, options);
 	}
 }

@@ -80,6 +80,7 @@ test('a kick in the microtask in which a cycle ends is not lost', async (t) => {
 	const layer = {
 		digest: RunningDigest.empty(),
 		punch: () => Promise.resolve(),
+		makeMap: () => Promise.resolve(),
 		syncData: () => Promise.resolve(),
 		map: { clear: () => Promise.resolve(), update: () => Promise.resolve(), file: { datasync: () => Promise.resolve() } },
 	};
@@ -296,6 +297,7 @@ test('checksums reach their pages however many are flushed at once near the end 
 	const layer = {
 		digest: RunningDigest.empty(),
 		punch() {},
+		makeMap: () => Promise.resolve(),
 		syncData: () => Promise.resolve(),
 		map: { clear() {}, update, file: { datasync: () => Promise.resolve() } },
 	};

@@ -282,10 +282,10 @@ test('names: empty, too long and taken ones are refused; 64 bytes are a name', a
 });
 
 test('a snapshot does not wait for the flusher, and writers do not wait for a snapshot that does', async (t) => {
-	const served = await serveInMemory({ sizeBytes: 2 * mib, segmentBytes: mib });
+	const most = 8;
+	const served = await serveInMemory({ sizeBytes: 2 * mib, segmentBytes: mib }, { snapshotsPendingMax: most });
 	const { volume, disk } = served;
 	const gate = disk.gate((call) => call.kind === 'write' && call.path.endsWith('.data'));
-	const most = limits.snapshotsPendingMax;
 	for (let number = 1; number <= most; number++) {
 		await write(volume, 0, filled(page, number));
 		await volume.createSnapshot(`s${number}`);
@@ -302,6 +302,60 @@ test('a snapshot does not wait for the flusher, and writers do not wait for a sn
 		await view.close();
 	}
 	await volume.close();
+	t.deepEqual(await checkVolume(disk, served.directory), []);
+});
+
+test('as many snapshots as there may be: none waits for the flusher, none makes a file, each page is looked up as if there were none', async (t) => {
+	const served = await serveInMemory({ sizeBytes: 8 * mib, segmentBytes: mib }, { flushStartBytes: Infinity, snapshotsPendingMax: 2000 });
+	const { volume, disk } = served;
+	disk.forget();
+	for (let number = 1; number <= limits.snapshotsMax; number++) {
+		await write(volume, (number % 1500) * page, filled(page, number % 251));
+		if (number % 100 === 0) await zero(volume, (number - 50) * page, page);
+		await volume.createSnapshot(`s${number}`);
+	}
+	t.deepEqual(
+		disk.calls.filter(({ kind, path }) => kind === 'open' && !path.includes('/wal/')),
+		[],
+	);
+	await t.throwsAsync(volume.createSnapshot('more'), { message: /1000 snapshots/ });
+	const sound = async (): Promise<void> => {
+		for (let at = 1; at <= limits.snapshotsMax; at += 7)
+			t.is((await read(served.volume, at * page, page))[0], at % 100 === 50 && at < 951 ? 0 : at % 251, `page ${at}`);
+		t.is((await read(served.volume, 50 * page, page))[0], 0);
+		t.is((await read(served.volume, 1400 * page, page))[0], 0);
+	};
+	await sound();
+	await served.reopen('killed');
+	await sound();
+	t.is(served.volume.snapshots().length, limits.snapshotsMax);
+	await served.reopen('closed');
+	await sound();
+	const view = await served.volume.openSnapshot('s500');
+	t.is((await readView(view, 500 * page, page))[0], 500 % 251);
+	t.is((await readView(view, 501 * page, page))[0], 0);
+	await view.close();
+	await served.volume.close();
+	t.deepEqual(await checkVolume(disk, served.directory), []);
+});
+
+test('snapshots between large writes, each of which opens files: another one waits before there are too many', async (t) => {
+	const served = await serveInMemory({ sizeBytes: 16 * mib, segmentBytes: mib }, { directBytesMin: 8 * page, flushStartBytes: Infinity });
+	const { volume, disk } = served;
+	const most = (): number =>
+		[...disk.openFiles].filter(([path, count]) => path.includes('/layers/') && path.endsWith('.map') && count > 0).length;
+	let seen = 0;
+	for (let number = 1; number <= 3 * limits.pendingFilesMax; number++) {
+		t.is(await write(volume, (number % 64) * 8 * page, filled(8 * page, number % 251)), 'good');
+		await volume.createSnapshot(`s${number}`);
+		seen = Math.max(seen, most());
+	}
+	t.true(volume.statistics().directWrites >= 3 * limits.pendingFilesMax);
+	t.true(served.volume.snapshots().length === 3 * limits.pendingFilesMax);
+	t.true(seen > 0);
+	const again = await served.reopen('killed');
+	for (let at = 0; at < 64; at++) t.is((await read(again, at * 8 * page, page))[0], at === 0 ? 192 : at + 128);
+	await again.close();
 	t.deepEqual(await checkVolume(disk, served.directory), []);
 });
 

@@ -17,13 +17,13 @@ export const defects: readonly Defect[] = [
 	{
 		title: 'no fsync of the map before the superblock',
 		file: 'src/blockvol/flusher.ts',
-		search: '		for (const layer of changedLayers(batch)) await layer.map.file.datasync();\n',
+		search: '		await inTurns(changedLayers(batch), (layer) => layer.map.file.datasync());\n',
 		replace: '',
 	},
 	{
 		title: 'no fsync of the data before the map (a map written before its data)',
 		file: 'src/blockvol/flusher.ts',
-		search: '		for (const { layer } of batch) await layer.syncData();\n',
+		search: '		await inTurns(new Set(batch.map(({ layer }) => layer)), (layer) => layer.syncData());\n',
 		replace: '',
 	},
 	{
@@ -143,7 +143,7 @@ export const defects: readonly Defect[] = [
 	{
 		title: 'a flush does not sync what direct writes put into the layer',
 		file: 'src/blockvol/engine.ts',
-		search: '		return Promise.all(this.index.openLayers.map((layer) => layer.syncData()));\n',
+		search: '		return Promise.all(this.index.openLayers.filter(({ hasFiles }) => hasFiles).map((layer) => layer.syncData()));\n',
 		replace: '		return undefined;\n',
 	},
 	{
@@ -239,14 +239,14 @@ export const defects: readonly Defect[] = [
 	{
 		title: 'of the layers that a cycle completes only the last one’s map is made durable',
 		file: 'src/blockvol/flusher.ts',
-		search: 'changedLayers(batch)) await',
-		replace: 'changedLayers([last])) await',
+		search: 'changedLayers(batch), (layer)',
+		replace: 'changedLayers([last]), (layer)',
 	},
 	{
 		title: 'of the layers that a cycle completes only the last one’s data is made durable',
 		file: 'src/blockvol/flusher.ts',
-		search: 'for (const { layer } of batch) await layer.syncData();',
-		replace: 'await last.layer.syncData();',
+		search: 'new Set(batch.map(({ layer }) => layer))',
+		replace: 'new Set([last.layer])',
 	},
 	{
 		title: 'a large write goes straight to the old layer while the record of a snapshot is on its way',
@@ -377,7 +377,7 @@ export const defects: readonly Defect[] = [
 	{
 		title: 'what a rewind has put together is named before it is durable',
 		file: 'src/blockvol/rewinder.ts',
-		search: '		await layer.syncData();\n		await layer.map.file.datasync();\n',
+		search: '		await layer.makeMap();\n		await layer.syncData();\n		await layer.map.file.datasync();\n',
 		replace: '',
 	},
 	{

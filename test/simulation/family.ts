@@ -270,6 +270,7 @@ class FamilyLife {
 			walSegmentsMax: 4,
 			flushStartBytes: this.#random.pick([8 * kib, 256 * kib]),
 			flushIdleMs: 0,
+			snapshotsPendingMax: this.#random.pick([2, 1000]),
 			mapCacheBlocks: 8,
 			belowBlocks: this.#random.pick([2, 8]),
 			layerFilesMax: this.#random.pick([1, 16]),

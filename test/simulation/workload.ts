@@ -66,6 +66,7 @@ export function drawSetting(random: Random): Setting {
 			// A page more than a record may have.
 			dirtyPagesMax: random.pick([segmentBytes / 4 / 4096 + 1, 64, 1024]),
 			zeroRangesMax: random.pick([4, 16, 1024]),
+			snapshotsPendingMax: random.pick([1, 4, 1000, 1000]),
 			flushBatchBytes: random.pick([8 * kib, 64 * kib, 1024 * kib]),
 			mapCacheBlocks: random.pick([8, 16]),
 			belowBlocks: random.pick([2, 16]),
