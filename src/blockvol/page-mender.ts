@@ -5,7 +5,7 @@ import type { LayerSet } from './layer-set.ts';
 import type { Snapshot } from './layer-tree.ts';
 import { pageBytes } from './limits.ts';
 import { blockBytes, entriesPerBlock, entryAbsent, entryLost, entryOffset } from './page-map-block.ts';
-import { pageChecksum } from './wal-record.ts';
+import { pageChecksum } from './page-checksums.ts';
 
 /**
  * Brings back pages of frozen layers that are damaged on the disk, from a copy that somebody else has.
