@@ -29,7 +29,6 @@ export type ArchiveWish =
 	| { readonly kind: 'gc'; readonly graceMs?: number | undefined }
 	| { readonly kind: 'prune'; readonly volumeUuid?: string | undefined };
 
-export type ArchiveJobKind = ArchiveWish['kind'];
 export type ArchiveJobState = 'waiting' | 'running' | 'done' | 'failed' | 'cancelled';
 
 export interface ArchiveJobRow {

@@ -33,8 +33,6 @@ export const limits = {
 	iscsiNameBytes: 223,
 	/** NVMe Base 2.0, NVMe Qualified Names. */
 	nqnBytes: 223,
-	/** `DHHC-1:hh:`, 68 bytes in base64, and a colon. */
-	dhchapSecretLength: 103,
 	chapUserBytes: 255,
 	/** RFC 7143 §9.2.1: a secret below 96 bits would need IPsec. */
 	chapSecretBytesMin: 12,

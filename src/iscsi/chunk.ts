@@ -1,5 +1,6 @@
 import type { Completion, Outcome } from '../blockvol/block-device.ts';
 import { bufferPool } from '../wire/buffer-pool.ts';
+import { limits } from './limits.ts';
 import type { IscsiTask } from './task.ts';
 
 /** A piece of a command's data-out on its way to the device, with the memory that it holds. Pooled. */
@@ -30,7 +31,6 @@ export class Chunk implements Completion {
 }
 
 const pool: Chunk[] = [];
-const pooledChunksMax = 1024;
 
 export function acquireChunk(task: IscsiTask, start: number, size: number, capacity: number, solicited: boolean): Chunk {
 	const chunk = pool.pop() ?? new Chunk();
@@ -50,5 +50,5 @@ export function releaseChunk(chunk: Chunk): void {
 	chunk.task = undefined;
 	chunk.receivedBytes = 0;
 	chunk.seconds = 0;
-	if (pool.length < pooledChunksMax) pool.push(chunk);
+	if (pool.length < limits.pooledChunks) pool.push(chunk);
 }

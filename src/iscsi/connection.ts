@@ -1,3 +1,4 @@
+import type { Logger } from '../os/logger.ts';
 import type { Transmitter } from '../wire/transmitter.ts';
 import { CommandIntake } from './command-intake.ts';
 import { CommandWindow } from './command-window.ts';
@@ -6,7 +7,6 @@ import { acceptDataOut, dataOutEnded, placeData } from './data-out.ts';
 import { Framing, type PDUHandler } from './framing.ts';
 import { HeldPDUs } from './held-pdus.ts';
 import { limits } from './limits.ts';
-import type { Logger } from './logger.ts';
 import { LoginExchange } from './login-exchange.ts';
 import type { MemoryPlan } from './memory-plan.ts';
 import { defaultParameters, type Parameters } from './parameters.ts';

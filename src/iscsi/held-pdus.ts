@@ -8,7 +8,8 @@ export interface HeldPDU {
 
 /**
  * PDUs that came before one with a smaller CmdSN (RFC 7143 §4.2.2.1 has commands delivered in order). On one connection that happens only after a PDU was
- * lost to a digest error, or with an initiator that numbers out of order, so they are few. Bounded by limits.heldPDUs.
+ * lost to a digest error, or with an initiator that numbers out of order, so they are few. Bounded by limits.heldPDUs, and what is noted of
+ * those that were aborted before they came by the CmdSN window.
  */
 export class HeldPDUs {
 	readonly #held = new Map<number, HeldPDU | 'skipped'>();

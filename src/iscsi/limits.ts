@@ -34,12 +34,17 @@ export const limits = {
 	textBytes: 16 * 1024,
 	/** Our answer to SendTargets, over all its PDUs: 256 targets with names of 223 bytes, each at 16 portals of IPv6, need 338,688. */
 	textAnswerBytes: 384 * 1024,
+	/** Of it, what one Text Response carries at most. */
+	textPartBytes: 32 * 1024,
 	/** RFC 7143 §6.1 and §4.2.7.1. */
 	keyNameBytes: 63,
 	iscsiNameBytes: 223,
 	/** CHAP_C and CHAP_R, decoded (§12.1.3), and CHAP_N. */
 	chapChallengeBytes: 1024,
 	chapNameBytes: 255,
+	/** Objects for commands, and for pieces of their data-out, that are kept for the next ones. */
+	pooledTasks: 1024,
+	pooledChunks: 1024,
 	maxBurstLength: 16 * 1024 * 1024,
 	firstBurstLength: 256 * 1024,
 	maxOutstandingR2T: 8,
@@ -60,6 +65,8 @@ export const limits = {
 	reservedOfShare: 1 / 4,
 	/** What one session may have solicited, whatever the budget; all of an initiator's together have what FairShare leaves them. */
 	solicitedBytesPerSession: 16 * 1024 * 1024,
+	/** Login requests of one connection: more than any negotiation needs. */
+	loginRequests: 64,
 	/** From accept to full feature phase. */
 	loginSeconds: 15,
 	/** Silence after which we ping, and after which an unanswered ping ends the connection: an initiator that is suspended for a minute keeps its nexus. */

@@ -1,13 +1,13 @@
 import { randomBytes } from 'node:crypto';
 import net from 'node:net';
 import { AddressSlots, plainAddress } from '../os/address-slots.ts';
+import type { Logger } from '../os/logger.ts';
 import type { MemoryBudget } from '../os/memory-budget.ts';
 import { ThrottledLog } from '../os/throttled-log.ts';
 import { bufferPool } from '../wire/buffer-pool.ts';
 import { WireSocket } from '../wire/socket.ts';
 import { Connection, type ConnectionEnvironment, type ConnectionHost } from './connection.ts';
 import { limits } from './limits.ts';
-import type { Logger } from './logger.ts';
 import type { Authentication } from './login.ts';
 import { MemoryPlan } from './memory-plan.ts';
 import { hostPort, type Portal } from './portal.ts';

@@ -10,7 +10,6 @@ import type { Redirection, TargetRegistry } from './registry.ts';
 import { formatText, type KeyValue, TextCollector } from './text.ts';
 
 const stage = { security: 0, operational: 1, fullFeature: 3 } as const;
-const requestsMax = 64;
 const nothing = Buffer.alloc(0);
 
 /** What login asks of the world. */
@@ -137,7 +136,7 @@ export class Login {
 			if (LoginRequest.versionMin.get(bhs, at) > 0) return this.#refuse(loginStatus.unsupportedVersion);
 			if (!this.#environment.accepting) return this.#refuse(loginStatus.serviceUnavailable);
 			this.#stage = currentStage;
-		} else if (!this.#sameLogin(bhs, at) || this.#requests > requestsMax) return this.#refuse(loginStatus.initiatorError);
+		} else if (!this.#sameLogin(bhs, at) || this.#requests > limits.loginRequests) return this.#refuse(loginStatus.initiatorError);
 		// §11.12.3: stage 2 does not exist, stages go forward, and T with C contradict each other.
 		const known = currentStage === stage.security || currentStage === stage.operational;
 		const forward = (nextStage === stage.operational || nextStage === stage.fullFeature) && nextStage > currentStage;

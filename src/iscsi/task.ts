@@ -6,6 +6,7 @@ import type { Connection } from './connection.ts';
 import type { Chunk } from './chunk.ts';
 import { dataInBytesRead, dataInFlushed, dataInGranted } from './data-in.ts';
 import { chunkWritten, memoryGranted } from './data-out.ts';
+import { limits } from './limits.ts';
 
 /** A range that one R2T asked for (RFC 7143 §11.8). They are fulfilled in order, so only the first of a task takes data. */
 export interface OutstandingR2T {
@@ -156,7 +157,6 @@ export class IscsiTask implements TaskOwner, Completion, GrantTaker {
 }
 
 const pool: IscsiTask[] = [];
-const pooledTasksMax = 1024;
 
 export function acquireTask(): IscsiTask {
 	return pool.pop() ?? new IscsiTask();
@@ -165,5 +165,5 @@ export function acquireTask(): IscsiTask {
 /** The caller has taken it out of everything. */
 export function releaseTask(task: IscsiTask): void {
 	task.reset();
-	if (pool.length < pooledTasksMax) pool.push(task);
+	if (pool.length < limits.pooledTasks) pool.push(task);
 }

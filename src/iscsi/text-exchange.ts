@@ -44,7 +44,7 @@ export class TextExchange {
 					return;
 				}
 			}
-			const part = this.#answer.subarray(0, Math.min(this.#connection.parameters.maxRecvDataSegmentLength, partBytesMax));
+			const part = this.#answer.subarray(0, Math.min(this.#connection.parameters.maxRecvDataSegmentLength, limits.textPartBytes));
 			this.#answer = this.#answer.subarray(part.length);
 			this.#reply(bhs, at, part, this.#answer.length > 0 || (flags & finalBit) === 0, this.#answer.length > 0);
 		} catch (error) {
@@ -78,5 +78,3 @@ export class TextExchange {
 		this.#tag = noTag;
 	}
 }
-
-const partBytesMax = 32 * 1024;

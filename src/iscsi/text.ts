@@ -6,7 +6,7 @@ export type KeyValue = readonly [key: string, value: string];
 const keyName = /^[A-Za-z][A-Za-z0-9.+@_#-]*$/;
 
 /** RFC 7143 §6.1: pairs `key=value`, each ended by a NUL. Throws ProtocolError for anything else. The order is kept; duplicates are left to the caller. */
-export function parseText(data: Uint8Array): KeyValue[] {
+function parseText(data: Uint8Array): KeyValue[] {
 	if (data.length > limits.textBytes) throw new ProtocolError(`${data.length} bytes of text`);
 	const pairs: KeyValue[] = [];
 	for (const pair of Buffer.from(data.buffer, data.byteOffset, data.length).toString('utf8').split('\0')) {
@@ -37,10 +37,6 @@ export class TextCollector {
 		if (this.#bytes > limits.textBytes) throw new ProtocolError(`more than ${limits.textBytes} bytes of text`);
 		// Empty parts cost memory too, so they are not kept.
 		if (part.length > 0) this.#parts.push(Buffer.from(part));
-	}
-
-	get collecting(): boolean {
-		return this.#parts.length > 0;
 	}
 
 	take(): KeyValue[] {

@@ -1,8 +1,5 @@
 import { bytes, layout, reserved, u16le, u32le, u8 } from '../wire/layout.ts';
 
-/** SECP, SPSP0 and SPSP1 of Authentication Send and Receive; others are an Invalid Field in Command (NVMe Base 2.0, Authentication Send). */
-export const authProtocol = { secp: 0xe9, spsp0: 0x01, spsp1: 0x01 } as const;
-
 /** AUTH_TYPE and AUTH_ID (NVMe Base 2.0 §8.13). */
 export const authType = { common: 0x00, dhchap: 0x01 } as const;
 export const authID = {

@@ -48,10 +48,6 @@ export abstract class Controller {
 		this.events = new AsynchronousEvents((request) => this.queues.get(0)?.finish(request));
 	}
 
-	get hasEnded(): boolean {
-		return this.#ended;
-	}
-
 	/** I/O queues that may exist: what Number of Queues has granted. */
 	abstract get ioQueuesMax(): number;
 

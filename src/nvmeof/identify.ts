@@ -1,4 +1,4 @@
-import { bytes, layout, reserved, u32le, u8 } from '../wire/layout.ts';
+import { layout, reserved, u32le, u8 } from '../wire/layout.ts';
 import type { AdminCommand } from './admin-command.ts';
 import { identifyNvmController } from './identify-controller.ts';
 import { controllerList, ioCommandSets, namespaceDescriptors, namespaceList } from './identify-lists.ts';
@@ -27,15 +27,6 @@ export const NvmIdentifyController = layout('NVM Identify Controller', identifyB
 	reserved16: reserved(16, 4080),
 });
 
-/** NVM Command Set 1.0, I/O Command Set Specific Identify Namespace: nothing of it concerns a namespace without protection information. */
-export const NvmIdentifyNamespace = layout('NVM Identify Namespace', identifyBytes, {
-	lbstm: bytes(0, 8),
-	pic: u8(8),
-	reserved9: reserved(9, 3),
-	elbaf: bytes(12, 256),
-	reserved268: reserved(268, 3828),
-});
-
 type Answer = (controller: NvmController, request: Request) => Buffer | number;
 
 /** CNS values. An answer is 4096 bytes, or the status that refuses. Those that name a command set are given NVM, whatever they need besides. */
@@ -44,6 +35,7 @@ const structures: ReadonlyMap<number, Answer> = new Map<number, Answer>([
 	[0x01, (controller) => identifyNvmController(controller)],
 	[0x02, (controller, request) => activeNamespaces(controller, request)],
 	[0x03, (controller, request) => descriptors(controller, request)],
+	// NVM Command Set 1.0, I/O Command Set Specific Identify Namespace: nothing of it concerns a namespace without protection information.
 	[0x05, forNvm((controller, request) => ofNamespace(controller, request, () => Buffer.alloc(identifyBytes)))],
 	[0x06, forNvm(() => nvmIdentifyController())],
 	[0x07, forNvm((controller, request) => activeNamespaces(controller, request))],

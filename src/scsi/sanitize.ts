@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict';
 import type { Outcome } from '../blockvol/block-device.ts';
 import type { SanitizeOrder } from '../blockvol/sanitize-record.ts';
 import { collect, finish } from './answer.ts';
@@ -66,15 +67,16 @@ export const sanitizeBlockErase = sanitizeCommand('BLOCK ERASE', 0x02, {
 export const sanitizeExitFailureMode = sanitizeCommand('EXIT FAILURE MODE', 0x1f, {
 	start(unit, task) {
 		const { sanitizer } = unit.device;
+		assert(sanitizer !== undefined);
 		const refused = reservedOf(task) ?? listOf(task);
 		if (refused !== undefined) return unit.invalidField(task, refused);
 		// The restricted completion mode ends with another sanitize operation only.
-		if (sanitizer?.state?.kind === 'failed' && !sanitizer.state.mayExitFailure) return unit.invalidField(task, serviceActionField);
+		if (sanitizer.state?.kind === 'failed' && !sanitizer.state.mayExitFailure) return unit.invalidField(task, serviceActionField);
 		task.onOutcome = (done, outcome) => {
 			if (outcome !== 'good') unit.fail(done, outcome);
 			finish(done);
 		};
-		sanitizer?.exitFailure(task);
+		sanitizer.exitFailure(task);
 		return 'pending';
 	},
 });
@@ -124,6 +126,8 @@ function listOf({ cdb }: ScsiTask): Field | undefined {
 
 function begin(unit: LogicalUnit, task: ScsiTask, order: SanitizeOrder): NextStep {
 	const { sanitizer } = unit.device;
+	// isOffered: without one nobody would ever complete the task.
+	assert(sanitizer !== undefined);
 	const waits = immed.get(task.cdb) === 0;
 	/** The task is another command's once it has ended. */
 	let watched: ScsiTask | undefined = task;
@@ -136,7 +140,7 @@ function begin(unit: LogicalUnit, task: ScsiTask, order: SanitizeOrder): NextSte
 		else if (outcome !== 'good') unit.fail(ended, outcome);
 		finish(ended);
 	};
-	sanitizer?.begin(order, {
+	sanitizer.begin(order, {
 		begun: (answer) => {
 			if (answer !== 'good' || !waits) end(answer);
 		},

@@ -1,6 +1,6 @@
 import type { Field } from './field.ts';
 
-/** SPC-4, sense keys that this device server returns. */
+/** SPC-4, sense keys that this device server, or a transport for it, returns. */
 export const senseKey = {
 	noSense: 0x0,
 	notReady: 0x2,
@@ -10,6 +10,7 @@ export const senseKey = {
 	unitAttention: 0x6,
 	dataProtect: 0x7,
 	copyAborted: 0xa,
+	abortedCommand: 0xb,
 	miscompare: 0xe,
 } as const;
 

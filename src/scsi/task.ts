@@ -5,7 +5,6 @@ import type { Nexus } from './nexus.ts';
 export const status = {
 	good: 0x00,
 	checkCondition: 0x02,
-	conditionMet: 0x04,
 	busy: 0x08,
 	reservationConflict: 0x18,
 	taskSetFull: 0x28,

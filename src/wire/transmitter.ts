@@ -1,5 +1,3 @@
-import { bufferPool } from './buffer-pool.ts';
-
 /** A slab holds two of the longest PDUs that we send (128 KiB of data, header, digests), or many short ones. */
 export const slabBytes = 2 * (128 * 1024 + 256);
 /** Slabs that one connection may hold while its peer does not read. */
@@ -219,9 +217,6 @@ export class Transmitter {
 }
 
 const noSlab = Buffer.alloc(0);
-
-/** A lender that puts buffers of the pool back. */
-export const poolLender: Lender = { sent: (buffer) => bufferPool.release(buffer) };
 
 function recycle(slab: Buffer): void {
 	if (freeSlabs.length < slabsKeptMax) freeSlabs.push(slab);

@@ -1,12 +1,12 @@
 import type { ChapAccess } from '../../src/iscsi/chap.ts';
 import { Connection, type ConnectionEnvironment, type ConnectionHost } from '../../src/iscsi/connection.ts';
-import type { Logger } from '../../src/iscsi/logger.ts';
 import { MemoryPlan } from '../../src/iscsi/memory-plan.ts';
 import * as pdu from '../../src/iscsi/pdu.ts';
 import type { Portal } from '../../src/iscsi/portal.ts';
 import type { Redirection, TargetRegistry } from '../../src/iscsi/registry.ts';
 import { SessionTable } from '../../src/iscsi/session-table.ts';
 import { Statistics } from '../../src/iscsi/statistics.ts';
+import type { Logger } from '../../src/os/logger.ts';
 import { MemoryBudget } from '../../src/os/memory-budget.ts';
 import { LogicalUnit } from '../../src/scsi/logical-unit.ts';
 import { ScsiTarget } from '../../src/scsi/target-device.ts';
