@@ -77,3 +77,23 @@ test('every package in the lock file has a hash, and none names a host', (t) => 
 		[],
 	);
 });
+
+interface Manifest {
+	dependencies: Record<string, string>;
+	optionalDependencies: Record<string, string>;
+	devDependencies: Record<string, string>;
+}
+
+test('every dependency has its row with its licence in docs/decisions/020, an exact version, and no row is left over', (t) => {
+	const { dependencies, optionalDependencies, devDependencies } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as Manifest;
+	const all = Object.entries({ ...dependencies, ...optionalDependencies, ...devDependencies });
+	const record = readFileSync(join(root, 'docs/decisions/020-dependencies.md'), 'utf8');
+	const [, , ...rows] = [...record.matchAll(/^\| (?<name>\S+) \| (?<licence>\S+) \| .+ \|$/gm)].map(
+		([, name, licence]) => `${name} ${licence}`,
+	);
+	t.deepEqual(rows.toSorted(), all.map(([name]) => `${name} ${lock.packages[`node_modules/${name}`]?.license}`).toSorted());
+	t.deepEqual(
+		all.filter(([, version]) => !/^\d+\.\d+\.\d+$/.test(version)),
+		[],
+	);
+});
