@@ -367,7 +367,7 @@ test('close() after abandon() ends', async (t) => {
 		await Promise.race([volume.close(), new Promise((resolve) => setTimeout(resolve, 500))]);
 		console.log('over');
 		process.exit();`;
-	const run = promisify(execFile)(process.execPath, ['--input-type=module', '-e', script], { timeout: 10_000, killSignal: 'SIGKILL' });
+	const run = promisify(execFile)(process.execPath, ['--input-type=module', '-e', script], { timeout: 60_000, killSignal: 'SIGKILL' });
 	const { stdout } = await run.catch((error: { stdout: string; stderr: string }) => error);
 	t.regex(stdout, /over/);
 });
