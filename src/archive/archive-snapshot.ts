@@ -6,7 +6,7 @@ import { ExportJournal, type JournalHeader, type JournalStart } from './export-j
 import { ExportLease } from './export-lease.ts';
 import { ListExport } from './list-export.ts';
 import { limits } from './limits.ts';
-import { chunksOf, rowBytes, rowOf, summaryOf, totalsOf, zeroRow } from './manifest.ts';
+import { chunksOf, rowBytes, rowOf, summaryOf, totalsInTurns, zeroRow } from './manifest.ts';
 import { entriesOfList, listsOf } from './merkle-tree.ts';
 import type { Repository } from './repository.ts';
 import {
@@ -128,7 +128,7 @@ class SnapshotExport {
 			chunksByList(ranges, repository.chunkBytes, chunks, tail(parent?.manifest, source, repository)),
 		);
 		for (let round = 0; round < limits.roundsMax; round++) {
-			const manifest = this.#manifest(segments, parent?.manifest.id ?? '');
+			const manifest = await this.#manifest(segments, parent?.manifest.id ?? '');
 			this.#report('check');
 			await lease.pend(manifest, signal);
 			const lost = await lostObjects(repository, manifest, collected, () => lease.renewIfDue(signal), signal);
@@ -206,7 +206,7 @@ class SnapshotExport {
 		return this.#walk({ ...manifest, segments }, fromArray(work));
 	}
 
-	#manifest(segments: Buffer, parent: string): Manifest {
+	async #manifest(segments: Buffer, parent: string): Promise<Manifest> {
 		const { repository, source, options, chunks, lease } = this.#parts;
 		const { volume, snapshot } = source;
 		return {
@@ -216,7 +216,7 @@ class SnapshotExport {
 			parent,
 			chunkBytes: repository.chunkBytes,
 			chunks,
-			...totalsOf(segments, repository.chunkBytes, volume.sizeBytes),
+			...(await totalsInTurns(segments, repository.chunkBytes, volume.sizeBytes)),
 			createdMs: Math.floor(repository.store.nowMs()),
 			uploadedBytes: this.counts.uploadedBytes,
 			tool: options.tool ?? 'blockport',

@@ -1,10 +1,13 @@
-import { decodeManifest, manifestBytesMax, summaryOf } from './manifest.ts';
+import { decodeManifestInTurns, manifestBytesMax, summaryOf } from './manifest.ts';
 import { limits } from './limits.ts';
 import { isId, manifestKey, manifestPrefix } from './object-keys.ts';
 import { type Repository, signalOf } from './repository.ts';
 import { ArchiveError, type Manifest, type ManifestSummary } from './repository-types.ts';
 import { objectKinds } from './sealed-object.ts';
 import { BoundedTasks } from './bounded-tasks.ts';
+
+/** The manifest of a volume of 1 TiB in chunks of 1 MiB has some 20 KiB. */
+const unsealedHereBytesMax = 32 * 1024;
 
 export interface ListOptions {
 	/** Of one volume. */
@@ -94,12 +97,17 @@ export async function readManifest(repository: Repository, id: string, signal?: 
 	const object = await repository.store.get(key, signalOf(signal));
 	if (object === undefined) return undefined;
 	const isRevoked = object.length > 5 && object[4] === objectKinds.revoked;
-	const plain = repository.unsealSmall(isRevoked ? 'revoked' : 'manifest', object, key, manifestBytesMax);
+	const kind = isRevoked ? 'revoked' : 'manifest';
+	// Of a small one the way to a thread costs more than the work.
+	const plain =
+		object.length <= unsealedHereBytesMax
+			? repository.unsealSmall(kind, object, key, manifestBytesMax)
+			: (await repository.readCodec.unseal(kind, object, key, manifestBytesMax)).plain;
 	if (isRevoked) {
 		repository.manifests.set(id, 'revoked');
 		return undefined;
 	}
-	const manifest = decodeManifest(plain, id, key);
+	const manifest = await decodeManifestInTurns(plain, id, key);
 	repository.manifests.set(id, summaryOf(manifest));
 	return manifest;
 }

@@ -1,8 +1,9 @@
 import { limits } from './limits.ts';
-import { entriesOfList, entryBytes, hashBytes, listsOf, sha256, treeOfRoots, treeOfZeros } from './merkle-tree.ts';
+import { entriesOfList, entryBytes, hashBytes, listsOf, sha256, treeOfRootsInSteps, treeOfZeros } from './merkle-tree.ts';
 import { generationBytes, isId } from './object-keys.ts';
 import { parseJson } from './repository.ts';
 import { ArchiveError, type Manifest, type ManifestSummary } from './repository-types.ts';
+import { atOnce, inTurns, type Steps } from './steps.ts';
 
 /**
  * A manifest's plain bytes (docs/archive-format.md, "Manifest"): length of the JSON, JSON, a row for each list, SHA-256 of all that.
@@ -12,6 +13,14 @@ export const rowBytes = entryBytes + hashBytes + 4;
 const rowRootAt = entryBytes;
 const rowDataChunksAt = entryBytes + hashBytes;
 const lengthBytes = 4;
+
+/** Some 1 µs each. */
+const rowsPerStep = 1024;
+
+interface Totals {
+	readonly merkleRoot: string;
+	readonly dataBytes: number;
+}
 
 export const manifestBytesMax = lengthBytes + limits.jsonBytesMax + limits.listsMax * rowBytes + hashBytes;
 
@@ -29,6 +38,15 @@ export function encodeManifest(manifest: Manifest): Buffer {
 
 /** ArchiveError `corrupt`, also if it is not the manifest of this id. */
 export function decodeManifest(plain: Buffer, id: string, key: string): Manifest {
+	return atOnce(decoded(plain, id, key));
+}
+
+/** The same, for one that may be large: that of a volume of 64 TiB takes 35 to 150 ms, and everybody else's commands have their turns between. */
+export function decodeManifestInTurns(plain: Buffer, id: string, key: string): Promise<Manifest> {
+	return inTurns(decoded(plain, id, key));
+}
+
+function* decoded(plain: Buffer, id: string, key: string): Steps<Manifest> {
 	const corrupt = (what: string): ArchiveError => new ArchiveError('corrupt', `${key} ${what}`, { object: key });
 	const end = plain.length - hashBytes;
 	if (end < lengthBytes || !sha256(plain.subarray(0, end)).equals(plain.subarray(end))) throw corrupt('does not match its checksum');
@@ -45,8 +63,9 @@ export function decodeManifest(plain: Buffer, id: string, key: string): Manifest
 		const count = entriesOfList(value.chunks, list);
 		if (isZeroRow(row) ? !row.equals(zeroRow(count)) : dataChunksOf(row) > count)
 			throw corrupt(`has a row for list ${list} that cannot be`);
+		if ((list + 1) % rowsPerStep === 0) yield;
 	}
-	if (totalsOf(segments, value.chunkBytes, value.volume.sizeBytes).merkleRoot !== value.merkleRoot)
+	if ((yield* totals(segments, value.chunkBytes, value.volume.sizeBytes)).merkleRoot !== value.merkleRoot)
 		throw corrupt('has lists that do not add up to its root');
 	return { ...value, segments };
 }
@@ -85,7 +104,15 @@ export function zeroRow(count: number): Buffer {
 }
 
 /** What the lists add up to: root and bytes that are not elided. */
-export function totalsOf(segments: Buffer, chunkBytes: number, sizeBytes: number): { merkleRoot: string; dataBytes: number } {
+export function totalsOf(segments: Buffer, chunkBytes: number, sizeBytes: number): Totals {
+	return atOnce(totals(segments, chunkBytes, sizeBytes));
+}
+
+export function totalsInTurns(segments: Buffer, chunkBytes: number, sizeBytes: number): Promise<Totals> {
+	return inTurns(totals(segments, chunkBytes, sizeBytes));
+}
+
+function* totals(segments: Buffer, chunkBytes: number, sizeBytes: number): Steps<Totals> {
 	const roots: Buffer[] = [];
 	let dataChunks = 0;
 	for (let at = 0; at < segments.length; at += rowBytes) {
@@ -93,7 +120,8 @@ export function totalsOf(segments: Buffer, chunkBytes: number, sizeBytes: number
 		roots.push(rootOf(row));
 		dataChunks += dataChunksOf(row);
 	}
-	return { merkleRoot: treeOfRoots(roots).toString('hex'), dataBytes: Math.min(dataChunks * chunkBytes, sizeBytes) };
+	const root = yield* treeOfRootsInSteps(roots);
+	return { merkleRoot: root.toString('hex'), dataBytes: Math.min(dataChunks * chunkBytes, sizeBytes) };
 }
 
 /** Whether a row, or an entry, has no object: zeros need none. */
