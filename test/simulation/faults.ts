@@ -39,6 +39,13 @@ interface Illness {
 	readonly harmless: boolean;
 }
 
+interface Case {
+	readonly operation: Operation;
+	readonly number: number;
+	readonly illness: Illness;
+	readonly index: number;
+}
+
 /**
  * Runs two volumes on one disk and lets each operation of one of them fail, once per way in which it can. Then: every outcome is legal, the volume says why it is
  * faulted and acknowledges nothing more, the other volume goes on, and after the disk was healed (and after one more power loss) all that was promised is there.
@@ -52,8 +59,7 @@ export async function exploreFaults(exploration: FaultExploration): Promise<Faul
 	const cases = operations.flatMap((operation, number) =>
 		illnesses(operation).map((illness, index) => ({ operation, number, illness, index })),
 	);
-	const order = cases.map((one) => ({ one, order: random.next() })).toSorted((a, b) => a.order - b.order);
-	for (const { one } of order) {
+	for (const one of inTurns(cases, random)) {
 		if (exploration.path !== undefined && (exploration.path[0] !== one.number || exploration.path[1] !== one.index)) continue;
 		if (result.runs >= exploration.statesMax) break;
 		const { operation, illness } = one;
@@ -273,4 +279,21 @@ async function guarded(exploration: FaultExploration, path: readonly number[], w
 			},
 		);
 	}
+}
+
+/**
+ * In random order, but one of each kind before the second of any, and the syncs of a round first: reads are many, and what was taken for durable matters most. A kind is an operation on a sort of file with a sort
+ * of fault.
+ */
+function inTurns(cases: readonly Case[], random: Random): Case[] {
+	const seen = new Map<string, number>();
+	const shuffled = cases.map((one) => ({ one, order: random.next() })).toSorted((a, b) => a.order - b.order);
+	const ranked = shuffled.map(({ one, order }) => {
+		const kind = `${one.operation.kind} ${one.operation.path.replaceAll(/\d+/g, '#')} ${one.illness.name}`;
+		const rank = seen.get(kind) ?? 0;
+		seen.set(kind, rank + 1);
+		const isSync = one.operation.kind === 'datasync' || one.operation.kind === 'syncDirectory';
+		return { one, order: (2 * rank + (isSync ? 0 : 1)) * 0x1_0000_0000 + order };
+	});
+	return ranked.toSorted((a, b) => a.order - b.order).map(({ one }) => one);
 }
