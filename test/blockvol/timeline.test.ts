@@ -212,7 +212,7 @@ test('a full file system: the history gives way, with an event, before a write f
 	}
 	t.false(volume.isFull);
 	t.true(events.length > 0);
-	t.regex(events[0]?.message ?? '', /the file system is full: [\d.]+ [MG]iB of the volume's history were given up/);
+	t.regex(events[0]?.message ?? '', /the file system is full: [\d.]+ [KMG]iB of the volume's history were given up/);
 	disk.quotaBytes = Infinity;
 	kept.nowMs += 10_000;
 	for (let at = 0; volume.history?.fromMs === undefined && at < 100; at++) await write(volume, 0, filled(page, 1));
