@@ -63,7 +63,6 @@ async function openSides(folder: string): Promise<Side[]> {
 		...(values.against === undefined ? [] : [{ suffix: ', other build', launcher: values.against }]),
 	];
 	for (const { suffix, launcher } of builds) {
-		// oxlint-disable-next-line no-await-in-loop -- one after the other
 		const { server, iscsi, nvme } = await openRig({
 			folder: join(folder, `build${sides.length}`),
 			volumes: 1,
@@ -88,13 +87,11 @@ async function fill(sides: readonly Side[], progress: Progress): Promise<void> {
 	for (const side of sides) {
 		if (side.protocol === 'nvme') continue;
 		progress.step(`filling and reading ${values['size-mib']} MiB`);
-		// oxlint-disable no-await-in-loop -- one after the other
 		// Twice: what overwrites is another case than what fills (docs/decisions/007).
 		for (let pass = 0; pass < 2 && side.protocol === 'iscsi'; pass++)
 			await goOver('write', side, sizeBytes, (share) => progress.share((pass + share) / 3));
 		await goOver('read', side, sizeBytes, (share) => progress.share((2 + share) / 3));
 		await untilIdle(side.server, quietMs.write);
-		// oxlint-enable no-await-in-loop
 		progress.done('ready');
 	}
 }
@@ -109,7 +106,6 @@ async function measureRow({ name, shape }: Row & { shape: object }, sides: reado
 		return { ...done, serverCPUSeconds: side.server.process.cpuSecondsByScheduler() - before };
 	};
 	progress.step(name);
-	// oxlint-disable no-await-in-loop -- one at a time, that is the point
 	for (const side of able) clients.set(side, await SlicedLoad.open({ ...plain(side), shape, rangeBytes: sizeBytes }, cpus.client));
 	// Compilers and caches, on both ends.
 	for (const side of order(able, 2, 0)) await slice(side, warmUpMs);
@@ -121,7 +117,6 @@ async function measureRow({ name, shape }: Row & { shape: object }, sides: reado
 	}
 	for (const client of clients.values()) await client.close();
 	for (const server of new Set(able.map((side) => side.server))) await untilIdle(server, quietMs[shape.op]);
-	// oxlint-enable no-await-in-loop
 	progress.done([...turns].map(([side, own]) => `${side} ${summary(together(own))}`).join(', '));
 	return { row: name, turns };
 }
@@ -140,7 +135,6 @@ const measured: MeasuredRow[] = [];
 try {
 	const progress = new Progress(sides.filter(({ protocol }) => protocol !== 'nvme').length + chosen.length);
 	await fill(sides, progress);
-	// oxlint-disable-next-line no-await-in-loop -- one at a time
 	for (const row of chosen) measured.push(await measureRow(row, sides, progress));
 } finally {
 	await Promise.all([...new Set(sides.map(({ server }) => server))].map(async (server) => await server.kill()));
