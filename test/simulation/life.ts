@@ -231,9 +231,11 @@ export class Life {
 		// Where reads may fail, nobody knows what is restored.
 		const mayRead = (): boolean => !this.#legal('mediumError', { kind: 'read', offsetBytes: 0, lengthBytes: 0 });
 		if (!mayRead()) return;
-		// From here on it is known what each snapshot shows.
+		// From here on it is known what each snapshot shows, and what there is. The disk may fall ill while it is being looked at.
+		let live: Int32Array;
 		try {
 			await this.judgeRunning();
+			live = await observe(this.device, this.#random);
 		} catch (error) {
 			if (mayRead()) throw error;
 			return;
@@ -244,7 +246,7 @@ export class Life {
 		const content = snapshots.contentOf(name);
 		if (content === undefined) return;
 		const keptName = step.keepsLive ? `snapshot ${++this.#numbers.last}` : undefined;
-		if (keptName !== undefined) snapshots.submitKnown(keptName, this.model, await observe(this.device, this.#random));
+		if (keptName !== undefined) snapshots.submitKnown(keptName, this.model, live);
 		this.restoring = content;
 		try {
 			await this.volume.restoreSnapshot(name, keptName === undefined ? {} : { keepLiveAs: keptName });
