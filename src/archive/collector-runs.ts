@@ -20,6 +20,8 @@ export interface CondemnedName {
 export interface CondemnedBatch {
 	readonly run: string;
 	readonly key: string;
+	/** When it was put, by the store's clock. */
+	readonly modifiedMs: number;
 	/** As encodeCondemned() has it, and right. */
 	readonly encoded: Buffer;
 }
@@ -62,11 +64,11 @@ export function keyOfName({ kind, name, generation }: CondemnedName): string {
 
 /** All batches that stand; one that is taken away meanwhile is left out. ArchiveError `corrupt`. */
 export async function* condemnedBatches(repository: Repository, signal?: AbortSignal): AsyncGenerator<CondemnedBatch> {
-	for await (const { key } of repository.store.list(condemnedPrefix, signalOf(signal))) {
+	for await (const { key, modifiedMs } of repository.store.list(condemnedPrefix, signalOf(signal))) {
 		const run = key.slice(condemnedPrefix.length).split('/')[0] ?? '';
 		if (!isId(run)) continue;
 		const encoded = await encodedBatch(repository, key, signal);
-		if (encoded !== undefined) yield { run, key, encoded };
+		if (encoded !== undefined) yield { run, key, modifiedMs, encoded };
 	}
 }
 

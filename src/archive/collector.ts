@@ -1,6 +1,7 @@
 import { BoundedTasks } from './bounded-tasks.ts';
 import { CollectorHousekeeping } from './collector-housekeeping.ts';
 import {
+	type CondemnedBatch,
 	type CondemnedName,
 	addBatch,
 	condemnedBatches,
@@ -24,7 +25,7 @@ import { listExports, walkRoots } from './roots.ts';
  * 1. A key of a chunk or list is put by one upload only, so a delete that comes late hits nothing but what was condemned.
  * 2. A run deletes a key only if it stood in a batch of the run before the run read all roots, and no root referred to it.
  * 3. An export publishes only what, after its pending manifest stood, was in no batch, and in none that was taken away since it learned of it.
- * 4. A batch goes only after its name has been left, and a batch of another run only when each key of it is gone or a manifest needs it.
+ * 4. A batch goes only after its name has been left, and a batch of another run only when each key of it is gone, or when that run cannot be under way any more.
  *
  *   lease → mark → sweep → batches → mark again → delete → names of the batches → batches gone → lease gone
  */
@@ -49,6 +50,9 @@ const parallelCalls = 8;
 interface Candidate extends CondemnedName {
 	readonly sizeBytes: number;
 }
+
+/** Of another run. */
+type StandingBatch = Pick<CondemnedBatch, 'key' | 'modifiedMs'>;
 
 interface Needed {
 	readonly byManifests: GenerationSet;
@@ -167,25 +171,27 @@ class Collection {
 		const { run } = this.#housekeeping;
 		// Before the roots are read: only so it is known of a manifest that stands then that those runs have seen it, too.
 		// Their names are read again when they are needed: somebody may have written any number of them.
-		const others: string[] = [];
+		const others: StandingBatch[] = [];
 		const condemned = new GenerationSet();
 		for await (const batch of condemnedBatches(this.#repository, signal)) {
 			if (batch.run === run) continue;
-			others.push(batch.key);
+			others.push({ key: batch.key, modifiedMs: batch.modifiedMs });
 			addBatch(condemned, batch);
 			if (others.length >= limits.batchesMax || condemned.size >= limits.condemnedStandingMax) break;
 		}
 		if (candidates.length === 0 && others.length === 0) return;
+		const { store, timing } = this.#repository;
+		const startedMs = store.nowMs();
 		const batches: string[] = [];
 		const takeBack = async (): Promise<void> => {
-			for (const key of batches) await this.#repository.store.delete(key, signalOf(signal));
+			for (const key of batches) await store.delete(key, signalOf(signal));
 		};
 		for (let at = 0; at < candidates.length; at += limits.condemnedPerBatch) {
 			const key = condemnedKey(run, batches.length);
 			batches.push(key);
 			await this.#repository.putSmall('condemned', key, encodeCondemned(candidates.slice(at, at + limits.condemnedPerBatch)), { signal });
 		}
-		await this.#repository.runtime.sleep(this.#repository.timing.settleMs, signal);
+		await this.#repository.runtime.sleep(timing.settleMs, signal);
 		for (const { generation } of candidates) condemned.addHex(generation);
 		let needed: Needed;
 		try {
@@ -198,13 +204,16 @@ class Collection {
 		const deleted = new GenerationSet();
 		const tasks = new BoundedTasks(parallelCalls);
 		for (const candidate of candidates) {
-			if (needed.byManifests.hasHex(candidate.generation) || needed.byPendings.hasHex(candidate.generation)) {
+			const isNeeded = needed.byManifests.hasHex(candidate.generation) || needed.byPendings.hasHex(candidate.generation);
+			// Before others take it for dead (#clearOthers) it has stopped, even if it stands still here once more.
+			const isLate = store.nowMs() - startedMs > timing.memoryMs / 2;
+			if (isNeeded || isLate) {
 				this.#counts.keptObjects++;
 				continue;
 			}
 			await this.#housekeeping.renewIfDue();
 			await tasks.run(async () => {
-				await this.#repository.store.delete(keyOfName(candidate), signalOf(signal));
+				await store.delete(keyOfName(candidate), signalOf(signal));
 				deleted.addHex(candidate.generation);
 				this.#counts.deletedObjects++;
 				this.#counts.deletedBytes += candidate.sizeBytes;
@@ -232,12 +241,17 @@ class Collection {
 		return needed;
 	}
 
-	/** Batches of runs that ended before they were through. Their keys that nobody needs were candidates of this run. */
-	async #clearOthers(others: readonly string[], byManifests: GenerationSet, deleted: GenerationSet): Promise<void> {
-		for (const key of others) {
+	/**
+	 * Batches of runs that ended before they were through, or stand still. As long as such a run could go on its batch stays with every key that is there, even one that a manifest needs: an
+	 * export may take the key over from that manifest, which is deleted before the other run looks, and has nothing but the batch to warn it.
+	 */
+	async #clearOthers(others: readonly StandingBatch[], byManifests: GenerationSet, deleted: GenerationSet): Promise<void> {
+		const { store, timing } = this.#repository;
+		for (const { key, modifiedMs } of others) {
+			const isOver = store.nowMs() - modifiedMs > timing.memoryMs;
 			const names = (await condemnedNames(this.#repository, key, this.#options.signal)) ?? [];
-			const unsure = names.filter(({ generation }) => !byManifests.hasHex(generation) && !deleted.hasHex(generation));
-			if (!(await this.#isAnyThere(unsure))) await this.#housekeeping.closeBatch(key);
+			const left = names.filter(({ generation }) => !deleted.hasHex(generation) && !(isOver && byManifests.hasHex(generation)));
+			if (!(await this.#isAnyThere(left))) await this.#housekeeping.closeBatch(key);
 		}
 	}
 

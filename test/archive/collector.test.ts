@@ -1,9 +1,10 @@
 import test from 'ava';
 import { archiveSnapshot } from '../../src/archive/archive-snapshot.ts';
 import { deleteManifest, listManifests, openManifest } from '../../src/archive/catalogue.ts';
-import { condemnedKey, encodeCondemned, keyOfName } from '../../src/archive/collector-runs.ts';
+import { type CondemnedName, condemnedKey, encodeCondemned, keyOfName } from '../../src/archive/collector-runs.ts';
 import { collect } from '../../src/archive/collector.ts';
 import { limits } from '../../src/archive/limits.ts';
+import { parseContentKey } from '../../src/archive/object-keys.ts';
 import { createRepository, openRepository, type Repository, type RepositoryOptions } from '../../src/archive/repository.ts';
 import { restoreManifest } from '../../src/archive/restore.ts';
 import { verify } from '../../src/archive/verify.ts';
@@ -339,6 +340,85 @@ test('a collector that stands still before it deletes, an export that counts on 
 	t.true(looks > 2, 'it looked again for what it put in place');
 	t.is(result.uploadedChunks, 1);
 	t.deepEqual((await verify(repository, { mode: 'full' })).findings, []);
+});
+
+test('a collector that stands still while it looks, a manifest that is deleted before it is read, an export that took over from it: the batch stays, though a manifest needed what it names', async (t) => {
+	const clock = new Clock();
+	const { bucket, repository, again } = await repositoryAt(clock);
+	const volumes = [1, 2, 3].map((number) => new FakeVolume(chunkBytes * 2, { uuid: `00000000-0000-4000-8000-00000000000${number}` }));
+	for (const volume of volumes) volume.write(0, noise(chunkBytes, 1));
+	const [first, second, third] = volumes as [FakeVolume, FakeVolume, FakeVolume];
+	await deleteManifest(repository, (await archiveSnapshot(repository, first.snapshot())).manifest.id);
+	clock.nowMs += 7 * hourMs;
+
+	const slow = await again();
+	const exporter = await again();
+	let taken = '';
+	let uploadedChunks = 0;
+	(slow.store as MemoryStore).before = async ({ kind, key }) => {
+		if (kind === 'put' && key.startsWith('condemned/') && taken === '') {
+			// It is about to condemn what this export finds and uses.
+			const { manifest, ...counts } = await archiveSnapshot(exporter, second.snapshot());
+			taken = manifest.id;
+			t.is(counts.uploadedChunks, 0);
+		}
+		if (kind !== 'get' || key !== `manifests/${taken}` || uploadedChunks > 0) return;
+		// It has listed the manifests, and stands still.
+		clock.nowMs += hourMs;
+		t.is((await collect(repository, { graceMs: 0 })).state, 'done');
+		t.is([...bucket.objects.keys()].filter((name) => name.startsWith('condemned/')).length, 1);
+		({ uploadedChunks } = await archiveSnapshot(await again(), third.snapshot()));
+		t.is(uploadedChunks, 1);
+		await deleteManifest(repository, taken);
+	};
+	t.is((await collect(slow, { graceMs: 0 })).state, 'done');
+	t.is(uploadedChunks, 1);
+	t.deepEqual((await verify(repository, { mode: 'full' })).findings, []);
+	// The batch has gone with what it condemned.
+	t.deepEqual(
+		[...bucket.objects.keys()].filter((name) => name.startsWith('condemned/')),
+		[],
+	);
+});
+
+test('a batch of a run that cannot be under way any more goes, though a manifest needs what it names', async (t) => {
+	const clock = new Clock();
+	const { bucket, repository, again } = await repositoryAt(clock);
+	const volume = new FakeVolume(chunkBytes * 2);
+	volume.write(0, noise(chunkBytes, 1));
+	await archiveSnapshot(repository, volume.snapshot());
+	const key = condemnedKey('0'.repeat(32), 0);
+	const names = contents(bucket).map((content): CondemnedName => {
+		return { kind: content.startsWith('chunks/') ? 'chunk' : 'list', ...parseContentKey(content)! };
+	});
+	await repository.putSmall('condemned', key, encodeCondemned(names), {});
+	for (const [afterMs, isThere] of [
+		[0, true],
+		[repository.timing.memoryMs - hourMs, true],
+		[2 * hourMs, false],
+	] as const) {
+		clock.nowMs += afterMs;
+		t.is((await collect(await again())).state, 'done');
+		t.is(bucket.objects.has(key), isThere);
+	}
+	t.deepEqual((await verify(repository, { mode: 'full' })).findings, []);
+});
+
+test('a collector that stood still for longer than half the memory deletes nothing more', async (t) => {
+	const clock = new Clock();
+	const { bucket, repository, again } = await repositoryAt(clock);
+	const volume = new FakeVolume(chunkBytes * 2);
+	volume.write(0, noise(chunkBytes, 1));
+	await deleteManifest(repository, (await archiveSnapshot(repository, volume.snapshot())).manifest.id);
+	clock.nowMs += 7 * hourMs;
+	const slow = await again();
+	(slow.store as MemoryStore).after = ({ kind, key }) => {
+		if (kind === 'put' && key.startsWith('condemned/')) clock.nowMs += slow.timing.memoryMs / 2 + hourMs;
+		return undefined;
+	};
+	const { deletedObjects } = await collect(slow, { graceMs: 0 });
+	t.is(deletedObjects, 0);
+	t.is(contents(bucket).length, 2);
 });
 
 test('batches that somebody has written in any number: a run looks at so many, and leaves the others to the next', async (t) => {

@@ -43,8 +43,20 @@ export const archiveDefects: readonly Defect[] = [
 	{
 		title: 'a batch of another collector goes though its objects are there',
 		file: 'src/archive/collector.ts',
-		search: 'if (!(await this.#isAnyThere(unsure))) await this.#housekeeping.closeBatch(key);',
+		search: 'if (!(await this.#isAnyThere(left))) await this.#housekeeping.closeBatch(key);',
 		replace: 'await this.#housekeeping.closeBatch(key);',
+	},
+	{
+		title: 'a batch of a collector that stands still goes because a manifest needs what it names',
+		file: 'src/archive/collector.ts',
+		search: '!(isOver && byManifests.hasHex(generation))',
+		replace: '!byManifests.hasHex(generation)',
+	},
+	{
+		title: 'a collector deletes on, however long it stood still',
+		file: 'src/archive/collector.ts',
+		search: 'if (isNeeded || isLate) {',
+		replace: 'if (isNeeded) {',
 	},
 	{
 		title: 'what a dead collector has condemned is never settled',
