@@ -236,7 +236,7 @@ export class ApplianceScrubs implements ScrubOperations {
 		const { configuration, events, clock } = this.#parts;
 		const finishedAt = new Date(clock.now()).toISOString();
 		this.#save(volume, () => configuration.scrubs.ended(volume, { startedAt, finishedAt, pages, findings, repaired }));
-		const what = findings === 0 ? 'all are sound' : `${findings} are not sound, ${repaired} of them repaired`;
+		const what = findings === 0 ? 'all are sound' : `${findings} not sound, ${repaired} repaired`;
 		events.add({
 			severity: findings === repaired ? 'info' : 'error',
 			kind: 'scrub-finished',

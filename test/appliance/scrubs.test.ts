@@ -102,7 +102,7 @@ test('on demand: waiting, running with its progress, done; findings are named in
 	t.deepEqual(messages(), [
 		'scrub-finding: Volume data, layer 7 (of a snapshot), page 5, LBA 40 does not match its checksum.',
 		'scrub-finding: Volume data, layer 7 (of a snapshot), page 5, LBA 40 does not match its checksum, and was repaired from elsewhere.',
-		'scrub-finished: Volume data was scrubbed: 20 pages, 1 are not sound, 0 of them repaired.',
+		'scrub-finished: Volume data was scrubbed: 20 pages, 1 not sound, 0 repaired.',
 	]);
 	await scrubs.begin('data', { bytesPerSecond: 65_536 });
 	await settle();
@@ -243,7 +243,7 @@ test('a hundred findings are listed and told, the others are counted', async (t)
 	await settle();
 	t.is(scrubs.view('data').found.length, 100);
 	t.is(messages().filter((message) => message.startsWith('scrub-finding')).length, 101);
-	t.regex(messages().at(-1) ?? '', /250 are not sound, 125 of them repaired/);
+	t.regex(messages().at(-1) ?? '', /250 not sound, 125 repaired/);
 });
 
 test('the rate has bounds', async (t) => {

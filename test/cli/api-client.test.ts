@@ -70,6 +70,6 @@ test('a host that is no URL and a token file that cannot be read are usage error
 		t.throws(() => new ApiClient({ dataDir: '.', host }), { instanceOf: UsageError, message: /--host takes a URL/ }, host);
 	t.throws(() => new ApiClient({ dataDir: '.', host: 'localhost', tokenFile: '/nowhere/token' }), {
 		instanceOf: UsageError,
-		message: /ENOENT/,
+		message: 'There is no file /nowhere/token: make it with the token in it, or name another.',
 	});
 });

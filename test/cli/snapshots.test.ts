@@ -138,10 +138,10 @@ test('volume scrub: a sound volume, one with a damaged page, and by the clock', 
 	const bad = await run('volume', 'scrub', 'demo', '--wait');
 	t.is(bad.code, 1);
 	t.regex(bad.stderr, /^blockport: Volume demo is not sound: one page\.$/m);
-	t.regex(bad.stdout, /^found +layer 1 of a snapshot, page 3, LBA 24: data$/m);
+	t.regex(bad.stdout, /^found +layer 1 of a snapshot, page 3, LBA 24: data, not repaired \(no snapshot that shows it was archived\)$/m);
 	t.regex(
 		(await run('event', 'list')).stdout,
-		/error +Volume demo, layer 1 \(of a snapshot\), page 3, LBA 24 does not match its checksum\.$/m,
+		/error +Volume demo, layer 1 \(of a snapshot\), page 3, LBA 24 does not match its checksum, and was not repaired: no snapshot that shows it was archived\.$/m,
 	);
 
 	t.regex(

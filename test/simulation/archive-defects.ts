@@ -19,8 +19,8 @@ export const archiveDefects: readonly Defect[] = [
 	{
 		title: 'a collector does not look again after it has condemned',
 		file: 'src/archive/collector.ts',
-		search: 'if (needed.byManifests.hasHex(candidate.generation) || needed.byPendings.hasHex(candidate.generation)) {',
-		replace: 'if (needed.byManifests.size < 0) {',
+		search: 'const isNeeded = needed.byManifests.hasHex(candidate.generation) || needed.byPendings.hasHex(candidate.generation);',
+		replace: 'const isNeeded = needed.byManifests.size < 0;',
 	},
 	{
 		title: 'pending manifests are nothing to a collector',
