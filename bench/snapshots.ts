@@ -5,6 +5,7 @@ import { pageBytes } from '../src/blockvol/limits.ts';
 import { Volume } from '../src/blockvol/volume.ts';
 import { FileDisk } from '../src/os/file-disk.ts';
 import { silent } from '../src/os/logger.ts';
+import type { LatencyHistogram } from './histogram.ts';
 import { Progress } from './progress.ts';
 import { appendResults } from './results-file.ts';
 import { CopyOnWrite, median, prefill, Pulse, readFor, writeFor } from './snapshot-load.ts';
@@ -40,6 +41,7 @@ const seconds = Number(values.seconds);
 const rounds = Number(values.rounds);
 const depth = 32;
 const inARow = Number(values['in-a-row']);
+const inARowPauseMs = 10;
 const root = await mkdtemp(join(values.directory, 'bench-snapshots-'));
 const disk = new FileDisk();
 const progress = new Progress(3 + values.counts.split(',').length);
@@ -153,8 +155,38 @@ async function writes(): Promise<string> {
 }
 
 /** A writer that is never faster than the log's thread, so that what is seen is waiting and not a queue of its own. */
+/** With a pause between them, and without: then the log is being synced all the time, since each is durable before the next begins, and every write meets a sync. */
 async function duringMany(): Promise<string> {
 	progress.step(`latency during ${inARow} in a row`);
+	const writes: string[][] = [];
+	const made: string[][] = [];
+	for (const pauseMs of [inARowPauseMs, 0]) {
+		const { quiet, busy, times, inAll } = await burst(pauseMs);
+		const rise = busy.quantileUs(0.99) / quiet.quantileUs(0.99);
+		const how = `${inARow} in a row, ${pauseMs === 0 ? 'without a pause' : `${pauseMs} ms apart`}`;
+		if (rise > 1.2) faults.push(`p99 of writes is ${rise.toFixed(2)} times that of before during ${how}`);
+		const line = (what: string, histogram: LatencyHistogram, to: string): string[] => {
+			const us = [0.5, 0.99, 0.999].map((share) => String(histogram.quantileUs(share)));
+			return [what, String(histogram.total), ...us, String(histogram.maxUs), to];
+		};
+		writes.push(line('without snapshots', quiet, '1.00'), line(how, busy, rise.toFixed(2)));
+		made.push([how, inAll.toFixed(1), median(times).toFixed(2), Math.max(...times).toFixed(1)]);
+	}
+	progress.done(made.map(([, , middle, longest]) => `${middle} ms, the longest ${longest}`).join('; '));
+	const heads = ['4 KiB random writes at depth 8', 'writes', 'p50 µs', 'p99 µs', 'p99.9 µs', 'longest µs', 'p99 to before'];
+	return `${markdownTable(heads, 1, writes)}\n\n${markdownTable(['snapshots meanwhile', 's in all', 'ms each, median', 'ms, longest'], 1, made)}`;
+}
+
+interface Burst {
+	readonly quiet: LatencyHistogram;
+	readonly busy: LatencyHistogram;
+	/** Milliseconds of each snapshot. */
+	readonly times: readonly number[];
+	/** Seconds. */
+	readonly inAll: number;
+}
+
+async function burst(pauseMs: number): Promise<Burst> {
 	const volume = await fresh();
 	await prefill(volume, sizeBytes);
 	await volume.flushToLayers();
@@ -167,31 +199,12 @@ async function duringMany(): Promise<string> {
 			const begunAt = performance.now();
 			await volume.createSnapshot(`s${at}`);
 			times.push(performance.now() - begunAt);
+			if (pauseMs > 0) await pause(pauseMs);
 		}
 	});
 	const inAll = (performance.now() - startedAt) / 1000;
 	await volume.close();
-	const [middle, longest] = [median(times).toFixed(2), Math.max(...times).toFixed(1)];
-	progress.done(`${middle} ms, the longest ${longest}`);
-	const us = (histogram: typeof quiet, share: number): string => String(histogram.quantileUs(share));
-	const rise = busy.quantileUs(0.99) / quiet.quantileUs(0.99);
-	if (rise > 1.2) faults.push(`p99 of writes during ${inARow} snapshots is ${rise.toFixed(2)} times that of before`);
-	const line = (what: string, histogram: typeof quiet): string[] => [
-		what,
-		String(histogram.total),
-		us(histogram, 0.5),
-		us(histogram, 0.99),
-		us(histogram, 0.999),
-		String(histogram.maxUs),
-	];
-	const table = markdownTable(['4 KiB random writes at depth 8', 'writes', 'p50 µs', 'p99 µs', 'p99.9 µs', 'longest µs'], 1, [
-		line('without snapshots', quiet),
-		line(`during ${inARow} snapshots in a row`, busy),
-	]);
-	const made = markdownTable([`${inARow} snapshots meanwhile`, 's in all', 'ms each, median', 'ms, longest'], 1, [
-		['', inAll.toFixed(1), middle, longest],
-	]);
-	return `${table}\n\n${made}\n\np99 is ${rise.toFixed(2)} times as much.`;
+	return { quiet, busy, times, inAll };
 }
 
 function pause(ms: number): Promise<void> {
