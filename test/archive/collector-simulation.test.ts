@@ -1,5 +1,5 @@
 import test from 'ava';
-import { ArchiveRun, type ArchiveRunResult } from '../simulation/archive-run.ts';
+import { ArchiveRun, type ArchiveRunResult, noCounts } from '../simulation/archive-run.ts';
 
 /** Each state is one interleaving of two exporters and two collectors; BLOCKPORT_SIMULATION_STATES=10000 goes through more. */
 const states = Number(process.env['BLOCKPORT_SIMULATION_STATES'] ?? 200);
@@ -11,19 +11,7 @@ for (const [name, canPutIfAbsent] of [
 ] as const) {
 	test(`two exporters and two collectors, killed and stalled anywhere, on ${name}: every manifest stays whole, and no orphan is left`, async (t) => {
 		t.timeout(30 * 60_000);
-		const total: Record<keyof ArchiveRunResult, number> = {
-			steps: 0,
-			exports: 0,
-			stale: 0,
-			kills: 0,
-			deletedObjects: 0,
-			replaced: 0,
-			revoked: 0,
-			takenOver: 0,
-			cameBack: 0,
-			busy: 0,
-			blocked: 0,
-		};
+		const total = noCounts();
 		for (let seed = firstSeed; seed < firstSeed + states / 2; seed++) {
 			const result = await new ArchiveRun({ seed, canPutIfAbsent }).run();
 			for (const key of Object.keys(total) as (keyof ArchiveRunResult)[]) total[key] += result[key];

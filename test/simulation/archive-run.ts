@@ -45,6 +45,23 @@ export interface ArchiveRunResult {
 	readonly blocked: number;
 }
 
+/** Of no run yet. */
+export function noCounts(): Record<keyof ArchiveRunResult, number> {
+	return {
+		steps: 0,
+		exports: 0,
+		stale: 0,
+		kills: 0,
+		deletedObjects: 0,
+		replaced: 0,
+		revoked: 0,
+		takenOver: 0,
+		cameBack: 0,
+		busy: 0,
+		blocked: 0,
+	};
+}
+
 const chunkBytes = 4096;
 const volumeChunks = 10;
 const contents = 14;
@@ -96,19 +113,7 @@ export class ArchiveRun {
 	#failure: Error | undefined;
 	#inspector: Repository | undefined;
 	#mustLook = false;
-	readonly #counts = {
-		steps: 0,
-		exports: 0,
-		stale: 0,
-		kills: 0,
-		deletedObjects: 0,
-		replaced: 0,
-		revoked: 0,
-		takenOver: 0,
-		blocked: 0,
-		cameBack: 0,
-		busy: 0,
-	};
+	readonly #counts = noCounts();
 
 	constructor(options: ArchiveRunOptions) {
 		this.#options = options;
