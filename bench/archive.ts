@@ -11,7 +11,10 @@
 import { spawnSync } from 'node:child_process';
 import { mkdir, open, readdir, stat, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
+import type { ArchiveJobView } from '../src/admin/archive-schemas.ts';
+import { ApiClient } from '../src/cli/api-client.ts';
 import { changeImage, makeImage } from './archive-image.ts';
 import { loadProcess } from './load-process.ts';
 import type { LoadResult } from './load-shape.ts';
@@ -51,6 +54,9 @@ const repetitions = Number(values.repetitions);
 const folder = await temporaryFolder(values.folder);
 const image = join(folder, 'image.raw');
 const password = join(folder, 'password');
+/** For the exports beside a load: more than it meets, since one that has the chunks already would cost an export less. */
+const repositoriesOfLoad = 8;
+const pollMs = 100;
 
 /** A command, with its time and its CPU seconds as bash tells them. */
 function timed(command: string, ...args: string[]): { seconds: number; cpuSeconds: number } {
@@ -160,15 +166,25 @@ function load(rig: Rig): Promise<LoadResult> {
 	);
 }
 
-/** The same load while one export after the other runs. */
+/**
+ * The same load while one export after the other runs. By the admin API, as a schedule would begin them: a command is a process that starts, several hundred milliseconds of a CPU beside which whoever wakes up waits
+ * for the next tick, and would be measured instead of the export.
+ */
 async function loadBesideExports(rig: Rig, repetition: number): Promise<LoadResult> {
+	const client = new ApiClient({ dataDir: rig.server.folder });
+	const names = Array.from({ length: repositoriesOfLoad }, (_none, number) => `p${repetition}-${number}`);
+	for (const name of names) await addRepository(rig, name);
 	const until = new AbortController();
 	let exports = 0;
 	const exporting = (async () => {
-		while (!until.signal.aborted) {
-			const name = `p${repetition}-${exports++}`;
-			await addRepository(rig, name);
-			await rig.server.cli('archive', 'export', `${volume}@s0`, name, '--full');
+		for (; !until.signal.aborted; exports++) {
+			const name = names[exports % names.length]!;
+			let job = await client.post<ArchiveJobView>(`/v1/archive/repositories/${name}/exports`, { volume, snapshot: 's0', full: true });
+			while (job.state === 'waiting' || job.state === 'running') {
+				await pause(pollMs);
+				job = await client.get<ArchiveJobView>(`/v1/archive/jobs/${job.id}`);
+			}
+			if (job.state !== 'done') throw new Error(`the export beside the load ended as ${job.state}: ${job.fault}`);
 		}
 	})();
 	const result = await load(rig);
