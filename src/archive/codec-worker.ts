@@ -1,6 +1,7 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import { setThreadUrgency, type ThreadUrgency } from '../os/thread-urgency.ts';
 import { type CodecTask, execute } from './codec.ts';
+import { letGo } from './let-go.ts';
 import type { RepositoryKeys } from './repository-keys.ts';
 import { ArchiveError } from './repository-types.ts';
 
@@ -14,6 +15,7 @@ parentPort?.on('message', ({ id, ...task }: CodecTask & { id: number }) => {
 	const startedMs = performance.now();
 	try {
 		const result = execute(task, keys);
+		if (task.task === 'unseal') letGo(task.object);
 		const owned = [result.plain, result.object].filter((bytes) => bytes !== undefined && bytes.byteLength === bytes.buffer.byteLength);
 		parentPort?.postMessage(
 			{ id, tookMs: performance.now() - startedMs, result },

@@ -50,16 +50,6 @@ export function execute(task: CodecTask, keys: RepositoryKeys | undefined): Code
 	}
 }
 
-/**
- * Gives back the memory of bytes that nobody needs any more. Left to the collector, it would wait until much of it has gathered, and then have the whole heap looked through: 75 times for each GiB
- * that is archived, 2 to 26 ms each, on the thread of the data path.
- */
-export function letGo(bytes: Uint8Array): void {
-	const { buffer } = bytes;
-	if (buffer instanceof ArrayBuffer && !buffer.detached && bytes.byteLength > 0 && bytes.byteLength === buffer.byteLength)
-		buffer.transfer(0);
-}
-
 /** On the calling thread: for tests that are to be deterministic, and for small repositories. */
 export class InlineCodec implements Codec {
 	readonly #keys: RepositoryKeys | undefined;

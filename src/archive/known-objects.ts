@@ -1,6 +1,6 @@
-import { letGo } from './codec.ts';
 import { addCondemned } from './collector-runs.ts';
 import { GenerationSet } from './generation-set.ts';
+import { letGo } from './let-go.ts';
 import { limits } from './limits.ts';
 import { NameIndex } from './name-index.ts';
 import { type ContentKind, contentPrefix, generationBytes, kindPrefix, parseContentKey } from './object-keys.ts';
@@ -11,6 +11,8 @@ export interface Placed {
 	readonly generation: Buffer;
 	/** 0: it was there. */
 	readonly uploadedBytes: number;
+	/** The bytes that were given away, back. */
+	readonly plain: Uint8Array<ArrayBuffer>;
 }
 
 /**
@@ -42,12 +44,12 @@ export class KnownObjects {
 		this.avoided.addAll(generations);
 	}
 
-	/** `plain` is given away. */
+	/** `plain` is given away until it comes back. */
 	async place(kind: ContentKind, plain: Uint8Array<ArrayBuffer>, hash: Uint8Array, signal: AbortSignal | undefined): Promise<Placed> {
 		const name = this.#repository.nameOf(kind, hash);
 		// The same content twice at once is uploaded once.
 		const other = this.#underWay.get(kind + name);
-		if (other !== undefined) return { ...(await other), uploadedBytes: 0 };
+		if (other !== undefined) return { ...(await other), uploadedBytes: 0, plain };
 		const placing = this.#place(kind, plain, name, signal);
 		this.#underWay.set(kind + name, placing);
 		try {
@@ -59,15 +61,14 @@ export class KnownObjects {
 
 	async #place(kind: ContentKind, plain: Uint8Array<ArrayBuffer>, name: string, signal: AbortSignal | undefined): Promise<Placed> {
 		const known = await this.#find(kind, name, signal);
-		if (known !== undefined) return { generation: known, uploadedBytes: 0 };
+		if (known !== undefined) return { generation: known, uploadedBytes: 0, plain };
 		const sealed = await this.#repository.codec.seal(kind satisfies ObjectKind, plain);
-		letGo(sealed.plain);
 		const generation = this.#repository.runtime.random(generationBytes);
 		const uploadedBytes = sealed.object.length;
 		await this.#upload(contentPrefix(kind, name) + generation.toString('hex'), sealed.object);
 		letGo(sealed.object);
 		this.#index.set(kind, name, generation);
-		return { generation, uploadedBytes };
+		return { generation, uploadedBytes, plain: sealed.plain };
 	}
 
 	async #find(kind: ContentKind, name: string, signal: AbortSignal | undefined): Promise<Buffer | undefined> {

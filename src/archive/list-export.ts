@@ -1,10 +1,10 @@
 import { BoundedTasks } from './bounded-tasks.ts';
 import { unreadable } from './changed-chunks.ts';
-import { letGo } from './codec.ts';
 import type { Lost } from './export-check.ts';
 import type { ExportJournal } from './export-journal.ts';
 import type { ExportLease } from './export-lease.ts';
 import { KnownObjects } from './known-objects.ts';
+import { letGo } from './let-go.ts';
 import { limits } from './limits.ts';
 import { countData, readList } from './list-reader.ts';
 import { chunkLength, encodeRow, rowOf, zeroRow } from './manifest.ts';
@@ -33,6 +33,8 @@ export class ListExport {
 	readonly #parallel: number;
 	readonly #semaphore: Semaphore;
 	readonly #bucket: TokenBucket;
+	/** Buffers of chunks that are through: to give them back to the kernel and to take new ones costs as much as a page fault for each page, and holds up whoever else wants memory. */
+	readonly #spare: Uint8Array<ArrayBuffer>[] = [];
 
 	constructor(parts: ListExportParts) {
 		this.#parts = parts;
@@ -100,7 +102,8 @@ export class ListExport {
 		await lease.renewIfDue(signal);
 		const root = await repository.codec.tree(entries);
 		const { plain, hash } = await repository.codec.hash(entries);
-		const { generation, uploadedBytes } = await this.known.place('list', plain, hash, signal);
+		const { generation, uploadedBytes, plain: placed } = await this.known.place('list', plain, hash, signal);
+		letGo(placed);
 		this.counts.uploadedBytes += uploadedBytes;
 		return encodeRow(Buffer.concat([hash, generation]), root, dataChunks);
 	}
@@ -112,21 +115,24 @@ export class ListExport {
 		await lease.renewIfDue(signal);
 		const offsetBytes = chunk * repository.chunkBytes;
 		const length = chunkLength({ volume: source.volume, chunkBytes: repository.chunkBytes }, chunk);
-		const bytes = new Uint8Array(length);
+		const bytes = this.#spare.at(-1)?.length === length ? (this.#spare.pop() as Uint8Array<ArrayBuffer>) : new Uint8Array(length);
 		const outcome = await completed((completion) => source.device.read(offsetBytes, bytes, completion));
 		if (outcome !== 'good') throw unreadable(outcome, offsetBytes);
 		this.counts.readBytes += length;
 		const { plain, hash, isZero } = await repository.codec.hash(bytes);
 		const entry = Buffer.alloc(entryBytes);
+		let used = plain;
 		if (!isZero) {
-			const { generation, uploadedBytes } = await this.known.place('chunk', plain, hash, signal);
+			const { generation, uploadedBytes, plain: placed } = await this.known.place('chunk', plain, hash, signal);
+			used = placed;
 			entry.set(hash, 0);
 			entry.set(generation, hashBytes);
 			this.counts.uploadedBytes += uploadedBytes;
 			if (uploadedBytes > 0) this.counts.uploadedChunks++;
 			else this.counts.knownChunks++;
 		}
-		letGo(plain);
+		if (this.#spare.length < this.#parallel) this.#spare.push(used);
+		else letGo(used);
 		await journal?.addChunk(chunk, entry);
 		onChunk(chunk);
 		return entry;
@@ -136,6 +142,6 @@ export class ListExport {
 		const { repository, signal } = this.#parts;
 		const waitMs = this.#bucket.take(object.length, repository.runtime.nowMs());
 		if (waitMs > 0) await repository.runtime.sleep(waitMs, signal);
-		await repository.store.put(key, object, { signal });
+		await repository.store.put(key, object, { isGiven: true, signal });
 	}
 }

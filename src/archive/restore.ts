@@ -1,7 +1,7 @@
 import { writeBytesMax } from '../blockvol/block-device.ts';
 import { BoundedTasks } from './bounded-tasks.ts';
-import { letGo } from './codec.ts';
 import { fetchChunk } from './chunk-reader.ts';
+import { letGo } from './let-go.ts';
 import { limits } from './limits.ts';
 import { readList } from './list-reader.ts';
 import { isZeroRow, rowOf } from './manifest.ts';

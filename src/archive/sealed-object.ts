@@ -1,8 +1,9 @@
 import { createCipheriv, createDecipheriv, createHmac } from 'node:crypto';
-import { constants, zstdCompressSync, zstdDecompressSync } from 'node:zlib';
 import { crc32c } from '../wire/crc32c.ts';
+import { letGo } from './let-go.ts';
 import type { RepositoryKeys } from './repository-keys.ts';
 import { ArchiveError } from './repository-types.ts';
+import { pack, unpack } from './zstd.ts';
 
 /**
  * The envelope of every object: header, payload, tag of AES-256-GCM if encrypted, CRC32C (docs/archive-format.md, "Envelope").
@@ -33,18 +34,18 @@ const nonceAt = 16;
 const nonceBytes = 12;
 const tagBytes = 16;
 const checksumBytes = 4;
-const compressionLevel = 3;
 const compressedFromBytes = 256;
 
 /** An object of a kind, ready for the store; in a buffer of its own. */
 export function seal(kind: ObjectKind, plain: Uint8Array, keys: RepositoryKeys | undefined): Buffer {
-	const payload = packed(plain);
-	const isCompressed = payload !== plain;
+	// Small ones are not worth a try.
+	const packed = plain.length < compressedFromBytes ? undefined : pack(plain);
+	const payload = packed ?? plain;
 	const object = Buffer.allocUnsafeSlow(headerBytes + payload.length + (keys === undefined ? 0 : tagBytes) + checksumBytes);
 	object.fill(0, 0, headerBytes);
 	object.writeUInt32LE(magic, 0);
 	object.writeUInt8(objectKinds[kind], 4);
-	object.writeUInt8((isCompressed ? flagCompressed : 0) | (keys === undefined ? 0 : flagEncrypted), 5);
+	object.writeUInt8((packed === undefined ? 0 : flagCompressed) | (keys === undefined ? 0 : flagEncrypted), 5);
 	object.writeUInt32LE(plain.length, 8);
 	object.writeUInt32LE(payload.length, 12);
 	if (keys === undefined) object.set(payload, headerBytes);
@@ -53,19 +54,14 @@ export function seal(kind: ObjectKind, plain: Uint8Array, keys: RepositoryKeys |
 		object.set(nonce, nonceAt);
 		const cipher = createCipheriv('aes-256-gcm', keys.data, nonce);
 		cipher.setAAD(object.subarray(0, headerBytes));
-		object.set(cipher.update(payload), headerBytes);
+		const encrypted = cipher.update(payload);
+		object.set(encrypted, headerBytes);
+		letGo(encrypted);
 		cipher.final();
 		object.set(cipher.getAuthTag(), headerBytes + payload.length);
 	}
 	object.writeUInt32LE(crc32c(object.subarray(0, object.length - checksumBytes)), object.length - checksumBytes);
 	return object;
-}
-
-/** Compressed, or the same bytes if that is not shorter. Small ones are not worth a try. */
-function packed(plain: Uint8Array): Uint8Array {
-	if (plain.length < compressedFromBytes) return plain;
-	const compressed = zstdCompressSync(plain, { params: { [constants.ZSTD_c_compressionLevel]: compressionLevel } });
-	return compressed.length < plain.length ? compressed : plain;
 }
 
 /**
@@ -107,11 +103,7 @@ export function unseal(kind: ObjectKind, object: Buffer, keys: RepositoryKeys | 
 		plain.set(payload);
 		return plain;
 	}
-	try {
-		const plain = zstdDecompressSync(payload, { maxOutputLength: Math.max(1, plainLength) });
-		if (plain.length === plainLength) return plain;
-	} catch (error) {
-		throw corrupt('cannot be unpacked', error);
-	}
-	throw corrupt('has lengths that cannot be');
+	const plain = unpack(payload, plainLength);
+	if (plain === undefined) throw corrupt('cannot be unpacked');
+	return plain;
 }

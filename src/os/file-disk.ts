@@ -87,7 +87,8 @@ class KernelLock implements DiskLock {
 	}
 }
 
-class KernelFile implements DiskFile {
+/** A file of a FileDisk: closes the descriptor that it is given. */
+export class KernelFile implements DiskFile {
 	readonly path: string;
 	#isExt4: Promise<boolean> | undefined;
 	#openFd: number;

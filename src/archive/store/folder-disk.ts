@@ -30,7 +30,8 @@ export class KernelFolderDisk extends FileDisk implements FolderDisk {
 	}
 }
 
-async function entryOf(looking: Promise<Stats>): Promise<Entry | undefined> {
+/** undefined: what was looked for is not there. */
+export async function entryOf(looking: Promise<Stats>): Promise<Entry | undefined> {
 	try {
 		const stats = await looking;
 		const kind = stats.isFile() ? 'file' : stats.isDirectory() ? 'folder' : 'other';

@@ -36,6 +36,8 @@ export interface StoreOptions {
 
 export interface PutOptions extends StoreOptions {
 	readonly ifAbsent?: boolean;
+	/** Nobody needs the bytes any more: their buffer may be gone as soon as put was called. */
+	readonly isGiven?: boolean;
 }
 
 export interface ObjectInfo {

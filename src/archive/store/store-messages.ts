@@ -1,10 +1,10 @@
-import type { S3Location } from './location.ts';
+import type { StoreLocation } from './location.ts';
 import type { ObjectInfo, StoreErrorCode } from './object-store.ts';
 
 /** What threaded-store.ts and store-thread.ts say to each other. Every request has one reply, whatever becomes of it. */
 export type Request = { readonly id: number } & (
-	| { readonly kind: 'open'; readonly location: S3Location }
-	| { readonly kind: 'put'; readonly key: string; readonly bytes: Uint8Array; readonly ifAbsent: boolean }
+	| { readonly kind: 'open'; readonly location: StoreLocation }
+	| { readonly kind: 'put'; readonly key: string; readonly bytes: Uint8Array<ArrayBuffer>; readonly ifAbsent: boolean }
 	| { readonly kind: 'get' | 'head' | 'delete'; readonly key: string }
 	/** The first objects of a list; the reply says whether there may be more of it. */
 	| { readonly kind: 'list'; readonly prefix: string }

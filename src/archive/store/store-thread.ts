@@ -1,14 +1,19 @@
 import { parentPort } from 'node:worker_threads';
+import { setThreadUrgency } from '../../os/thread-urgency.ts';
+import { letGo } from '../let-go.ts';
 import { type ObjectInfo, type ObjectStore, StoreError } from './object-store.ts';
-import { openS3Store } from './s3-store.ts';
+import type { StoreLocation } from './location.ts';
 import type { Fault, ListPart, Notice, Reply, Request, Result } from './store-messages.ts';
 
-/** The thread of threaded-store.ts: one S3 store, asked by messages. What is no StoreError ends the thread, and is what its operations fail with. */
+/** The thread of threaded-store.ts: one store, asked by messages. What is no StoreError ends the thread, and is what its operations fail with. */
 const listPartKeys = 1000;
 
 let store: ObjectStore | undefined;
 const running = new Map<number, AbortController>();
 const lists = new Map<number, List>();
+
+// Where cores are short, the data path goes first; whoever restores lazily waits for a network or a disk.
+setThreadUrgency('low');
 
 parentPort?.on('message', (message: Request | Notice) => {
 	if (message.kind === 'abort') running.get(message.id)?.abort(new Aborted());
@@ -40,13 +45,17 @@ async function answer(request: Request): Promise<void> {
 
 async function execute(request: Request, signal: AbortSignal): Promise<Result> {
 	if (request.kind === 'open') {
-		store = await openS3Store(request.location, { signal });
+		store = await open(request.location, signal);
 		return { name: store.name, canPutIfAbsent: store.canPutIfAbsent };
 	}
 	if (store === undefined) throw new StoreError('failed', 'the store is not open');
 	switch (request.kind) {
 		case 'put':
-			return store.put(request.key, request.bytes, { ifAbsent: request.ifAbsent, signal });
+			try {
+				return await store.put(request.key, request.bytes, { ifAbsent: request.ifAbsent, signal });
+			} finally {
+				letGo(request.bytes);
+			}
 		case 'get':
 			return store.get(request.key, { signal });
 		case 'head':
@@ -64,6 +73,16 @@ async function execute(request: Request, signal: AbortSignal): Promise<Result> {
 			await store.delete(request.key, { signal });
 			return undefined;
 	}
+}
+
+async function open(location: StoreLocation, signal: AbortSignal): Promise<ObjectStore> {
+	if (location.kind === 'folder') {
+		const [{ FolderStore }, { ThreadFolderDisk }] = await Promise.all([import('./folder-store.ts'), import('./thread-disk.ts')]);
+		return FolderStore.open(location.path, new ThreadFolderDisk());
+	}
+	// The S3 client is 34 MiB of memory and 200 ms of start: only for those who use it.
+	const { openS3Store } = await import('./s3-store.ts');
+	return openS3Store(location, { signal });
 }
 
 async function listPart(id: number, signal: AbortSignal): Promise<ListPart> {

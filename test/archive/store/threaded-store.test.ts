@@ -1,6 +1,9 @@
 import { randomBytes } from 'node:crypto';
+import { rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { openStore } from '../../../src/archive/store/open-store.ts';
+import { temporaryDirectory } from '../../temporary.ts';
 import { contract, infos, keys, storeError } from './contract.ts';
 import { S3Server } from './s3-server.ts';
 
@@ -22,6 +25,41 @@ test('S3 in a thread: the whole contract', async (t) => {
 		t.log(title);
 	}
 	t.pass();
+});
+
+test('a folder in a thread: the whole contract, and the sentences of a folder', async (t) => {
+	const path = await temporaryDirectory(t);
+	const store = await openStore({ kind: 'folder', path });
+	t.teardown(() => store.close());
+	t.is(store.name, `folder ${path}`);
+	t.true(store.canPutIfAbsent);
+	for (const { title, run } of contract) {
+		await run(store, 'claim');
+		t.log(title);
+	}
+	t.true(storeError('notFound', /make the folder/)(await t.throwsAsync(openStore({ kind: 'folder', path: join(path, 'none') }))));
+	await writeFile(join(path, 'file'), 'x');
+	t.true(storeError('invalid', /in the way/)(await t.throwsAsync(store.put('file/a', Buffer.from('x')))));
+	await rm(path, { recursive: true });
+	t.true(storeError('unreachable', /is its disk mounted/)(await t.throwsAsync(store.put('a', Buffer.from('x')))));
+});
+
+test('what is given away is not copied, and what is a part of something else is', async (t) => {
+	const store = await openStore({ kind: 'folder', path: await temporaryDirectory(t) });
+	t.teardown(() => store.close());
+	const whole = randomBytes(3 << 20);
+	const copy = Buffer.from(whole);
+	const part = whole.subarray(1000, 2_000_000);
+	await store.put('part', part, { isGiven: true });
+	t.true(whole.equals(copy));
+	await store.put('whole', whole, { isGiven: true });
+	t.is(whole.length, 0);
+	t.true((await store.get('part'))?.equals(copy.subarray(1000, 2_000_000)));
+	t.true((await store.get('whole'))?.equals(copy));
+	// Refused before it is gone.
+	const kept = randomBytes(100_000);
+	await t.throwsAsync(store.put('no/../key', kept, { isGiven: true }));
+	t.is(kept.length, 100_000);
 });
 
 test('a list of several parts, one that is left in its middle, and one that is ended', async (t) => {
