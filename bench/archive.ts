@@ -179,7 +179,7 @@ async function loadBesideExports(rig: Rig, repetition: number): Promise<LoadResu
 	const exporting = (async () => {
 		for (; !until.signal.aborted; exports++) {
 			const name = names[exports % names.length]!;
-			let job = await client.post<ArchiveJobView>(`/v1/archive/repositories/${name}/exports`, { volume, snapshot: 's0', full: true });
+			let job = await client.post<ArchiveJobView>(`/v1/repositories/${name}/exports`, { volume, snapshot: 's0', full: true });
 			while (job.state === 'waiting' || job.state === 'running') {
 				await pause(pollMs);
 				job = await client.get<ArchiveJobView>(`/v1/archive/jobs/${job.id}`);

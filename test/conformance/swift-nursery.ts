@@ -71,9 +71,10 @@ export class SwiftNursery {
 
 	/** All of it. */
 	async end(): Promise<void> {
+		// While the process lives that waits for them: the first process of a namespace, as the VM lane is, would never be told of them, and they would never be gone.
+		await Promise.all([...this.#pids.keys()].map((name) => this.kill(name)));
 		this.#child.kill('SIGKILL');
 		await this.#ended;
-		await Promise.all([...this.#pids.keys()].map((name) => this.kill(name)));
 	}
 
 	#line(beginning: string, timeoutMs: number): Promise<string> {
