@@ -31,11 +31,6 @@ export class ChunkReader {
 		return this.#repository === repository;
 	}
 
-	/** Whether a chunk is elided: it reads as zeros and nothing has to be fetched. ArchiveError missing, corrupt (its list). */
-	async isZero(index: number, signal?: AbortSignal): Promise<boolean> {
-		return isZeroRow(await this.#entry(index, signal));
-	}
-
 	/** The bytes of a chunk, as long as it is (the last one may be shorter), in a buffer of its own. ArchiveError missing, corrupt; StoreError. */
 	async read(index: number, signal?: AbortSignal): Promise<Buffer> {
 		const entry = await this.#entry(index, signal);
@@ -85,16 +80,6 @@ export function readChunk(
 	{ signal }: { signal?: AbortSignal } = {},
 ): Promise<Buffer> {
 	return readerOf(repository, manifest).read(index, signal);
-}
-
-/** Whether a chunk is zeros, which are not stored. */
-export function isZeroChunk(
-	repository: Repository,
-	manifest: Manifest,
-	index: number,
-	{ signal }: { signal?: AbortSignal } = {},
-): Promise<boolean> {
-	return readerOf(repository, manifest).isZero(index, signal);
 }
 
 function readerOf(repository: Repository, manifest: Manifest): ChunkReader {

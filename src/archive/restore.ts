@@ -52,27 +52,6 @@ export async function restoreManifest(
 	return { ...restore.counts, merkleRoot };
 }
 
-/**
- * What can be known to be wrong before anything is fetched but lists: geometry, lists that are damaged, chunks that are not there. For who wants to refuse early; restoreManifest itself finds a missing chunk
- * when it comes to it.
- */
-export async function checkRestorable(repository: Repository, manifest: Manifest, signal?: AbortSignal): Promise<void> {
-	await checkLists(repository, manifest, signal);
-	for await (const { existing, covers } of existingWindows(repository, 'chunk', signal)) {
-		for (let list = 0; list < listsOf(manifest.chunks); list++) {
-			const entries = await readList(repository, manifest, list, signal);
-			for (let at = 0; at < entries.length; at += entryBytes) {
-				const entry = entries.subarray(at, at + entryBytes);
-				if (isZeroRow(entry) || !covers(entry) || existing.has(entry, entryBytes - 8)) continue;
-				const key = contentKey(repository, 'chunk', entry);
-				if ((await repository.store.head(key, signalOf(signal))) !== undefined) continue;
-				const chunk = list * limits.entriesPerList + at / entryBytes;
-				throw new ArchiveError('missing', `${key}, chunk ${chunk} of the manifest ${manifest.id}, is not there`, { object: key });
-			}
-		}
-	}
-}
-
 function checkGeometry(repository: Repository, manifest: Manifest, sink: RestoreSink, { anyBlockSize, parallel }: RestoreOptions): void {
 	const { sizeBytes, blockSize } = manifest.volume;
 	const wrong = (what: string): ArchiveError => new ArchiveError('geometry', what, { object: `manifests/${manifest.id}` });

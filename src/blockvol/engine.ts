@@ -64,7 +64,6 @@ export class Engine {
 	readonly health: Health;
 	readonly quota: Quota;
 	readonly resizeListeners = new Set<() => void>();
-	readonly restoreListeners = new Set<() => void>();
 	readonly historyListeners = new Set<(event: HistoryEvent) => void>();
 	readonly replayedRecords: number;
 	readonly #tuning: Tuning;
@@ -330,7 +329,6 @@ export class Engine {
 		this.sizeBytes = sizeBytes;
 		this.timeline.restored();
 		if (isResized) this.#resized(sizeBytes);
-		for (const listener of this.restoreListeners) listener();
 	}
 
 	#resized(sizeBytes: number): void {

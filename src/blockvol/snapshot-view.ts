@@ -72,7 +72,6 @@ export interface SnapshotViewParts {
 export class SnapshotView implements BlockDevice {
 	/** Of this snapshot alone, and the same at each opening. */
 	readonly uuid: string;
-	readonly isReadOnly = true;
 	readonly blockSize: 512 | 4096;
 	readonly sizeBytes: number;
 	readonly atomicBytesMax = copiedBytesMax;

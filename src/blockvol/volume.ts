@@ -96,12 +96,6 @@ export class Volume implements BlockDevice {
 		return () => this.#engine.resizeListeners.delete(listener);
 	}
 
-	/** Calls the listener after each restore: everything that initiators know of the content may be wrong. Returns the function that ends it. */
-	onRestore(listener: () => void): () => void {
-		this.#engine.restoreListeners.add(listener);
-		return () => this.#engine.restoreListeners.delete(listener);
-	}
-
 	/** Grows the volume, durably; rejects with VolumeUsageError for a size that is smaller or impossible. */
 	async resize(sizeBytes: number): Promise<void> {
 		await this.#engine.changes.resize(sizeBytes);

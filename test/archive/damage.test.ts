@@ -6,7 +6,7 @@ import { collect } from '../../src/archive/collector.ts';
 import { repairChunks, readGoodPages } from '../../src/archive/repair.ts';
 import { createRepository, openRepository, type Repository } from '../../src/archive/repository.ts';
 import { ArchiveError, type Manifest } from '../../src/archive/repository-types.ts';
-import { checkRestorable, restoreManifest } from '../../src/archive/restore.ts';
+import { restoreManifest } from '../../src/archive/restore.ts';
 import { seal, unseal } from '../../src/archive/sealed-object.ts';
 import { verify } from '../../src/archive/verify.ts';
 import { FakeSink, type FakeSnapshot, FakeVolume, noise } from './repository-fixture.ts';
@@ -140,7 +140,6 @@ test('an object that is gone: verify names it with manifests and ranges, in quic
 				const needs = findings.some((finding) => finding.manifest === manifest.id);
 				const sink = new FakeSink(chunkBytes * 12);
 				t.is((await codeOf(restoreManifest(repository, manifest, sink)))?.code, needs ? 'missing' : undefined);
-				t.is((await codeOf(checkRestorable(repository, manifest)))?.object, needs ? key : undefined);
 				const one = await verify(repository, { mode, manifest: manifest.id });
 				t.is(one.findings.length, needs ? 1 : 0);
 			}
