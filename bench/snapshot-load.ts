@@ -20,12 +20,16 @@ export async function prefill(device: BlockDevice, lengthBytes: number): Promise
 	}
 }
 
+export interface ReadResult {
+	readonly iops: number;
+	/** Of each. */
+	readonly cpuUs: number;
+	/** How many the kernel did not have. */
+	readonly waited: number;
+}
+
 /** Random reads of a page, one at a time, as the protocols make them: at once where the kernel has the page, else through the pool. */
-export async function readFor(
-	device: BlockDevice,
-	pages: number,
-	seconds: number,
-): Promise<{ iops: number; cpuUs: number; waited: number }> {
+export async function readFor(device: BlockDevice, pages: number, seconds: number): Promise<ReadResult> {
 	const target = Buffer.alloc(pageBytes);
 	const cpu = process.cpuUsage();
 	const startedAt = performance.now();

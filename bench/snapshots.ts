@@ -8,7 +8,7 @@ import { silent } from '../src/os/logger.ts';
 import type { LatencyHistogram } from './histogram.ts';
 import { Progress } from './progress.ts';
 import { appendResults } from './results-file.ts';
-import { CopyOnWrite, median, prefill, Pulse, readFor, writeFor } from './snapshot-load.ts';
+import { CopyOnWrite, median, prefill, Pulse, readFor, type ReadResult, writeFor } from './snapshot-load.ts';
 import { markdownTable } from './table.ts';
 
 /**
@@ -16,12 +16,12 @@ import { markdownTable } from './table.ts';
  *
  *     --seconds N     counted time of a cell (3)        --size-mib N     of the volume (256)
  *     --counts LIST   snapshots for the reads (1,10,100,1000)
- *     --rounds N      pairs of before and after (5)     --directory DIR  where (the current one)
+ *     --rounds N      pairs of before and after, of each kind (5)     --directory DIR  where (the current one)
  *     --in-a-row N    snapshots during which writes are timed (1000)
  *     --append        adds the tables to bench/results.md
  *
  * The time of one by what is unflushed; random 4 KiB reads under 1 to 1,000 of them; random 4 KiB writes before and right after one, also with the copy that a copy-on-write design
- * makes before the first write to a page; latencies of writes while 1,000 are made in a row. Exit 1: reads or writes lose more than 10 %, or p99 rises by more than 20 %.
+ * makes before the first write to a page, and with no snapshot between; latencies of writes while 1,000 are made in a row. Exit 1: reads or writes lose more than 10 %, or p99 rises by more than 20 %.
  */
 const { values } = parseArgs({
 	options: {
@@ -87,74 +87,93 @@ async function creation(): Promise<string> {
 	return markdownTable(['unflushed MiB', 'ms, median', 'ms, longest'], 1, lines);
 }
 
-/** Under more and more snapshots, each with a few pages of its own; all pages are in the kernel's memory. */
+/** Under more and more snapshots, each with a few pages of its own, in turns with a volume that has one; all pages are in the kernel's memory. */
 async function reads(): Promise<string> {
-	const volume = await fresh();
-	await prefill(volume, sizeBytes);
+	const [one, many] = [await fresh(), await fresh()];
+	for (const volume of [one, many]) await prefill(volume, sizeBytes);
+	await one.createSnapshot('one');
+	await one.flushToLayers();
 	const lines: string[][] = [];
-	let first = 0;
 	let made = 0;
 	for (const count of values.counts.split(',').map(Number)) {
 		progress.step(`reads under ${count}`);
 		for (; made < count; made++) {
-			await writeFor(volume, pages, 8, 1, 0);
-			await volume.createSnapshot(`s${made}`);
+			await writeFor(many, pages, 8, 1, 0);
+			await many.createSnapshot(`s${made}`);
 		}
-		await volume.flushToLayers();
-		await readFor(volume, pages, seconds / 2);
-		const { iops, cpuUs, waited } = await readFor(volume, pages, seconds);
-		first ||= iops;
-		lines.push([String(count), iops.toFixed(0), (iops / first).toFixed(2), cpuUs.toFixed(2), String(waited)]);
+		await many.flushToLayers();
+		const pairs: { one: ReadResult; many: ReadResult }[] = [];
+		for (const volume of [one, many]) await readFor(volume, pages, seconds / 2);
+		for (let round = 0; round < rounds; round++) {
+			pairs.push({ one: await readFor(one, pages, seconds / 2), many: await readFor(many, pages, seconds / 2) });
+		}
+		const ratios = pairs.map((pair) => pair.many.iops / pair.one.iops);
+		const [ratio, iops, cpuUs] = [
+			median(ratios),
+			median(pairs.map((pair) => pair.many.iops)),
+			median(pairs.map((pair) => pair.many.cpuUs)),
+		];
+		const waited = pairs.reduce((sum, pair) => sum + pair.many.waited, 0);
+		const spread = `${Math.min(...ratios).toFixed(2)}–${Math.max(...ratios).toFixed(2)}`;
+		lines.push([String(count), iops.toFixed(0), ratio.toFixed(2), spread, cpuUs.toFixed(2), String(waited)]);
 		progress.done(`${iops.toFixed(0)} IOPS`);
-		if (iops < 0.9 * first)
-			faults.push(`reads under ${count} snapshots have ${((100 * iops) / first).toFixed(0)} % of those under the first count`);
+		if (ratio < 0.9) faults.push(`reads under ${count} snapshots have ${(100 * ratio).toFixed(0)} % of those under one`);
 	}
-	await volume.close();
-	return markdownTable(['snapshots', '4 KiB random read IOPS', 'to the first', 'µs of CPU each', 'waited for the disk'], 1, lines);
+	for (const volume of [one, many]) await volume.close();
+	const heads = [
+		'snapshots',
+		'4 KiB random read IOPS',
+		'to one snapshot, median of pairs',
+		'least–most',
+		'µs of CPU each',
+		'waited for the disk',
+	];
+	return markdownTable(heads, 1, lines);
 }
 
-/** Before and right after, in pairs, so that the machine's drift is in both. */
+/** Two spans of writes one behind the other, with a snapshot between them and without: what the first leaves to the flusher the second pays in both. */
 async function writes(): Promise<string> {
 	progress.step('writes before and after one');
 	const volume = await fresh();
 	const copying = await CopyOnWrite.open(disk, join(root, 'copies'), pages);
 	await prefill(volume, sizeBytes);
-	await volume.flushToLayers();
-	const before: number[] = [];
-	const after: number[] = [];
-	const copied: number[] = [];
+	const write = async (before?: (page: number) => Promise<void> | undefined): Promise<number> =>
+		(await writeFor(volume, pages, Infinity, depth, seconds, before)).iops;
+	const kinds = ['nothing', 'a snapshot', 'a snapshot, and a copy of each page before its first write'] as const;
+	const pairs = new Map(kinds.map((kind) => [kind, [] as { before: number; after: number }[]]));
 	for (let round = 0; round < rounds; round++) {
-		before.push((await writeFor(volume, pages, Infinity, depth, seconds)).iops);
-		await volume.createSnapshot(`a${round}`);
-		after.push((await writeFor(volume, pages, Infinity, depth, seconds)).iops);
-		await volume.createSnapshot(`b${round}`);
-		copying.begin();
-		copied.push((await writeFor(volume, pages, Infinity, depth, seconds, (page) => copying.beforeWrite(page))).iops);
-		for (const { name } of volume.snapshots()) await volume.deleteSnapshot(name);
-		await volume.flushToLayers();
-		await volume.merged();
+		for (const kind of round % 2 === 0 ? kinds : kinds.toReversed()) {
+			await volume.flushToLayers();
+			await volume.merged();
+			const before = await write();
+			if (kind !== 'nothing') await volume.createSnapshot('between');
+			copying.begin();
+			const after = await write(kind === kinds[2] ? (page) => copying.beforeWrite(page) : undefined);
+			pairs.get(kind)!.push({ before, after });
+			if (kind !== 'nothing') await volume.deleteSnapshot('between');
+		}
 	}
-	progress.done(`${median(before).toFixed(0)} IOPS before, ${median(after).toFixed(0)} after`);
 	await copying.close();
 	await volume.close();
-	const base = median(before);
-	if (median(after) < 0.9 * base)
-		faults.push(`writes right after a snapshot have ${((100 * median(after)) / base).toFixed(0)} % of those before`);
-	const line = (what: string, iops: readonly number[]): string[] => [
-		what,
-		median(iops).toFixed(0),
-		`${Math.min(...iops).toFixed(0)}–${Math.max(...iops).toFixed(0)}`,
-		(median(iops) / base).toFixed(2),
+	const ratios = (kind: (typeof kinds)[number]): number[] => pairs.get(kind)!.map(({ before, after }) => after / before);
+	const kept = median(ratios('a snapshot')) / median(ratios('nothing'));
+	progress.done(`${kept.toFixed(2)} of what there is without a snapshot`);
+	if (kept < 0.9) faults.push(`writes right after a snapshot have ${(100 * kept).toFixed(0)} % of those without one`);
+	const lines = kinds.map((kind) => {
+		const all = ratios(kind);
+		const [before, after] = (['before', 'after'] as const).map((which) => median(pairs.get(kind)!.map((pair) => pair[which])).toFixed(0));
+		return [kind, before!, after!, median(all).toFixed(2), `${Math.min(...all).toFixed(2)}–${Math.max(...all).toFixed(2)}`];
+	});
+	const heads = [
+		'4 KiB random writes at depth 32; between two spans',
+		'IOPS before',
+		'after',
+		'after to before, median of pairs',
+		'least–most',
 	];
-	const table = markdownTable(['4 KiB random writes at depth 32', 'IOPS, median', 'least–most', 'to before'], 1, [
-		line('before a snapshot', before),
-		line('right after', after),
-		line('right after, with a copy of each page before its first write', copied),
-	]);
-	return `${table}\n\nThe last line is measured, not computed: a copy-on-write design reads the page and writes it elsewhere first; the map that it keeps of that is left out.`;
+	return `${markdownTable(heads, 1, lines)}\n\nThe last line is measured, not computed: a copy-on-write design reads the page and writes it elsewhere first; the map that it keeps of that is left out.`;
 }
 
-/** A writer that is never faster than the log's thread, so that what is seen is waiting and not a queue of its own. */
 /** With a pause between them, and without: then the log is being synced all the time, since each is durable before the next begins, and every write meets a sync. */
 async function duringMany(): Promise<string> {
 	progress.step(`latency during ${inARow} in a row`);
