@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { availableParallelism } from 'node:os';
 import { setTimeout as wait } from 'node:timers/promises';
 import type { ObjectStore } from './store/object-store.ts';
 import { type Codec, InlineCodec } from './codec.ts';
@@ -32,7 +33,7 @@ export interface Runtime {
 export interface RepositoryOptions {
 	/** Encrypts, or opens what is encrypted. */
 	readonly passphrase?: string;
-	/** Threads that hash, compress and encrypt, 0 to limits.threadsMax; 0: the calling thread does. Default: limits.threadsMax. */
+	/** Threads that hash, compress and encrypt, 0 to limits.threadsMax; 0: the calling thread does. Default: limits.threadsMax, but a core stays for the data path. */
 	readonly threads?: number;
 	readonly timing?: Partial<Timing>;
 	readonly runtime?: Runtime;
@@ -80,7 +81,7 @@ export class Repository {
 		this.isEncrypted = keys !== undefined;
 		this.#keys = keys;
 		this.manifests = options.manifests ?? new ManifestCache();
-		const threads = Math.min(options.threads ?? limits.threadsMax, limits.threadsMax);
+		const threads = Math.min(options.threads ?? Math.max(1, availableParallelism() - 1), limits.threadsMax);
 		this.codec = threads === 0 ? new InlineCodec(keys) : new CodecPool(keys, threads);
 		this.readCodec = threads === 0 ? this.codec : new CodecPool(keys, 1, { urgency: 'low' });
 		// A store that decides atomically who was first is one whose lists are exact; of the others nobody knows.
