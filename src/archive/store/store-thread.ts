@@ -9,6 +9,7 @@ import type { Fault, ListPart, Notice, Reply, Request, Result } from './store-me
 const listPartKeys = 1000;
 
 let store: ObjectStore | undefined;
+let isFolder = false;
 const running = new Map<number, AbortController>();
 const lists = new Map<number, List>();
 
@@ -51,11 +52,7 @@ async function execute(request: Request, signal: AbortSignal): Promise<Result> {
 	if (store === undefined) throw new StoreError('failed', 'the store is not open');
 	switch (request.kind) {
 		case 'put':
-			try {
-				return await store.put(request.key, request.bytes, { ifAbsent: request.ifAbsent, signal });
-			} finally {
-				letGo(request.bytes);
-			}
+			return put(store, request, signal);
 		case 'get':
 			return store.get(request.key, { signal });
 		case 'head':
@@ -75,7 +72,19 @@ async function execute(request: Request, signal: AbortSignal): Promise<Result> {
 	}
 }
 
+async function put(
+	to: ObjectStore,
+	{ key, bytes, ifAbsent }: Request & { kind: 'put' },
+	signal: AbortSignal,
+): Promise<'stored' | 'exists'> {
+	const result = await to.put(key, bytes, { ifAbsent, signal });
+	// A folder's writes are over. A socket may still read from memory that belongs to an attempt that was given up, and freeing it is not undone by its reference.
+	if (isFolder) letGo(bytes);
+	return result;
+}
+
 async function open(location: StoreLocation, signal: AbortSignal): Promise<ObjectStore> {
+	isFolder = location.kind === 'folder';
 	if (location.kind === 'folder') {
 		const [{ FolderStore }, { ThreadFolderDisk }] = await Promise.all([import('./folder-store.ts'), import('./thread-disk.ts')]);
 		return FolderStore.open(location.path, new ThreadFolderDisk());
