@@ -43,8 +43,7 @@ async function told(stage: Stage, disk: string, words: string): Promise<void> {
 async function udev(stage: Stage, what: 'stop' | 'start'): Promise<void> {
 	const script =
 		what === 'stop' ? 'udevadm settle && udevadm control --stop-exec-queue' : 'udevadm control --start-exec-queue && udevadm settle';
-	// udevadm settle gives up after 120 s by itself. A disk that answers with a reservation conflict is looked at again and again, and the guest is slow.
-	await stage.run(script, { isQuiet: true, timeoutSeconds: 150 });
+	await stage.run(script, { isQuiet: true });
 }
 
 /** In the guest: `can DISK` prints r and w for a direct read and write that pass, - for one that ends with a reservation conflict (EBADE). */
