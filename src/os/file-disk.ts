@@ -11,11 +11,14 @@ import { nextDataRange, punchHole, readFromCache, tryLock } from './syscalls.ts'
  */
 const pieceBytes = 64 * 1024;
 
+/** By the mode of Disk.open. */
+export const openFlags = { existing: 'r+', create: 'wx+', readOnly: 'r' } as const;
+export const newFileMode = 0o600;
+
 /** Disk over the kernel's file systems. */
 export class FileDisk implements Disk {
 	async open(path: string, mode: 'existing' | 'create' | 'readOnly'): Promise<DiskFile> {
-		const flags = mode === 'create' ? 'wx+' : mode === 'existing' ? 'r+' : 'r';
-		return new KernelFile(path, await openDescriptor(path, flags));
+		return new KernelFile(path, await openDescriptor(path, openFlags[mode]));
 	}
 
 	list(path: string): Promise<string[]> {
@@ -189,7 +192,7 @@ export class KernelFile implements DiskFile {
 
 function openDescriptor(path: string, flags: string): Promise<number> {
 	return new Promise((resolve, reject) => {
-		fs.open(path, flags, 0o600, (error, fd) => (error === null ? resolve(fd) : reject(error)));
+		fs.open(path, flags, newFileMode, (error, fd) => (error === null ? resolve(fd) : reject(error)));
 	});
 }
 

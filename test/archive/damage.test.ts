@@ -139,7 +139,9 @@ test('an object that is gone: verify names it with manifests and ranges, in quic
 			for (const manifest of manifests) {
 				const needs = findings.some((finding) => finding.manifest === manifest.id);
 				const sink = new FakeSink(chunkBytes * 12);
-				t.is((await codeOf(restoreManifest(repository, manifest, sink)))?.code, needs ? 'missing' : undefined);
+				const refused = await codeOf(restoreManifest(repository, manifest, sink));
+				t.is(refused?.code, needs ? 'missing' : undefined);
+				t.is(refused?.object, needs ? key : undefined);
 				const one = await verify(repository, { mode, manifest: manifest.id });
 				t.is(one.findings.length, needs ? 1 : 0);
 			}

@@ -1,5 +1,5 @@
 import * as fs from 'node:fs';
-import { KernelFile } from '../../os/file-disk.ts';
+import { KernelFile, newFileMode, openFlags } from '../../os/file-disk.ts';
 import { writeFullySync } from '../../os/transfer.ts';
 import { type Entry, KernelFolderDisk, entryOf } from './folder-disk.ts';
 
@@ -9,10 +9,7 @@ import { type Entry, KernelFolderDisk, entryOf } from './folder-disk.ts';
  */
 export class ThreadFolderDisk extends KernelFolderDisk {
 	override open(path: string, mode: 'existing' | 'create' | 'readOnly'): Promise<KernelFile> {
-		return now(() => {
-			const flags = mode === 'create' ? 'wx+' : mode === 'existing' ? 'r+' : 'r';
-			return new ThreadFile(path, fs.openSync(path, flags, 0o600));
-		});
+		return now(() => new ThreadFile(path, fs.openSync(path, openFlags[mode], newFileMode)));
 	}
 
 	override makeDirectory(path: string): Promise<void> {
