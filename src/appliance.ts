@@ -28,6 +28,7 @@ import { errorCode } from './os/disk.ts';
 import { FairDisk } from './os/fair-disk.ts';
 import { FileDisk } from './os/file-disk.ts';
 import { busyPoll } from './wire/busy-poll.ts';
+import { congestionControl, type CongestionChoice } from './wire/congestion-control.ts';
 import type { Logger } from './os/logger.ts';
 import { MemoryBudget } from './os/memory-budget.ts';
 
@@ -61,6 +62,8 @@ export interface ApplianceOptions {
 	readonly forceCheck?: boolean;
 	/** How long the event loop stays awake after each arrival, microseconds; 0 is off. By default as long as it pays. */
 	readonly busyPoll?: number | 'adaptive';
+	/** Of connections: by default not BBR towards peers nearby. */
+	readonly congestionControl?: CongestionChoice;
 	readonly budgetBytes?: number;
 	readonly drainMs?: number;
 }
@@ -263,6 +266,7 @@ export class Appliance {
 		this.#opened.push(() => streams.closeAll());
 		const budget = new MemoryBudget(options.budgetBytes ?? budgetBytesDefault);
 		busyPoll.configure(options.busyPoll ?? 'adaptive');
+		congestionControl.configure(options.congestionControl ?? 'auto');
 		const portals = new Portals(
 			this.#parts,
 			{ targets, subsystems },

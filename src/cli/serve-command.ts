@@ -7,6 +7,7 @@ import { UsageError } from '../config/usage-error.ts';
 import { checkVolumeSize } from '../config/names.ts';
 import { type DemoExports, demoCommands } from './demo-commands.ts';
 import { repeated, size } from './flags.ts';
+import type { CongestionChoice } from '../wire/congestion-control.ts';
 import { usualDataDirectory } from './pasted-command.ts';
 import { collectStartGarbage } from './start-garbage.ts';
 
@@ -27,6 +28,7 @@ export interface ServeSettings {
 	readonly forceCheck: boolean;
 	/** Microseconds; 0 is off. */
 	readonly busyPoll: number | 'adaptive';
+	readonly congestionControl: CongestionChoice;
 	readonly log: Logger;
 }
 
@@ -63,6 +65,7 @@ interface ServeFlags {
 	adminTlsKey?: string;
 	forceCheck?: boolean;
 	busyPoll: string;
+	congestionControl: CongestionChoice;
 	logLevel: string;
 }
 
@@ -97,6 +100,14 @@ export function serveCommand(makeServer: MakeServer): Command {
 			'--busy-poll <us|adaptive>',
 			`stay awake so many microseconds after each request, 0 (never) to ${busyPollUsMax}; adaptive: 50 while requests come that fast`,
 			'adaptive',
+		)
+		.addOption(
+			new Option(
+				'--congestion-control <choice>',
+				'algorithm of TCP: what the system gives; auto: the same, but cubic in the place of BBR towards private addresses',
+			)
+				.choices(['auto', 'system'] satisfies CongestionChoice[])
+				.default('auto'),
 		)
 		.option('--force-check', 'verify every volume on disk before it is served')
 		.addOption(
@@ -137,6 +148,7 @@ async function serve(flags: ServeFlags, makeServer: MakeServer): Promise<void> {
 		adminTlsKeyFile: flags.adminTlsKey,
 		forceCheck: flags.forceCheck === true,
 		busyPoll: busyPollWindow(flags.busyPoll),
+		congestionControl: flags.congestionControl,
 		log,
 	});
 	const asked = stopAsked(log);

@@ -22,7 +22,8 @@ const LOCK_NB = 4;
 
 const names = new Map(Object.entries(constants.errno).map(([name, number]) => [number, name]));
 
-function failure(call: string, errno: number): Error {
+/** An Error with the kernel's `code`. */
+export function systemCallFailure(call: string, errno: number): Error {
 	const code = names.get(errno) ?? `errno ${errno}`;
 	return Object.assign(new Error(`${code}: ${call}`), { code, errno: -errno, syscall: call });
 }
@@ -54,7 +55,7 @@ export function readFromCache(fd: number, target: Uint8Array, positionBytes: num
 	const errno = koffi.errno();
 	// EOPNOTSUPP: a file system without RWF_NOWAIT; then every read takes the thread pool.
 	if (errno === constants.errno.EAGAIN || errno === constants.errno.EOPNOTSUPP) return -1;
-	throw failure('preadv2', errno);
+	throw systemCallFailure('preadv2', errno);
 }
 
 function onPool(call: string, run: (done: (error: unknown, result: unknown) => void) => void): Promise<number> {
@@ -62,7 +63,7 @@ function onPool(call: string, run: (done: (error: unknown, result: unknown) => v
 		run((error, result) => {
 			const value = Number(result);
 			if (error !== null && error !== undefined) reject(error instanceof Error ? error : new Error(call, { cause: error }));
-			else if (value < 0) reject(failure(call, koffi.errno()));
+			else if (value < 0) reject(systemCallFailure(call, koffi.errno()));
 			else resolve(value);
 		});
 	});
@@ -108,5 +109,5 @@ export function tryLock(fd: number): boolean {
 	if (Number(flock(fd, LOCK_EX + LOCK_NB)) === 0) return true;
 	const errno = koffi.errno();
 	if (errno === constants.errno.EAGAIN) return false;
-	throw failure('flock', errno);
+	throw systemCallFailure('flock', errno);
 }

@@ -1,5 +1,6 @@
 import net from 'node:net';
 import { busyPoll } from './busy-poll.ts';
+import { congestionControl } from './congestion-control.ts';
 import { Transmitter, type Outlet, type TransmitterOwner } from './transmitter.ts';
 
 const receiveBufferBytes = 512 * 1024;
@@ -65,12 +66,14 @@ export class WireSocket implements Outlet {
 		this.#patience = patience;
 		this.transmitter = new Transmitter(this, { roomAgain: () => this.#receiver.roomAgain() });
 		this.#receiver = bind(this);
+		const handle = handleOf(accepted);
 		this.#socket = socketWith({
-			handle: handleOf(accepted),
+			handle,
 			manualStart: true,
 			onread: { buffer: receiveBuffer, callback: (length: number) => this.#arrived(length) },
 		});
 		this.#socket.setNoDelay(true);
+		congestionControl.apply(fileDescriptorOf(handle), this.#socket.remoteAddress ?? '');
 		this.#socket.on('error', (error) => {
 			this.#failure = error.message;
 		});
@@ -215,6 +218,11 @@ function handleOf(accepted: net.Socket): unknown {
 	const handle: unknown = Reflect.get(accepted, '_handle');
 	Reflect.set(accepted, '_handle', null);
 	return handle;
+}
+
+/** Of a TCP handle; Node has it on each, for its own debugging. */
+function fileDescriptorOf(handle: unknown): number {
+	return Number(typeof handle === 'object' && handle !== null ? Reflect.get(handle, 'fd') : -1);
 }
 
 function socketWith(options: object): net.Socket {

@@ -254,6 +254,7 @@ test('flags that are no flags, sizes that are no sizes: 2, before anything is as
 		['serve', '--log-level', 'loud'],
 		['serve', '--busy-poll', '1001'],
 		['serve', '--busy-poll', '-5'],
+		['serve', '--congestion-control', 'reno'],
 		['serve', '--iscsi', 'nonsense:x'],
 		['serve', '--admin', '127.0.0.1:99999'],
 		['serve', '--demo-size', '10G'],
