@@ -1,6 +1,7 @@
 import type { Disk } from '../os/disk.ts';
 import type { Logger } from '../os/logger.ts';
 import type { AppendBatch } from './append-batch.ts';
+import { DirectShare, DirectTally } from './direct-tally.ts';
 import { Exclusive } from './exclusive.ts';
 import type { LayerSet } from './layer-set.ts';
 import { History } from './history.ts';
@@ -69,6 +70,7 @@ export class Engine {
 	readonly #tuning: Tuning;
 	readonly #marks: Marks;
 	readonly #quiet: QuietTimer;
+	readonly #direct: DirectShare;
 	sizeBytes: number;
 	checkpointLSN: number;
 	#closed: Promise<void> | undefined;
@@ -119,6 +121,7 @@ export class Engine {
 		this.replayedRecords = replayed.records;
 		this.index = index;
 		this.layers = layers;
+		this.#direct = new DirectShare(DirectTally.of(disk), tuning);
 		this.#quiet = new QuietTimer(tuning.flushIdleMs, () => void this.#becomeQuiet());
 		const start = { stamp: { walGeneration, epoch: replayed.epoch + 1 }, tailLSN: replayed.tailLSN, checkpointLSN, holds: [...holds] };
 		this.health = new Health(geometry.uuid, log, tuning.noSpaceRetryMs, {
@@ -296,6 +299,7 @@ export class Engine {
 			this.health.fail('the clean-shutdown stamp could not be written', error);
 		}
 		this.flusher.stop();
+		this.#direct.release();
 		await this.wal.close();
 		await closeVolume({ layers: this.layers, index: this.index, superblock: this.superblock });
 	}
@@ -308,6 +312,7 @@ export class Engine {
 		this.timeline.halt();
 		this.history.halt();
 		this.flusher.stop();
+		this.#direct.release();
 		this.writer.stop();
 		this.wal.stop();
 	}
@@ -347,7 +352,8 @@ export class Engine {
 		for (let index = 0; index < batch.records; index++) batch.record(index).owner?.recordInstalled();
 		this.timeline.wrote(this.wal.installedLSN);
 		const behindBytes = (this.wal.installedLSN - this.checkpointLSN) * unitBytes;
-		const isDue = behindBytes >= this.#tuning.flushStartBytes || this.index.active.directPages >= this.#tuning.flushStartDirectPages;
+		const isDirectDue = this.#direct.isDue(this.index.active, this.#marks.isRewriting);
+		const isDue = isDirectDue || behindBytes >= this.#tuning.flushStartBytes;
 		if (isDue && !this.flusher.isRunning && !this.health.isFull) this.flusher.kick();
 	}
 
@@ -360,6 +366,7 @@ export class Engine {
 
 	#flushed(): void {
 		this.#roomInCycle = false;
+		this.#direct.release();
 		this.checkpointLSN = this.superblock.current.checkpointLSN;
 		this.history.flushed();
 		this.health.foundRoom();
@@ -416,6 +423,7 @@ export class Engine {
 		this.#quiet.stop();
 		this.timeline.halt();
 		this.flusher.stop();
+		this.#direct.release();
 		this.wal.fail();
 		this.writer.refuse();
 		this.history.refuse(fault);

@@ -8,18 +8,11 @@ import type { FilePool } from './layer-file.ts';
 import type { Layer } from './layer.ts';
 import { limits, unitBytes, type Tuning } from './limits.ts';
 import type { Marks } from './marks.ts';
+import { MovedPages } from './moved-pages.ts';
 import type { PageIndex, PendingGeneration } from './page-index.ts';
 import type { SuperblockFile } from './superblock.ts';
 import { VolumeFault } from './volume-fault.ts';
 import type { Wal } from './wal.ts';
-
-/** Pages that are in the layer now, with their checksums; in the order of the log until #updateMap() has sorted them. */
-interface Moved {
-	readonly pages: Float64Array;
-	readonly checksums: Uint32Array;
-	/** The order of the log is that of the pages already: sequential writes. */
-	readonly isAscending: boolean;
-}
 
 export interface FlusherOwner {
 	/** A cycle has ended well: the checkpoint moved, there is room. */
@@ -177,7 +170,7 @@ export class Flusher {
 	async #cycle(batch: readonly PendingGeneration[], last: PendingGeneration): Promise<FrozenLayer[]> {
 		this.#mustRun();
 		await this.#wal.synced();
-		const moved: Moved[] = [];
+		const moved: MovedPages[] = [];
 		for (const [at, { generation, layer }] of batch.entries()) {
 			for (const { start, end } of generation.zeros) await layer.punch(start, end);
 			moved.push(await this.#movePages(at, generation, layer));
@@ -197,7 +190,7 @@ export class Flusher {
 	}
 
 	/** Oldest first: what a generation zeroed hides what the layers below its own hold, those of this cycle among them. */
-	async #updateMaps(batch: readonly PendingGeneration[], moved: readonly Moved[]): Promise<void> {
+	async #updateMaps(batch: readonly PendingGeneration[], moved: readonly MovedPages[]): Promise<void> {
 		const { below, isLosingLayer } = this.#index;
 		const views: FrozenLayer[] = [];
 		const lastZeroed = batch.findLastIndex(({ generation }) => generation.zeros.count > 0);
@@ -205,7 +198,7 @@ export class Flusher {
 			for (const [at, { generation: frozen, layer, snapshot }] of batch.entries()) {
 				for (const { start, end } of frozen.zeros) await layer.map.clear(start, end, layer.digest);
 				for (const { start, end } of frozen.zeros) await hideBelow(layer, below, start, end, isLosingLayer);
-				await this.#updateMap(frozen, layer, moved[at] as Moved);
+				await this.#updateMap(frozen, layer, moved[at] as MovedPages);
 				if (snapshot === undefined || at >= lastZeroed) continue;
 				const view = layer.mapView(this.#pool);
 				views.push(view);
@@ -222,21 +215,18 @@ export class Flusher {
 	}
 
 	/** Carries the pages of a generation of the cycle; returns those whose map entries must follow. */
-	async #movePages(at: number, frozen: Generation, layer: Layer): Promise<Moved> {
-		const pages = new Float64Array(frozen.livePages);
-		const checksums = new Uint32Array(frozen.livePages);
-		let isAscending = true;
-		let count = 0;
+	async #movePages(at: number, frozen: Generation, layer: Layer): Promise<MovedPages> {
+		const moved = new MovedPages(frozen.livePages);
 		const batch = new FlushBatch(this.#tuning.flushBatchBytes);
 		let isNewRecord = false;
 		for (let entry = 0; entry < frozen.length; entry++) {
+			// Of a large generation that lies in the layer already, nothing below is waited for: others have their turn.
+			if (entry % entriesAtOnce === entriesAtOnce - 1) await nextTurn();
 			isNewRecord ||= frozen.startsRecord(entry);
 			// What was written or zeroed again since the cut comes with the next cycle: its record is above the new checkpoint, and durable.
 			const page = frozen.pageOf(entry);
 			if (!frozen.isNewest(entry) || this.#isSuperseded(at, page)) continue;
-			if (count > 0 && page < (pages[count - 1] as number)) isAscending = false;
-			pages[count] = page;
-			checksums[count++] = frozen.checksumOf(entry);
+			moved.add(page, frozen.checksumOf(entry));
 			if (frozen.placeOf(entry) !== placeWal) continue;
 			if (isNewRecord) this.records++;
 			isNewRecord = false;
@@ -247,8 +237,8 @@ export class Flusher {
 		}
 		await this.#moveBatch(batch, frozen, layer);
 		batch.release();
-		this.pages += count;
-		return { pages: pages.subarray(0, count), checksums: checksums.subarray(0, count), isAscending };
+		this.pages += moved.count;
+		return moved;
 	}
 
 	async #moveBatch(batch: FlushBatch, frozen: Generation, layer: Layer): Promise<void> {
@@ -275,11 +265,8 @@ export class Flusher {
 		return zeroedAt >= 0 && zeroedAt < durableLSN;
 	}
 
-	async #updateMap(frozen: Generation, layer: Layer, { pages, checksums, isAscending }: Moved): Promise<void> {
-		if (!isAscending) {
-			pages.sort();
-			for (let at = 0; at < pages.length; at++) checksums[at] = frozen.checksumOf(frozen.find(pages[at] as number));
-		}
+	async #updateMap(frozen: Generation, layer: Layer, moved: MovedPages): Promise<void> {
+		const { pages, checksums } = moved.sorted((page) => frozen.checksumOf(frozen.find(page)));
 		await layer.map.update(pages, checksums, pages.length, layer.digest);
 	}
 
@@ -302,6 +289,13 @@ export class Flusher {
 		else if (errorCode(error) === '') throw error;
 		else this.#owner.flushFailed('the flusher could not write the layer', error);
 	}
+}
+
+/** Entries that are looked at in one turn of the event loop: about a millisecond. */
+const entriesAtOnce = 4096;
+
+function nextTurn(): Promise<void> {
+	return new Promise((resolve) => setImmediate(resolve));
 }
 
 class FlusherStopped extends Error {}

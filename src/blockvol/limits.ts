@@ -1,3 +1,5 @@
+import { totalmem } from 'node:os';
+import { constrainedMemory } from 'node:process';
 import { writeBytesMax } from './block-device.ts';
 
 /** The unit of checksums, dirty tracking and layer addressing. */
@@ -40,7 +42,7 @@ export const limits = {
 	waitingCommandsMax: 65536,
 	/** Bytes of the live layer that one mark covers, and marks at once: what an opening after a crash compares at most. */
 	regionBytes: 1024 * 1024,
-	marksMax: 1024,
+	marksMax: 2048,
 	/** Names of a repository and of a manifest in it. */
 	remoteNameBytes: 255,
 	/** Chunks of an archived snapshot that a volume is filled from: one is fetched at a time, and held in memory while it is stored. */
@@ -64,6 +66,10 @@ export interface Tuning {
 	flushStartBytes: number;
 	/** … or so many pages were written directly: they fill the dirty map and hardly the log. */
 	flushStartDirectPages: number;
+	/** Those of a writer that goes over the same pages again and again are left for so long, so that they reach the disk once … */
+	flushDirectMs: number;
+	/** … unless so many different ones wait on the disk, of all volumes. */
+	flushDirectPagesMax: number;
 	/** … or when nothing was written for this long and something is dirty. 0: never. */
 	flushIdleMs: number;
 	/** Dirty pages in one generation; at the limit writers wait for the flusher. */
@@ -118,11 +124,19 @@ export interface Tuning {
 	remoteFreeBytesMin: number;
 }
 
+/** Of the machine, or what a container may have of it: what is dirty lies in the kernel's share of that. */
+function memoryBytes(): number {
+	const allowed = constrainedMemory();
+	return allowed > 0 ? Math.min(totalmem(), allowed) : totalmem();
+}
+
 export const defaultTuning: Tuning = {
 	walSegmentsMax: 32,
 	walSegmentsQuiet: 12,
 	flushStartBytes: 512 * 1024 * 1024,
 	flushStartDirectPages: 64 * 1024,
+	flushDirectMs: 2000,
+	flushDirectPagesMax: Math.min(384 * 1024, Math.floor(memoryBytes() / 16 / pageBytes)),
 	flushIdleMs: 2000,
 	dirtyPagesMax: 512 * 1024,
 	snapshotsPendingMax: 1000,
@@ -173,6 +187,8 @@ export function tuningFault(tuning: Tuning, geometry: Geometry): string | undefi
 		flushIdleMs: 0,
 		flushStartBytes: 0,
 		flushStartDirectPages: 1,
+		flushDirectMs: 0,
+		flushDirectPagesMax: 0,
 		inlineAppendBytesMax: 0,
 		inlineOverwriteBytesMax: 0,
 		inlineStallMs: 0,

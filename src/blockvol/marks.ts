@@ -1,4 +1,5 @@
 import { limits, pageBytes } from './limits.ts';
+import { RegionFilter } from './region-filter.ts';
 
 /** The unit of marks: docs/format.md, "marks". */
 export const regionPages = limits.regionBytes / pageBytes;
@@ -11,6 +12,9 @@ const leadRegions = 160;
 const wantedRegionsMax = 256;
 /** Stretches that wait to be marked. */
 const dueMax = 16;
+
+/** A writer that comes back to a region later than after so many others is not waited for (Tuning.flushDirectPagesMax). */
+const lateRegions = (limits.marksMax * 3) / 4;
 
 interface Mark {
 	/** Its record is durable: the region may be written in place. */
@@ -42,6 +46,10 @@ export class Marks {
 	readonly #wantedMin: number;
 	#due: Due[] = [];
 	#generation = 0;
+	/** What the latest generations have written in place, the live one first … */
+	readonly #lately: Written[] = [new Written()];
+	/** … and so many regions of the live one were in another of them. */
+	#rewritten = 0;
 	#endRegion: number;
 	#suspensions = 0;
 
@@ -92,6 +100,7 @@ export class Marks {
 		for (let region = first; region <= last; region++) {
 			const mark = this.#marks.get(region) as Mark;
 			mark.running++;
+			if (!mark.used || mark.usedIn !== this.#generation) this.#enter(region * regionPages);
 			mark.usedIn = this.#generation;
 			mark.used = true;
 		}
@@ -132,6 +141,16 @@ export class Marks {
 	/** The generation of the writes that begin from now on is the next one. */
 	froze(): void {
 		this.#generation++;
+		this.#rewritten = 0;
+		let regions = this.#lately.reduce((sum, written) => sum + written.regions, 0);
+		while (this.#lately.length > 1 && regions > lateRegions) regions -= (this.#lately.pop() as Written).regions;
+		// One that wrote nothing in place tells nothing.
+		if (this.#lately[0]!.regions > 0) this.#lately.unshift(new Written());
+	}
+
+	/** Most of what this generation has written in place was written in the ones before it, too: a writer that goes over the same regions again and again. */
+	get isRewriting(): boolean {
+		return this.#rewritten > 0 && this.#rewritten * 2 >= this.#lately[0]!.regions;
 	}
 
 	/**
@@ -145,6 +164,15 @@ export class Marks {
 			if (running === 0 && age > (isCrowded && used ? 0 : 1)) this.#marks.delete(region);
 		}
 		return this.regions();
+	}
+
+	/** The first write of this generation in a region, or one that looks like it. */
+	#enter(page: number): void {
+		const now = this.#lately[0]!;
+		if (now.filter.mayHold(page)) return;
+		if (this.#lately.some(({ filter }) => filter.mayHold(page))) this.#rewritten++;
+		now.filter.add(page);
+		now.regions++;
 	}
 
 	#mayMark(region: number): boolean {
@@ -178,4 +206,10 @@ export class Marks {
 		if (this.#mayMark(region) && this.#due.length < dueMax && !this.#due.some((due) => due.region === region))
 			this.#due.push({ region, regions });
 	}
+}
+
+/** The regions that a generation has written in place. */
+class Written {
+	readonly filter = new RegionFilter();
+	regions = 0;
 }

@@ -25,6 +25,8 @@ const emptyBlock = Buffer.alloc(blockBytes);
 
 /** Blocks that one update keeps pinned at a time. */
 const updateBlocksMax = 64;
+/** Entries that are changed in one turn of the event loop, but for the last block: a few milliseconds. */
+const updateEntriesMax = 8192;
 
 /**
  * The page table of one layer, cached by block. Readers look entries up synchronously; only the flusher changes them, and it changes the cached
@@ -98,9 +100,10 @@ export class PageMap {
 		let index = 0;
 		while (index < count) {
 			const pinned: number[] = [];
+			const from = index;
 			let isWritten = false;
 			try {
-				while (index < count && pinned.length < updateBlocksMax) {
+				while (index < count && pinned.length < updateBlocksMax && index - from < updateEntriesMax) {
 					const blockIndex = Math.floor((pages[index] as number) / entriesPerBlock);
 					const slot = await this.#pinBlock(blockIndex, pinned.length > 0);
 					if (slot < 0) break;

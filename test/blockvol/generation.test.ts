@@ -8,6 +8,7 @@ const page = fc.oneof(
 	fc.nat(40).map((n) => n * 4096),
 	fc.nat(40).map((n) => 2 ** 33 + n),
 	fc.nat(40).map((n) => n * 2 ** 28),
+	fc.nat(2000).map((n) => n * 32),
 );
 const put = fc.record({ kind: fc.constant('put' as const), page, checksum: fc.nat(), place: fc.constantFrom(placeWal, placeLayer) });
 const zero = fc.record({ kind: fc.constant('zero' as const), page, length: fc.integer({ min: 1, max: 5000 }) });
@@ -135,4 +136,15 @@ test('cleared, it holds nothing and takes what comes', (t) => {
 	generation.put(17, 5, 6, placeWal);
 	t.is(generation.checksumOf(generation.find(17)), 6);
 	t.is(generation.livePages, 1);
+});
+
+test('pages at any distance from each other are found, while the table grows', (t) => {
+	for (const distance of [1, 2, 31, 32, 33, 256, 1024, 2 ** 15, 2 ** 20]) {
+		const generation = new Generation();
+		const pages = 5000;
+		for (let at = 0; at < pages; at++) generation.put(at * distance, at, at * 3, placeWal);
+		for (let at = 0; at < pages; at++) t.is(generation.find(at * distance), at);
+		t.is(generation.find(pages * distance), -1);
+		t.is(generation.livePages, pages);
+	}
 });

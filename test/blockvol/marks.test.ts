@@ -59,7 +59,7 @@ test('a region that is not written goes with the second cycle; one that is, or t
 
 test('when half of the marks are taken, a region goes with the first cycle that has flushed it; one that waits for its writer does not', (t) => {
 	const marks = new Marks([], 64 * gib, 1);
-	for (let region = 0; region < 600; region += 16) {
+	for (let region = 0; region <= limits.marksMax / 2; region += 16) {
 		wish(marks, region);
 		markAll(marks);
 	}
@@ -151,4 +151,43 @@ test('wishes are remembered for so many regions only', (t) => {
 	t.false(marks.hasDue, 'the first was forgotten');
 	marks.begin(299 * 100 * regionPages, 299 * 100 * regionPages + 1);
 	t.true(marks.hasDue);
+});
+
+/** Writes in place over some regions, in a generation of its own. */
+function generation(marks: Marks, first: number, regions: number): boolean {
+	for (let region = first; region < first + regions; region++) {
+		// Twice a region: what comes again within a generation tells nothing.
+		for (let half = 0; half < 2; half++) {
+			const page = region * regionPages + half * 128;
+			marks.begin(page, page + 128);
+			marks.end(page, page + 128);
+		}
+	}
+	const { isRewriting } = marks;
+	marks.froze();
+	return isRewriting;
+}
+
+/** Of which so many regions may be written in place, all but those of a writer that is far ahead. */
+function withAll(regions: number): Marks {
+	const marks = new Marks([], regions * limits.regionBytes, 1);
+	for (let region = 0; region < regions; region += 16) {
+		marks.begin(region * regionPages, region * regionPages + 1);
+		for (let due = marks.takeDue(); due !== undefined; due = marks.takeDue()) marks.durable(due);
+	}
+	return marks;
+}
+
+test('a writer that comes back to its regions is told from one that goes on', (t) => {
+	const marks = withAll(1600);
+	for (let first = 0; first < 1600; first += 200) t.false(generation(marks, first, 200), 'once over the volume');
+	t.false(generation(marks, 0, 200), 'it comes back after 1600, which is late');
+	for (let round = 0; round < 3; round++) {
+		for (let first = 0; first < 400; first += 100)
+			t.is(generation(marks, first, 100), round > 0 || first < 200, `round ${round} at ${first}`);
+	}
+	t.true(generation(marks, 350, 100), 'half of them');
+	t.false(generation(marks, 449, 100), 'one of them');
+	t.false(generation(marks, 900, 0), 'none');
+	t.true(generation(marks, 449, 100), 'a generation without such writes does not count');
 });

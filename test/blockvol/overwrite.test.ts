@@ -194,7 +194,12 @@ test('many writers and readers over the same pages: each read is of whole writes
 	const disk = new SimulatedDisk({ seed: 5, wouldBlockChance: 0.3, shortChance: 0.1 });
 	await disk.makeDirectory('/data');
 	await makeVolume(disk, '/data/volume');
-	const volume = await openVolume(disk, '/data/volume', { ...tuning, flushStartDirectPages: 64, flushStartBytes: 256 * kib });
+	const volume = await openVolume(disk, '/data/volume', {
+		...tuning,
+		flushStartDirectPages: 64,
+		flushDirectMs: 0,
+		flushStartBytes: 256 * kib,
+	});
 	await write(volume, 0, filled(mib, 1));
 	await volume.flushToLayers();
 	for (const at of [896, 960]) await write(volume, at * kib, filled(64 * kib, 1));
