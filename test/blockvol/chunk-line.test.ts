@@ -79,7 +79,8 @@ test('what may be mended is tried again with growing pauses until the bound, and
 	// 50 + 100 + 200 + 400 ms are below the bound, 800 more are above it.
 	t.true(pages.asked.length >= 2 && pages.asked.length <= 5, `${pages.asked.length} attempts`);
 	t.is(line.failure, 'the store is gone');
-	t.is(line.underWay, 0);
+	// On a busy machine the bound may come in the middle of an attempt, which then ends by itself.
+	while (line.underWay > 0) await new Promise((resolve) => setImmediate(resolve));
 	pages.before = () => undefined;
 	t.true((await line.read(0))?.equals(pages.content));
 	t.is(line.failure, undefined);
