@@ -1,5 +1,6 @@
 import { constants } from 'node:os';
 import koffi from 'koffi';
+import { addressOf } from './address-of.ts';
 import { errorCode } from './disk.ts';
 
 /**
@@ -32,18 +33,6 @@ export function systemCallFailure(call: string, errno: number): Error {
 // An ArrayBuffer made by itself: the garbage collector moves the content of small typed arrays.
 const iovec = new Uint32Array(new ArrayBuffer(16));
 const iovecAddress = Number(koffi.address(iovec));
-/** Where the bytes of an ArrayBuffer are: they never move. Asking koffi each time, and its BigInts, cost a sixth of a cached read of 4 KiB. */
-const addresses = new WeakMap<ArrayBufferLike, number>();
-
-function addressOf({ buffer, byteOffset }: Uint8Array): number {
-	let base = addresses.get(buffer);
-	if (base === undefined) {
-		base = Number(koffi.address(new Uint8Array(buffer)));
-		addresses.set(buffer, base);
-	}
-	return base + byteOffset;
-}
-
 /** preadv2(RWF_NOWAIT): bytes read from the page cache, 0 at the end of the file, -1 when the kernel would have to wait. */
 export function readFromCache(fd: number, target: Uint8Array, positionBytes: number): number {
 	const address = addressOf(target);

@@ -1,4 +1,5 @@
 import koffi from 'koffi';
+import { addressIfLatest } from '../os/address-of.ts';
 
 interface Isal {
 	crc32c(this: void, data: Uint8Array, seed: number): number;
@@ -22,7 +23,12 @@ function load(): Isal | undefined {
 	}
 	const byView = library.func('uint32_t crc32_iscsi(const void *buffer, int length, uint32_t crc)');
 	const byAddress = library.func('int32_t crc32_iscsi(uintptr_t buffer, int32_t length, int32_t crc)');
-	const crc32c = (data: Uint8Array, seed: number): number => ~(byView(data, data.length, ~seed >>> 0) as number) >>> 0;
+	const crc32c = (data: Uint8Array, seed: number): number => {
+		// Of what has just been read, the address is known: by it the call takes half the time.
+		const address = addressIfLatest(data);
+		const crc: unknown = address === 0 ? byView(data, data.length, ~seed >>> 0) : byAddress(address, data.length, ~seed);
+		return ~(crc as number) >>> 0;
+	};
 	const crc32cOfPieces = (data: Uint8Array, pieceBytes: number, count: number, target: Uint32Array): void => {
 		if (pieceBytes * count > data.length || count > target.length) throw new RangeError('pieces behind the end of the data');
 		const address = Number(koffi.address(data));
