@@ -1,20 +1,10 @@
-import type { Disk } from '../os/disk.ts';
-
-const tallies = new WeakMap<Disk, DirectTally>();
-
-/** Pages that were written straight to layers and not made durable since, of all volumes on one disk: they share the kernel's memory for what is dirty. */
+/** Pages that were written straight to layers and not made durable since, of all volumes of the process: they share the kernel's memory for what is dirty. */
 export class DirectTally {
 	pages = 0;
-
-	static of(disk: Disk): DirectTally {
-		let tally = tallies.get(disk);
-		if (tally === undefined) {
-			tally = new DirectTally();
-			tallies.set(disk, tally);
-		}
-		return tally;
-	}
 }
+
+/** One for the process. */
+export const directTally = new DirectTally();
 
 /**
  * Says when what one volume has written straight to its layer is due for the flusher. Soon, so that a flush has little to wait for and no fdatasync is long; but a writer that goes over the

@@ -1,7 +1,7 @@
 import type { Disk } from '../os/disk.ts';
 import type { Logger } from '../os/logger.ts';
 import type { AppendBatch } from './append-batch.ts';
-import { DirectShare, DirectTally } from './direct-tally.ts';
+import { DirectShare, directTally } from './direct-tally.ts';
 import { Exclusive } from './exclusive.ts';
 import type { LayerSet } from './layer-set.ts';
 import { History } from './history.ts';
@@ -121,7 +121,7 @@ export class Engine {
 		this.replayedRecords = replayed.records;
 		this.index = index;
 		this.layers = layers;
-		this.#direct = new DirectShare(DirectTally.of(disk), tuning);
+		this.#direct = new DirectShare(directTally, tuning);
 		this.#quiet = new QuietTimer(tuning.flushIdleMs, () => void this.#becomeQuiet());
 		const start = { stamp: { walGeneration, epoch: replayed.epoch + 1 }, tailLSN: replayed.tailLSN, checkpointLSN, holds: [...holds] };
 		this.health = new Health(geometry.uuid, log, tuning.noSpaceRetryMs, {

@@ -1,4 +1,4 @@
-/** A wait closes the gate for so many times what it took: then the main thread spends less than a twentieth of the time waiting. */
+/** A wait closes the gate for so many times what it took: then the main thread spends less than a twentieth of the time waiting for one log, or for one layer. */
 const closedShareMin = 20;
 const closedMsMax = 60_000;
 

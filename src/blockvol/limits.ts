@@ -68,7 +68,7 @@ export interface Tuning {
 	flushStartDirectPages: number;
 	/** Those of a writer that goes over the same pages again and again are left for so long, so that they reach the disk once … */
 	flushDirectMs: number;
-	/** … unless so many different ones wait on the disk, of all volumes. */
+	/** … unless so many different ones wait for the disk, of all volumes of the process. */
 	flushDirectPagesMax: number;
 	/** … or when nothing was written for this long and something is dirty. 0: never. */
 	flushIdleMs: number;

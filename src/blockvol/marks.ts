@@ -15,6 +15,8 @@ const dueMax = 16;
 
 /** A writer that comes back to a region later than after so many others is not waited for (Tuning.flushDirectPagesMax). */
 const lateRegions = (limits.marksMax * 3) / 4;
+/** Generations that are remembered: 1.5 GiB in pieces of 256 MiB are six. */
+const generationsMax = 8;
 
 interface Mark {
 	/** Its record is durable: the region may be written in place. */
@@ -143,7 +145,8 @@ export class Marks {
 		this.#generation++;
 		this.#rewritten = 0;
 		let regions = this.#lately.reduce((sum, written) => sum + written.regions, 0);
-		while (this.#lately.length > 1 && regions > lateRegions) regions -= (this.#lately.pop() as Written).regions;
+		while (this.#lately.length > 1 && (regions > lateRegions || this.#lately.length >= generationsMax))
+			regions -= (this.#lately.pop() as Written).regions;
 		// One that wrote nothing in place tells nothing.
 		if (this.#lately[0]!.regions > 0) this.#lately.unshift(new Written());
 	}

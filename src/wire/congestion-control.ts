@@ -1,4 +1,5 @@
 import { BlockList } from 'node:net';
+import { errorCode } from '../os/disk.ts';
 import { congestionControlOf, setCongestionControl } from '../os/tcp-congestion.ts';
 
 /**
@@ -40,12 +41,16 @@ class CongestionControl {
 		this.#choice = choice;
 	}
 
-	/** To an accepted connection, before anything is sent. Where the kernel does not have the algorithm the system's stays: that costs time and nothing else. */
+	/** To an accepted connection, before anything is sent. Where the kernel does not have the algorithm, or refuses to speak of it, the system's stays: that costs time and nothing else. */
 	apply(fd: number, peerAddress: string): void {
 		if (this.#choice === 'system') return;
-		const systems = congestionControlOf(fd);
-		const chosen = chosenAlgorithm(systems, peerAddress);
-		if (chosen !== systems) setCongestionControl(fd, chosen);
+		try {
+			const systems = congestionControlOf(fd);
+			const chosen = chosenAlgorithm(systems, peerAddress);
+			if (chosen !== systems) setCongestionControl(fd, chosen);
+		} catch (error) {
+			if (errorCode(error) === '') throw error;
+		}
 	}
 }
 

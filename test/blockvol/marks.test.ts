@@ -190,4 +190,6 @@ test('a writer that comes back to its regions is told from one that goes on', (t
 	t.false(generation(marks, 449, 100), 'one of them');
 	t.false(generation(marks, 900, 0), 'none');
 	t.true(generation(marks, 449, 100), 'a generation without such writes does not count');
+	for (let first = 600; first < 608; first++) generation(marks, first, 1);
+	t.false(generation(marks, 449, 100), 'eight generations ago');
 });

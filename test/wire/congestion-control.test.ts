@@ -85,4 +85,5 @@ test('an algorithm that the kernel does not have is said, and the socket keeps i
 	t.is(congestionControlOf(descriptor(server)), before);
 	t.throws(() => congestionControlOf(-1), { code: 'EBADF' });
 	t.throws(() => setCongestionControl(-1, 'cubic'), { code: 'EBADF' });
+	t.notThrows(() => congestionControl.apply(-1, '127.0.0.1'), 'a connection does not fail for it');
 });
