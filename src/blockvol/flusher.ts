@@ -221,7 +221,7 @@ export class Flusher {
 		let isNewRecord = false;
 		for (let entry = 0; entry < frozen.length; entry++) {
 			// Of a large generation that lies in the layer already, nothing below is waited for: others have their turn.
-			if (entry % entriesAtOnce === entriesAtOnce - 1) await nextTurn();
+			if (entry % this.#tuning.flushTurnEntries === this.#tuning.flushTurnEntries - 1) await nextTurn();
 			isNewRecord ||= frozen.startsRecord(entry);
 			// What was written or zeroed again since the cut comes with the next cycle: its record is above the new checkpoint, and durable.
 			const page = frozen.pageOf(entry);
@@ -290,9 +290,6 @@ export class Flusher {
 		else this.#owner.flushFailed('the flusher could not write the layer', error);
 	}
 }
-
-/** Entries that are looked at in one turn of the event loop: about a millisecond. */
-const entriesAtOnce = 4096;
 
 function nextTurn(): Promise<void> {
 	return new Promise((resolve) => setImmediate(resolve));

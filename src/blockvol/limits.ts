@@ -78,6 +78,8 @@ export interface Tuning {
 	snapshotsPendingMax: number;
 	/** Zeroed ranges in one generation. */
 	zeroRangesMax: number;
+	/** Entries of the dirty map that the flusher looks at in one turn of the event loop: about a millisecond. */
+	flushTurnEntries: number;
 	/** Payload that the flusher holds in memory at once. */
 	flushBatchBytes: number;
 	/** 4 KiB blocks of page maps that are cached. */
@@ -141,6 +143,7 @@ export const defaultTuning: Tuning = {
 	dirtyPagesMax: 512 * 1024,
 	snapshotsPendingMax: 1000,
 	zeroRangesMax: 4096,
+	flushTurnEntries: 4096,
 	flushBatchBytes: 2 * 1024 * 1024,
 	mapCacheBlocks: 2048,
 	belowBlocks: 2048,
@@ -174,6 +177,7 @@ export function tuningFault(tuning: Tuning, geometry: Geometry): string | undefi
 		dirtyPagesMax: pagesOfRecord,
 		snapshotsPendingMax: 1,
 		zeroRangesMax: 2,
+		flushTurnEntries: 1,
 		flushBatchBytes: pageBytes,
 		mapCacheBlocks: 1,
 		// A command whose first and last page are written in part needs the blocks of both at once.

@@ -79,6 +79,10 @@ export function drawSetting(random: Random): Setting {
 			markAfterWrites: random.pick([1, 1, 2]),
 			noSpaceRetryMs: 1,
 			mergeShare: 1,
+			flushTurnEntries: random.pick([1, 5, 4096]),
+			flushStartDirectPages: random.pick([4, 32, 65536]),
+			flushDirectMs: random.pick([0, Infinity]),
+			flushDirectPagesMax: random.pick([24, 65536]),
 		},
 	};
 }
