@@ -13,7 +13,16 @@ import {
 	checkPrefix,
 	checkSize,
 } from './object-store.ts';
-import { Attempts, type AttemptPolicy, type Clock, ExpectedAnswer, openPolicy, usualPolicy } from './s3-attempts.ts';
+import {
+	type Attempt,
+	Attempts,
+	type AttemptPolicy,
+	type Clock,
+	ExpectedAnswer,
+	type OperationOptions,
+	openPolicy,
+	usualPolicy,
+} from './s3-attempts.ts';
 import { readBody } from './s3-body.ts';
 import { type S3Connection, connectS3 } from './s3-client.ts';
 import { putInParts, removeStaleUploads } from './s3-multipart.ts';
@@ -122,23 +131,22 @@ export class S3Store implements ObjectStore {
 	async get(key: string, { signal }: StoreOptions = {}): Promise<Buffer | undefined> {
 		checkKey(key);
 		const doing = `reading ${key} from ${this.name}`;
-		const got = await this.#attempts.run({ doing, signal, expected: isNoSuchKey }, async (attempt) => {
+		return this.#look({ doing, signal }, async (attempt) => {
 			const command = new this.#commands.GetObjectCommand({ Bucket: this.#settings.bucket, Key: this.#full(key) });
 			const answer = await this.#connection.client.send(command, { abortSignal: attempt.signal });
 			attempt.allow(answer.ContentLength ?? s3Limits.singlePutBytes);
 			return readBody(streamOf(answer), answer.ContentLength, key);
 		});
-		return got instanceof ExpectedAnswer ? undefined : got;
 	}
 
 	async head(key: string, { signal }: StoreOptions = {}): Promise<ObjectInfo | undefined> {
 		checkKey(key);
 		const doing = `looking at ${key} in ${this.name}`;
-		const answer = await this.#attempts.run({ doing, signal, expected: isNoSuchKey }, (attempt) => {
+		const answer = await this.#look({ doing, signal }, (attempt) => {
 			const command = new this.#commands.HeadObjectCommand({ Bucket: this.#settings.bucket, Key: this.#full(key) });
 			return this.#connection.client.send(command, { abortSignal: attempt.signal });
 		});
-		if (answer instanceof ExpectedAnswer) return undefined;
+		if (answer === undefined) return undefined;
 		const { ContentLength: sizeBytes, LastModified: modified } = answer;
 		if (sizeBytes === undefined || modified === undefined) throw new StoreError('failed', `${doing}: the server tells no size or no time`);
 		return { key, sizeBytes, modifiedMs: modified.getTime() };
@@ -207,6 +215,15 @@ export class S3Store implements ObjectStore {
 		this.#attempts.close();
 		this.#connection.destroy();
 		return Promise.resolve();
+	}
+
+	/** What there is of an object. That there is nothing is believed when it was said twice: Swift says it, too, of one that is being put over, once in a thousand reads (docs/decisions/013). */
+	async #look<T>(options: OperationOptions, work: (attempt: Attempt) => Promise<T>): Promise<T | undefined> {
+		for (let asked = 0; asked < 2; asked++) {
+			const answer = await this.#attempts.run({ ...options, expected: isNoSuchKey }, work);
+			if (!(answer instanceof ExpectedAnswer)) return answer;
+		}
+		return undefined;
 	}
 
 	/** One request whatever the size: a conditional end of an upload in parts is another thing, which servers have or have not for themselves. */

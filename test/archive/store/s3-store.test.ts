@@ -416,6 +416,27 @@ test('a signal ends an operation that hangs, and one that waits for its next att
 	t.true(storeError('failed', /closed/)(await t.throwsAsync(store.get('a'))));
 });
 
+test('that nothing is there is believed when it was said twice: a server may say it of an object that is being put over', async (t) => {
+	const server = await new S3Server().start(t);
+	const store = await open(t, server);
+	await store.put('a', Buffer.from('x'));
+	server.take();
+	server.faults.push({ status: 404, code: 'NoSuchKey' });
+	t.is(String(await store.get('a')), 'x');
+	server.faults.push({ status: 404, code: 'NoSuchKey' });
+	t.is((await store.head('a'))?.sizeBytes, 1);
+	t.deepEqual(
+		server.take(),
+		['GET', 'GET', 'HEAD', 'HEAD'].map((method) => `${method} repository/one/a`),
+	);
+	t.is(await store.get('b'), undefined);
+	t.is(await store.head('b'), undefined);
+	t.deepEqual(
+		server.take(),
+		['GET', 'GET', 'HEAD', 'HEAD'].map((method) => `${method} repository/one/b`),
+	);
+});
+
 test('the probe leaves one object, hidden from every list, however often the bucket is opened', async (t) => {
 	const server = await new S3Server().start(t);
 	const store = await open(t, server, { prefix: '' });
