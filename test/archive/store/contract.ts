@@ -168,13 +168,17 @@ export const contract: readonly Claim[] = [
 			const read = async (): Promise<void> => {
 				while (writes.underWay) {
 					const got = await store.get(key);
-					ok(got?.length === 300_000 && got.equals(value(got[0] ?? 0)), 'a mixture');
+					ok(got !== undefined, 'it was gone');
+					ok(got.length === 300_000 && got.equals(value(got[0] ?? 0)), 'a mixture');
 				}
 			};
-			const readers = [read(), read()];
-			for (let index = 1; index <= 10; index++) await store.put(key, value(index));
-			writes.underWay = false;
-			await Promise.all(readers);
+			const write = async (): Promise<void> => {
+				for (let index = 1; index <= 10; index++) await store.put(key, value(index));
+			};
+			const writer = write().finally(() => {
+				writes.underWay = false;
+			});
+			await Promise.all([writer, read(), read()]);
 			ok((await store.get(key))?.equals(value(10)));
 		},
 	},
