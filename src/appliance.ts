@@ -27,10 +27,10 @@ import { NvmeListener } from './nvmeof/listener.ts';
 import { errorCode } from './os/disk.ts';
 import { FairDisk } from './os/fair-disk.ts';
 import { FileDisk } from './os/file-disk.ts';
-import { busyPoll } from './wire/busy-poll.ts';
-import { congestionControl, type CongestionChoice } from './wire/congestion-control.ts';
 import type { Logger } from './os/logger.ts';
 import { MemoryBudget } from './os/memory-budget.ts';
+import { busyPoll } from './wire/busy-poll.ts';
+import { congestionControl, type CongestionChoice } from './wire/congestion-control.ts';
 
 export const budgetBytesDefault = 64 * 2 ** 20;
 export const drainMsDefault = 5000;

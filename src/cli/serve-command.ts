@@ -1,13 +1,13 @@
-import { loggedError } from './logged-error.ts';
 import { flushCompileCache } from 'node:module';
 import { Command, Option } from 'commander';
 import type { DestinationStream, Logger } from 'pino';
 import { type Endpoint, parseEndpoint, parsePortal, type PortalEndpoint, printEndpoint } from '../config/endpoint.ts';
-import { UsageError } from '../config/usage-error.ts';
 import { checkVolumeSize } from '../config/names.ts';
+import { UsageError } from '../config/usage-error.ts';
+import type { CongestionChoice } from '../wire/congestion-control.ts';
 import { type DemoExports, demoCommands } from './demo-commands.ts';
 import { repeated, size } from './flags.ts';
-import type { CongestionChoice } from '../wire/congestion-control.ts';
+import { loggedError } from './logged-error.ts';
 import { usualDataDirectory } from './pasted-command.ts';
 import { collectStartGarbage } from './start-garbage.ts';
 
