@@ -16,6 +16,7 @@ export class DirectShare {
 	readonly #nowMs: () => number;
 	#pages = 0;
 	#sinceMs = 0;
+	#isClosed = false;
 
 	constructor(tally: DirectTally, tuning: DirectTuning, nowMs: () => number = () => performance.now()) {
 		this.#tally = tally;
@@ -32,12 +33,19 @@ export class DirectShare {
 		return !isRewriting || this.#tally.pages >= flushDirectPagesMax || this.#nowMs() - this.#sinceMs >= flushDirectMs;
 	}
 
-	/** The volume is gone, or what it had is on its way. */
-	release(): void {
+	/** What the volume had is in its layer for good. */
+	flushed(): void {
 		this.#count(0);
 	}
 
+	/** The volume takes no more writes: whatever still ends counts for nothing. */
+	close(): void {
+		this.#count(0);
+		this.#isClosed = true;
+	}
+
 	#count(pages: number): void {
+		if (this.#isClosed) return;
 		this.#tally.pages += pages - this.#pages;
 		this.#pages = pages;
 	}

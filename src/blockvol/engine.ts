@@ -299,7 +299,7 @@ export class Engine {
 			this.health.fail('the clean-shutdown stamp could not be written', error);
 		}
 		this.flusher.stop();
-		this.#direct.release();
+		this.#direct.close();
 		await this.wal.close();
 		await closeVolume({ layers: this.layers, index: this.index, superblock: this.superblock });
 	}
@@ -312,7 +312,7 @@ export class Engine {
 		this.timeline.halt();
 		this.history.halt();
 		this.flusher.stop();
-		this.#direct.release();
+		this.#direct.close();
 		this.writer.stop();
 		this.wal.stop();
 	}
@@ -366,7 +366,7 @@ export class Engine {
 
 	#flushed(): void {
 		this.#roomInCycle = false;
-		this.#direct.release();
+		this.#direct.flushed();
 		this.checkpointLSN = this.superblock.current.checkpointLSN;
 		this.history.flushed();
 		this.health.foundRoom();
@@ -423,7 +423,7 @@ export class Engine {
 		this.#quiet.stop();
 		this.timeline.halt();
 		this.flusher.stop();
-		this.#direct.release();
+		this.#direct.close();
 		this.wal.fail();
 		this.writer.refuse();
 		this.history.refuse(fault);

@@ -55,15 +55,26 @@ test('due at once when the volumes of a disk have as many pages as they may; wha
 	const [one, other] = [share(tally).share, share(tally).share];
 	t.false(one.isDue(counts(299), true));
 	t.true(one.isDue(counts(300), true), 'alone');
-	one.release();
+	one.flushed();
 	t.false(one.isDue(counts(200), true));
 	t.false(other.isDue(counts(63), true), 'one that has hardly anything makes no room');
 	t.false(other.isDue(counts(99), true));
 	t.true(other.isDue(counts(100), true));
 	t.true(one.isDue(counts(200), true));
-	one.release();
+	one.flushed();
 	t.false(other.isDue(counts(100), true));
-	other.release();
+	other.flushed();
+	t.is(tally.pages, 0);
+});
+
+test('a volume that is closed leaves nothing behind, whatever of it still ends', (t) => {
+	const tally = new DirectTally();
+	const one = share(tally).share;
+	one.isDue(counts(200), true);
+	t.is(tally.pages, 200);
+	one.close();
+	t.is(tally.pages, 0);
+	one.isDue(counts(201), true);
 	t.is(tally.pages, 0);
 });
 
@@ -72,7 +83,7 @@ test('the time begins anew with what is written after a flush', (t) => {
 	one.isDue(counts(100), true);
 	pass(2000);
 	t.true(one.isDue(counts(100), true));
-	one.release();
+	one.flushed();
 	t.false(one.isDue(counts(100), true));
 	pass(2000);
 	t.true(one.isDue(counts(100), true));
