@@ -3,11 +3,10 @@
  *
  *     --seconds N        counted time of a cell (4)          --repetitions N    of everything (3)
  *     --rows REGEX       only these rows                     --quick            1 s, once, not appended
- *     --servers A,B      tgtd, blockport, blockport-nvme, bare-c
+ *     --servers A,B      tgtd, tgtd-defaults, blockport, blockport-nvme, bare-c
  *     --size-mib N       of the unit, filled with random data first (1024)
  *     --unpinned         no taskset                          --no-append        leave bench/results.md alone
  *     --judge            exit 1 when a target is missed
- *     --tgtd-defaults    tgtd's own small PDUs and InitialR2T=Yes instead of the large bursts that Blockport offers too
  *
  * All servers run from the beginning, on one file system, and take turns at each row; who begins changes with the row and the repetition, so that a machine whose pace drifts treats all
  * alike. Pinned (the default), servers have CPU 0, thread pools included, and the client CPU 1. Data is in the page cache. After each cell the harness waits until its
@@ -39,7 +38,6 @@ const { values } = parseArgs({
 		unpinned: { type: 'boolean', default: false },
 		'no-append': { type: 'boolean', default: false },
 		judge: { type: 'boolean', default: false },
-		'tgtd-defaults': { type: 'boolean', default: false },
 	},
 });
 const seconds = Number(values.seconds ?? (values.quick ? 1 : 4));
@@ -58,7 +56,7 @@ async function startContender(name: string): Promise<Contender | undefined> {
 	if (!isContender(name)) throw new Error(`--servers: there is no ${name}; ${contenderNames.join(', ')}`);
 	const own = join(folder, name);
 	await mkdir(own);
-	const made = await contender(name, { folder: own, sizeBytes, cpu: isPinned ? 0 : undefined, isTgtdUntuned: values['tgtd-defaults'] });
+	const made = await contender(name, { folder: own, sizeBytes, cpu: isPinned ? 0 : undefined });
 	try {
 		await made.start();
 	} catch (error) {
@@ -126,7 +124,7 @@ if (!values['no-append'] && !values.quick) {
 		isPinned ? 'servers on CPU 0 (all threads), client on CPU 1' : 'not pinned',
 		`medians of ${repetitions} repetitions of ${seconds} s, servers in turn at each row`,
 		`unit of ${values['size-mib']} MiB, filled, page-cached`,
-		values['tgtd-defaults'] ? 'tgtd with its default keys' : 'tgtd with the large bursts that Blockport offers',
+		'tgtd with the large bursts that Blockport offers, and with its default keys',
 	];
 	await appendResults(undefined, conditions, table);
 }

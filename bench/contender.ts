@@ -21,7 +21,8 @@ export interface Contender {
 	start(): Promise<void>;
 }
 
-export const contenderNames = ['tgtd', 'blockport', 'blockport-nvme', 'bare-c'] as const;
+/** `tgtd` has the keys that Blockport offers too, `tgtd-defaults` its own: PDUs of 8 KiB, InitialR2T=Yes. */
+export const contenderNames = ['tgtd', 'tgtd-defaults', 'blockport', 'blockport-nvme', 'bare-c'] as const;
 export type ContenderName = (typeof contenderNames)[number];
 
 export const iscsiTarget = 'iqn.2026-11.dev.blockport.test:bench';
@@ -32,8 +33,6 @@ export interface ContenderSettings {
 	folder: string;
 	sizeBytes: number;
 	cpu: number | undefined;
-	/** tgtd with its own small PDUs. */
-	isTgtdUntuned: boolean;
 	nodeOptions?: string;
 	/** The folder has its volume already. */
 	isConfigured?: boolean;
@@ -43,8 +42,12 @@ export function isContender(name: string): name is ContenderName {
 	return (contenderNames as readonly string[]).includes(name);
 }
 
-/** Whether a contender can run a row: iscsi-perf speaks one protocol only, and the bare server only reads. */
-export function isAble({ protocol }: Contender, { shape }: Row): boolean {
+/** tgtd's MaxRecvDataSegmentLength. */
+const tgtdPDUBytes = 8192;
+
+/** Whether a contender can run a row: iscsi-perf speaks one protocol only, the bare server only reads, and tgtd's own keys make no difference to what fits into its PDUs. */
+export function isAble({ name, protocol }: Contender, { shape }: Row): boolean {
+	if (name === 'tgtd-defaults' && (shape?.sizeBytes ?? 0) <= tgtdPDUBytes) return false;
 	if (shape === undefined) return protocol === 'iscsi';
 	return protocol !== 'bare' || shape.op === 'read';
 }
@@ -68,7 +71,7 @@ export async function contender(name: ContenderName, settings: ContenderSettings
 		return { name, protocol: 'bare', server, port: () => server.port, target: '', unit: 0, start: async () => await server.start() };
 	}
 	if (name !== 'blockport-nvme') {
-		const server = name === 'tgtd' ? new Tgtd(common, !settings.isTgtdUntuned) : new Blockport({ ...common, isConfigured });
+		const server = name === 'blockport' ? new Blockport({ ...common, isConfigured }) : new Tgtd(common, name === 'tgtd');
 		const unit = server.units[0]!;
 		const start = async (): Promise<void> => await server.start();
 		return { name, protocol: 'iscsi', server, port: () => server.port, target: unit.target, unit: unit.lun, start };

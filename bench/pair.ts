@@ -78,7 +78,7 @@ async function openSides(folder: string): Promise<Side[]> {
 	if (!values.bare) return sides;
 	const own = join(folder, 'bare');
 	await mkdir(own);
-	const bare = await contender('bare-c', { folder: own, sizeBytes, cpu: cpus.server, isTgtdUntuned: false });
+	const bare = await contender('bare-c', { folder: own, sizeBytes, cpu: cpus.server });
 	await bare.start();
 	return [...sides, { ...plain({ ...bare, port: bare.port() }), name: 'bare C', server: bare.server }];
 }

@@ -43,7 +43,7 @@ if (!isContender(values.server) || !values.server.startsWith('blockport')) {
 }
 
 const folder = await mkdtemp(join(tmpdir(), 'blockport-profile-'));
-const settings = { folder: join(folder, 'data'), sizeBytes, cpu: 0, isTgtdUntuned: false };
+const settings = { folder: join(folder, 'data'), sizeBytes, cpu: 0 };
 const profiles = join(folder, 'profiles');
 await mkdir(settings.folder);
 const plain = await contender(values.server, settings);

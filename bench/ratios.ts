@@ -14,6 +14,7 @@ interface Ratio {
 
 const ratios: readonly Ratio[] = [
 	{ of: 'blockport', over: 'tgtd', name: 'iSCSI ÷ tgtd', byCPU: true },
+	{ of: 'blockport', over: 'tgtd-defaults', name: 'iSCSI ÷ tgtd with its defaults', byCPU: true },
 	{ of: 'blockport-nvme', over: 'tgtd', name: 'NVMe ÷ tgtd', byCPU: true },
 	{ of: 'blockport-nvme', over: 'blockport', name: 'NVMe ÷ iSCSI', byCPU: true },
 	{ of: 'blockport', over: 'bare-c', name: 'iSCSI ÷ bare C', byCPU: true },
