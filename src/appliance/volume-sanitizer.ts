@@ -121,10 +121,8 @@ export class VolumeSanitizer implements Sanitizer {
 			if (!isKept && !(error instanceof VolumeFault) && kernelCode(error) === '') throw error;
 			log.warn({ volume: slot.uuid, err: error }, 'the volume is not sanitized');
 			if (before?.kind === 'failed') this.#fail(before.mayExitFailure);
-			else {
-				this.#state = undefined;
-				if (isClosed) await this.#reopen();
-			}
+			else if (isClosed) await this.#reopen();
+			else this.#state = undefined;
 			// Its superblock may have changed while it was read: the initiator tries again.
 			watcher.begun(isKept ? 'kept' : isClosed ? 'faulted' : 'closed');
 			return false;
@@ -152,7 +150,6 @@ export class VolumeSanitizer implements Sanitizer {
 			return 'sanitizeFailed';
 		}
 		log.warn({ volume: slot.uuid }, 'the volume is sanitized');
-		this.#state = undefined;
 		await this.#reopen();
 		return 'good';
 	}
@@ -167,7 +164,6 @@ export class VolumeSanitizer implements Sanitizer {
 			return 'sanitizeFailed';
 		}
 		log.warn({ volume: slot.uuid }, 'the volume that could not be sanitized is in use again, empty; what it held may still be on the disk');
-		this.#state = undefined;
 		await this.#reopen();
 		return 'good';
 	}
@@ -177,8 +173,11 @@ export class VolumeSanitizer implements Sanitizer {
 		this.#parts.slot.withhold('sanitizeFailed', failedSentence);
 	}
 
-	/** Unless the appliance ends. */
+	/** Unless the appliance ends. The unit is not ready until the volume is there, or cannot be: reads are refused until then. */
 	async #reopen(): Promise<void> {
+		const state = this.#state;
 		if (!this.#abort.signal.aborted) await this.#parts.reopen();
+		// resume() may have begun anew.
+		if (this.#state === state) this.#state = undefined;
 	}
 }
