@@ -44,6 +44,11 @@ export class Generation {
 		return this.#live;
 	}
 
+	/** Pages were put whose bytes are in the log: of large writes alone none are. */
+	get hasLogPages(): boolean {
+		return this.#length > this.directEntries;
+	}
+
 	get isEmpty(): boolean {
 		return this.#length === 0 && this.zeros.count === 0;
 	}

@@ -3,7 +3,7 @@ import { fillTable, type RecordOwner } from './append-batch.ts';
 import { InlineGate } from './inline-gate.ts';
 import { pageBytes, type Tuning } from './limits.ts';
 import type { Marks } from './marks.ts';
-import { isChecksum, notLoaded } from './page-map.ts';
+import { notLoaded } from './page-map.ts';
 import type { PageIndex } from './page-index.ts';
 import type { Span, Spans } from './spans.ts';
 import type { Wal } from './wal.ts';
@@ -66,12 +66,9 @@ export class Overwriter {
 		const { layer } = this.#index;
 		if (this.#wal.hasPending(first, end) || this.#index.isInLog(first, end) || layer.contiguous(first, end - first) < end - first)
 			return 'log';
-		for (let page = first; page < end; page++) {
-			const entry = layer.map.entry(page);
-			if (entry === notLoaded) return 'notLoaded';
-			if (!isChecksum(entry)) return 'log';
-		}
-		return undefined;
+		const other = layer.map.endOfChecksums(first, end);
+		if (other === end) return undefined;
+		return layer.map.entry(other) === notLoaded ? 'notLoaded' : 'log';
 	}
 
 	/** Appends the record and begins the write. False when the region is not marked, or the log has no room: then the log's own way finds out. */

@@ -222,14 +222,8 @@ export class PageIndex {
 
 	/** True if a generation of the live layer has a page of the range in the log, or zeroed: linear in the pages. */
 	isInLog(first: number, end: number): boolean {
-		for (const generation of this.#ofLive()) {
-			if (generation.zeros.overlaps(first, end)) return true;
-			if (!generation.mayHoldAny(first, end)) continue;
-			for (let page = first; page < end; page++) {
-				const entry = generation.find(page);
-				if (entry >= 0 && generation.placeOf(entry) !== placeLayer) return true;
-			}
-		}
+		if (isInLogOf(this.active, first, end)) return true;
+		for (const { generation, layer } of this.pending) if (layer === this.layer && isInLogOf(generation, first, end)) return true;
 		return false;
 	}
 
@@ -248,4 +242,14 @@ export class PageIndex {
 		this.home = layer;
 		return generation.placeOf(index) === placeLayer ? found.layer : found.wal;
 	}
+}
+
+function isInLogOf(generation: Generation, first: number, end: number): boolean {
+	if (generation.zeros.overlaps(first, end)) return true;
+	if (!generation.hasLogPages || !generation.mayHoldAny(first, end)) return false;
+	for (let page = first; page < end; page++) {
+		const entry = generation.find(page);
+		if (entry >= 0 && generation.placeOf(entry) !== placeLayer) return true;
+	}
+	return false;
 }

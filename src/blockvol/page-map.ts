@@ -21,6 +21,9 @@ export const notLoaded = -1;
 /** BelowIndex.find(): no layer has the page, and it has to be fetched. */
 export const notFetched = -2;
 
+/** #slotOf(): a block behind all that were ever written. */
+const neverWritten = -2;
+
 const emptyBlock = Buffer.alloc(blockBytes);
 
 /** Blocks that one update keeps pinned at a time. */
@@ -58,14 +61,27 @@ export class PageMap {
 	/** The entry of a page, or notLoaded when its block is not in memory. Throws on EIO. */
 	entry(page: number): number {
 		const blockIndex = Math.floor(page / entriesPerBlock);
-		let slot = this.#cache.find(blockIndex);
-		if (slot < 0) {
-			// Nothing to remember: the maps of new layers are asked one after the other.
-			if (blockIndex >= this.#endBlock) return entryAbsent;
-			slot = this.#tryLoad(blockIndex);
-			if (slot < 0) return notLoaded;
-		}
+		const slot = this.#slotOf(blockIndex);
+		if (slot < 0) return slot === neverWritten ? entryAbsent : notLoaded;
 		return this.#cache.block(slot).readUInt32LE(entryOffset(page));
+	}
+
+	/** The first page from `first` on whose entry is no checksum, or whose block is not in memory; `end` when there is none before it. Throws on EIO. */
+	endOfChecksums(first: number, end: number): number {
+		for (let page = first; page < end;) {
+			const blockIndex = Math.floor(page / entriesPerBlock);
+			const slot = this.#slotOf(blockIndex);
+			if (slot < 0) return page;
+			const block = this.#cache.block(slot);
+			const endHere = Math.min(end, (blockIndex + 1) * entriesPerBlock);
+			while (page < endHere) {
+				// Within a sector entries lie one behind the other.
+				const endOfSector = Math.min(endHere, page + entriesPerSector - (page % entriesPerSector));
+				for (let offset = entryOffset(page); page < endOfSector; page++, offset += 4)
+					if (!isChecksum(block.readUInt32LE(offset))) return page;
+			}
+		}
+		return end;
 	}
 
 	/** Brings the block of a page into the cache; entry() finds it as long as nothing else is awaited in between. */
@@ -234,6 +250,15 @@ export class PageMap {
 		}
 		sealSectors(block, this.#layer, blockIndex, touched);
 		return index;
+	}
+
+	/** Where a block is cached; neverWritten, or notLoaded. */
+	#slotOf(blockIndex: number): number {
+		const slot = this.#cache.find(blockIndex);
+		if (slot >= 0) return slot;
+		// Nothing to remember: the maps of new layers are asked one after the other.
+		if (blockIndex >= this.#endBlock) return neverWritten;
+		return this.#tryLoad(blockIndex);
 	}
 
 	async #write(slots: readonly number[]): Promise<void> {

@@ -115,6 +115,21 @@ test('a generation with a zeroed range and no page is not empty', (t) => {
 	t.is(generation.find(0), -1);
 });
 
+test('whether a page of it is in the log: never of large writes alone, however often', (t) => {
+	const generation = new Generation();
+	t.false(generation.hasLogPages);
+	for (let round = 0; round < 3; round++) for (let page = 0; page < 3000; page++) generation.put(page, 100 + round, 1, placeLayer);
+	t.false(generation.hasLogPages);
+	t.false(generation.mergedWith(new Generation()).hasLogPages);
+	generation.put(2999, 104, 1, placeWal);
+	t.true(generation.hasLogPages);
+	t.true(new Generation().mergedWith(generation).hasLogPages);
+	generation.clear();
+	t.false(generation.hasLogPages);
+	generation.put(7, 105, 1, placeWal);
+	t.true(generation.hasLogPages);
+});
+
 test('a merge leaves both generations as they were', (t) => {
 	const older = new Generation();
 	const younger = new Generation();

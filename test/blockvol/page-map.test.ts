@@ -76,6 +76,31 @@ test('what was set is there, over block ends, after reopening, and the rest is a
 	}
 });
 
+test('the end of a stretch of checksums is where entry() says something else, wherever it begins and ends', async (t) => {
+	const { map, digest, again } = await openMap(t);
+	const pages = 3 * entriesPerBlock;
+	const stretches = [...Array(pages).keys()].filter((page) => page !== 126 && page !== 700 && page !== 2 * entriesPerBlock - 1);
+	await set(map, digest, { ...Object.fromEntries(stretches.map((page) => [page, 1000 + page])), 300: entryLost, 301: 1 });
+	const one = await again(2);
+	const bound = fc.nat(4 * entriesPerBlock);
+	await fc.assert(
+		fc.asyncProperty(bound, fc.oneof(fc.constantFrom(1, 2, 125, 126, 127, 1008), bound), async (first, length) => {
+			const end = first + length;
+			let expected = first;
+			while (expected < end && isChecksum(await entryOf(one, expected))) expected++;
+			for (;;) {
+				const found = one.endOfChecksums(first, end);
+				if (found === end || one.entry(found) !== notLoaded) return found === expected;
+				if (found > expected) return false;
+				await one.load(found);
+			}
+		}),
+		{ numRuns: 150 },
+	);
+	t.is(one.endOfChecksums(0, pages), 126);
+	t.is(one.endOfChecksums(7, 7), 7, 'nothing was asked for');
+});
+
 test('any sequence of updates and clears agrees with an array, in the cache, on the disk and in the digest', async (t) => {
 	const pages = 5 * entriesPerBlock;
 	const step = fc.oneof(
