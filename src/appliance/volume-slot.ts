@@ -176,8 +176,8 @@ export class VolumeSlot<Device extends OpenDevice = OpenVolume> implements Block
 		this.#resized();
 	}
 
-	tryRead(offsetBytes: number, target: Uint8Array): Outcome | undefined {
-		return this.#volume === undefined ? this.#refusal : this.#volume.tryRead(offsetBytes, target);
+	tryRead(offsetBytes: number, target: Uint8Array, start = 0, end = target.length): Outcome | undefined {
+		return this.#volume === undefined ? this.#refusal : this.#volume.tryRead(offsetBytes, target, start, end);
 	}
 
 	read(offsetBytes: number, target: Uint8Array, completion: Completion): void {

@@ -18,10 +18,10 @@ export interface BlockDevice {
 	readonly fault: string | undefined;
 
 	/**
-	 * Reads into `target` (its length is the read's length) if that needs no waiting: the outcome, or undefined when it would have to wait. After undefined nothing goes
-	 * on in the background, and `target` may hold a part.
+	 * Reads into `target`, or its bytes from `start` to `end` (that many are read), if that needs no waiting: the outcome, or undefined when it would have to wait. After undefined
+	 * nothing goes on in the background, and those bytes may hold a part.
 	 */
-	tryRead(offsetBytes: number, target: Uint8Array): Outcome | undefined;
+	tryRead(offsetBytes: number, target: Uint8Array, start?: number, end?: number): Outcome | undefined;
 	/** Reads, waiting for the disk. `target` belongs to the device until the completion. */
 	read(offsetBytes: number, target: Uint8Array, completion: Completion): void;
 	/**

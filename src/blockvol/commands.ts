@@ -49,13 +49,13 @@ export class Commands {
 		this.#owner = owner;
 	}
 
-	tryRead(offsetBytes: number, target: Uint8Array): Outcome | undefined {
+	tryRead(offsetBytes: number, target: Uint8Array, start: number, end: number): Outcome | undefined {
 		if (this.#owner.isClosing()) return 'closed';
-		if (!this.#isInside(offsetBytes, target.length)) return 'outOfRange';
-		const outcome = this.#reader.tryRead(offsetBytes, target);
+		if (!this.#isInside(offsetBytes, end - start)) return 'outOfRange';
+		const outcome = this.#reader.tryRead(offsetBytes, target, start, end);
 		if (outcome !== undefined) {
 			this.counts.readCommands++;
-			this.counts.readBytes += target.length;
+			this.counts.readBytes += end - start;
 		}
 		return outcome;
 	}

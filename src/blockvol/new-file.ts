@@ -50,8 +50,8 @@ export class NewFile implements DiskFile {
 		return this.#file?.allocatedBytes() ?? 0;
 	}
 
-	tryRead(target: Uint8Array, positionBytes: number): number {
-		return this.#file?.tryRead(target, positionBytes) ?? 0;
+	tryRead(target: Uint8Array, positionBytes: number, start = 0, end = target.length): number {
+		return this.#file?.tryRead(target, positionBytes, start, end) ?? 0;
 	}
 
 	async read(target: Uint8Array, positionBytes: number): Promise<number> {

@@ -1,4 +1,4 @@
-import { crc32c, crc32cOfPieces } from '../wire/crc32c.ts';
+import { crc32cOfPieces, crc32cOfRange } from '../wire/crc32c.ts';
 import { ChecksumJoin } from '../wire/crc32c-join.ts';
 import { pageBytes } from './limits.ts';
 
@@ -10,7 +10,11 @@ const join = new ChecksumJoin(pageBytes);
  * A page's checksum as the log and the maps keep it. 0, 1 and 2 are taken in the map (absent, zero, lost), so those three of 2^32 values move up.
  */
 export function pageChecksum(page: Uint8Array): number {
-	const crc = crc32c(page);
+	return pageChecksumAt(page, 0);
+}
+
+function pageChecksumAt(bytes: Uint8Array, at: number): number {
+	const crc = crc32cOfRange(bytes, at, at + pageBytes);
 	return crc < reservedChecksums ? crc + reservedChecksums : crc;
 }
 
@@ -22,14 +26,11 @@ export function pageChecksums(data: Uint8Array, pages: number, target: Uint32Arr
 }
 
 /**
- * How many of the `pages` pages of `bytes` match their checksums, from the start. Long runs are compared as a whole first: one call, and a single wrong page shows as surely as by itself, for the join maps
+ * How many of the `pages` pages of `bytes` from `start` on match their checksums, one after the other. Long runs are compared as a whole first: one call, and a single wrong page shows as surely as by itself, for the join maps
  * different checksums to different ones. Where a checksum was moved up the whole does not match, and each is asked.
  */
-export function matchingPages(bytes: Uint8Array, checksums: Uint32Array, pages: number): number {
-	if (pages > 1 && crc32c(bytes) === join.joined(checksums, pages)) return pages;
-	for (let page = 0; page < pages; page++) {
-		const part = pages === 1 ? bytes : bytes.subarray(page * pageBytes, (page + 1) * pageBytes);
-		if (pageChecksum(part) !== checksums[page]) return page;
-	}
+export function matchingPages(bytes: Uint8Array, checksums: Uint32Array, pages: number, start = 0): number {
+	if (pages > 1 && crc32cOfRange(bytes, start, start + pages * pageBytes) === join.joined(checksums, pages)) return pages;
+	for (let page = 0; page < pages; page++) if (pageChecksumAt(bytes, start + page * pageBytes) !== checksums[page]) return page;
 	return pages;
 }

@@ -61,13 +61,13 @@ export class Reader {
 	}
 
 	/** BlockDevice.tryRead for a range that was checked. */
-	tryRead(offsetBytes: number, target: Uint8Array): Outcome | undefined {
-		let at = 0;
-		while (at < target.length) {
-			const position = offsetBytes + at;
+	tryRead(offsetBytes: number, target: Uint8Array, start: number, end: number): Outcome | undefined {
+		let at = start;
+		while (at < end) {
+			const position = offsetBytes + at - start;
 			const page = Math.floor(position / pageBytes);
 			const inPage = position - page * pageBytes;
-			const left = target.length - at;
+			const left = end - at;
 			if (inPage === 0 && left >= pageBytes) {
 				const length = this.#tryRun(page, Math.floor(left / pageBytes), target, at);
 				if (length < 0) return undefined;
@@ -115,15 +115,14 @@ export class Reader {
 			return length;
 		}
 		if (run.file === undefined) return -1;
-		const part = at === 0 && length === target.length ? target : target.subarray(at, at + length);
 		try {
-			if (run.file.tryRead(part, run.positionBytes) !== length) return -1;
+			if (run.file.tryRead(target, run.positionBytes, at, at + length) !== length) return -1;
 		} catch (error) {
 			// The waiting read meets the same error and reports it.
 			if (errorCode(error) === '') throw error;
 			return -1;
 		}
-		return matchingPages(part, this.#checksums, run.pages) === run.pages ? length : -1;
+		return matchingPages(target, this.#checksums, run.pages, at) === run.pages ? length : -1;
 	}
 
 	async #readPages(firstPage: number, pages: number, target: Uint8Array): Promise<boolean> {

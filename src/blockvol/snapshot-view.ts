@@ -91,8 +91,8 @@ export class SnapshotView implements BlockDevice {
 		this.#reader = new Reader(this.#finder, parts.wal, new Spans(), parts.files);
 	}
 
-	tryRead(offsetBytes: number, target: Uint8Array): Outcome | undefined {
-		return this.#refusalOf(offsetBytes, target.length) ?? this.#reader.tryRead(offsetBytes, target);
+	tryRead(offsetBytes: number, target: Uint8Array, start = 0, end = target.length): Outcome | undefined {
+		return this.#refusalOf(offsetBytes, end - start) ?? this.#reader.tryRead(offsetBytes, target, start, end);
 	}
 
 	read(offsetBytes: number, target: Uint8Array, completion: Completion): void {

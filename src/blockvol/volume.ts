@@ -63,8 +63,8 @@ export class Volume implements BlockDevice {
 		return this.#engine.health.isFull;
 	}
 
-	tryRead(offsetBytes: number, target: Uint8Array): Outcome | undefined {
-		return this.#commands.tryRead(offsetBytes, target);
+	tryRead(offsetBytes: number, target: Uint8Array, start = 0, end = target.length): Outcome | undefined {
+		return this.#commands.tryRead(offsetBytes, target, start, end);
 	}
 
 	read(offsetBytes: number, target: Uint8Array, completion: Completion): void {

@@ -47,7 +47,7 @@ export function sendData(task: IscsiTask): void {
 			return;
 		}
 		const place = writer.dataAt;
-		const outcome = device.tryRead(task.scsi.offsetBytes + task.sentBytes, writer.buffer.subarray(place, place + length));
+		const outcome = device.tryRead(task.scsi.offsetBytes + task.sentBytes, writer.buffer, place, place + length);
 		if (outcome === undefined) {
 			readLater(connection, task, length);
 			return;

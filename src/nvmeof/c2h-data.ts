@@ -23,7 +23,7 @@ export function sendData(command: Command): void {
 		}
 		const at = writer.dataAt;
 		if (command.step === 'read') {
-			const outcome = request.device!.tryRead(request.offsetBytes + command.sentBytes, writer.buffer.subarray(at, at + length));
+			const outcome = request.device!.tryRead(request.offsetBytes + command.sentBytes, writer.buffer, at, at + length);
 			if (outcome === undefined) {
 				command.readingBytes = length;
 				command.wantedGrantBytes = length;

@@ -36,10 +36,10 @@ export interface DiskFile {
 	readonly path: string;
 	sizeBytes(): Promise<number>;
 	/**
-	 * Reads what the kernel has in memory, without waiting. Returns the bytes read (fewer than asked at the end of the file or where the cache ends),
-	 * or wouldBlock. Throws on an I/O error.
+	 * Reads what the kernel has in memory into `target`, or its bytes from `start` to `end`, without waiting. Returns the bytes read (fewer than asked at the end of the file or where
+	 * the cache ends), or wouldBlock. Throws on an I/O error.
 	 */
-	tryRead(target: Uint8Array, positionBytes: number): number;
+	tryRead(target: Uint8Array, positionBytes: number, start?: number, end?: number): number;
 	/** Reads; resolves to the bytes read, 0 at the end of the file. */
 	read(target: Uint8Array, positionBytes: number): Promise<number>;
 	/** Writes from the calling thread: only for small amounts into preallocated files. Returns the bytes written, perhaps fewer. */

@@ -75,8 +75,8 @@ class FairFile implements DiskFile {
 		this.#syncs = syncs;
 	}
 
-	tryRead(target: Uint8Array, positionBytes: number): number {
-		return this.#file.tryRead(target, positionBytes);
+	tryRead(target: Uint8Array, positionBytes: number, start = 0, end = target.length): number {
+		return this.#file.tryRead(target, positionBytes, start, end);
 	}
 
 	writeSync(source: Uint8Array, positionBytes: number): number {

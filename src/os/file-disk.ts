@@ -123,8 +123,8 @@ export class KernelFile implements DiskFile {
 		return (await this.#stat()).blocks * 512;
 	}
 
-	tryRead(target: Uint8Array, positionBytes: number): number {
-		return readFromCache(this.#fd, target, positionBytes);
+	tryRead(target: Uint8Array, positionBytes: number, start = 0, end = target.length): number {
+		return readFromCache(this.#fd, target, positionBytes, start, end);
 	}
 
 	read(target: Uint8Array, positionBytes: number): Promise<number> {

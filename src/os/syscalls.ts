@@ -33,12 +33,13 @@ export function systemCallFailure(call: string, errno: number): Error {
 // An ArrayBuffer made by itself: the garbage collector moves the content of small typed arrays.
 const iovec = new Uint32Array(new ArrayBuffer(16));
 const iovecAddress = Number(koffi.address(iovec));
-/** preadv2(RWF_NOWAIT): bytes read from the page cache, 0 at the end of the file, -1 when the kernel would have to wait. */
-export function readFromCache(fd: number, target: Uint8Array, positionBytes: number): number {
-	const address = addressOf(target);
+/** preadv2(RWF_NOWAIT) into a part of `target`: bytes read from the page cache, 0 at the end of the file, -1 when the kernel would have to wait. */
+export function readFromCache(fd: number, target: Uint8Array, positionBytes: number, start = 0, end = target.length): number {
+	if (start < 0 || start > end || end > target.length) throw new RangeError('a read behind the end of its buffer');
+	const address = addressOf(target) + start;
 	iovec[0] = address >>> 0;
 	iovec[1] = Math.floor(address / 0x1_0000_0000);
-	iovec[2] = target.length;
+	iovec[2] = end - start;
 	const result = Number(preadv2(fd, iovecAddress, 1, positionBytes, RWF_NOWAIT));
 	if (result >= 0) return result;
 	const errno = koffi.errno();

@@ -1,8 +1,8 @@
 import koffi from 'koffi';
-import { addressIfLatest } from '../os/address-of.ts';
+import { addressIfLatest, addressOf } from '../os/address-of.ts';
 
 interface Isal {
-	crc32c(this: void, data: Uint8Array, seed: number): number;
+	crc32c(this: void, data: Uint8Array, start: number, end: number, seed: number): number;
 	/** Checksums of `count` pieces of `pieceBytes` each, one behind the other from the beginning of `data`. By address: a view of each piece would cost half as much again as its checksum. */
 	crc32cOfPieces(this: void, data: Uint8Array, pieceBytes: number, count: number, target: Uint32Array): void;
 }
@@ -23,17 +23,19 @@ function load(): Isal | undefined {
 	}
 	const byView = library.func('uint32_t crc32_iscsi(const void *buffer, int length, uint32_t crc)');
 	const byAddress = library.func('int32_t crc32_iscsi(uintptr_t buffer, int32_t length, int32_t crc)');
-	const crc32c = (data: Uint8Array, seed: number): number => {
+	const crc32c = (data: Uint8Array, start: number, end: number, seed: number): number => {
+		if (start < 0 || start > end || end > data.length) throw new RangeError('a checksum behind the end of the data');
 		// Of what has just been read, the address is known: by it the call takes half the time.
 		const address = addressIfLatest(data);
-		const crc: unknown = address === 0 ? byView(data, data.length, ~seed >>> 0) : byAddress(address, data.length, ~seed);
+		const crc: unknown =
+			address === 0 ? byView(data.subarray(start, end), end - start, ~seed >>> 0) : byAddress(address + start, end - start, ~seed);
 		return ~(crc as number) >>> 0;
 	};
 	const crc32cOfPieces = (data: Uint8Array, pieceBytes: number, count: number, target: Uint32Array): void => {
 		if (pieceBytes * count > data.length || count > target.length) throw new RangeError('pieces behind the end of the data');
-		const address = Number(koffi.address(data));
+		const address = addressOf(data);
 		for (let piece = 0; piece < count; piece++) target[piece] = ~(byAddress(address + piece * pieceBytes, pieceBytes, -1) as number);
 	};
 	// RFC 7143 (RFC 3720 B.4): 32 bytes of zeros.
-	return crc32c(new Uint8Array(32), 0) === 0x8a9136aa ? { crc32c, crc32cOfPieces } : undefined;
+	return crc32c(new Uint8Array(32), 0, 32, 0) === 0x8a9136aa ? { crc32c, crc32cOfPieces } : undefined;
 }

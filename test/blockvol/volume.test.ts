@@ -214,6 +214,20 @@ test('a read of many stretches from the log, the layer and nowhere is good', asy
 	const target = Buffer.alloc(60 * page);
 	t.is(volume.tryRead(0, target), 'good');
 	t.true(target.equals(expected));
+	for (const [offset, length] of [
+		[0, page],
+		[7 * page, 3 * page],
+		[3 * page + 512, 9 * page],
+		[59 * page, page],
+	] as const) {
+		const slab = Buffer.alloc(20 * page, 0xee);
+		t.is(volume.tryRead(offset, slab, 100, 100 + length), 'good');
+		t.true(slab.subarray(100, 100 + length).equals(expected.subarray(offset, offset + length)), `${length} bytes from ${offset}`);
+		t.true(slab.subarray(0, 100).every((byte) => byte === 0xee) && slab.subarray(100 + length).every((byte) => byte === 0xee));
+	}
+	const snug = Buffer.alloc(10 * page);
+	t.is(volume.tryRead(volume.sizeBytes - page, snug, page, 3 * page), 'outOfRange');
+	t.is(volume.tryRead(volume.sizeBytes - page, snug, page, 2 * page), 'good', 'the length of the part counts');
 	await volume.close();
 });
 

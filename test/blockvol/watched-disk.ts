@@ -165,9 +165,9 @@ class WatchedFile implements DiskFile {
 		return this.#file.sizeBytes();
 	}
 
-	tryRead(target: Uint8Array, positionBytes: number): number {
-		this.#disk.note(this.#call('tryRead', positionBytes, target.length));
-		return this.#file.tryRead(target, positionBytes);
+	tryRead(target: Uint8Array, positionBytes: number, start = 0, end = target.length): number {
+		this.#disk.note(this.#call('tryRead', positionBytes, end - start));
+		return this.#file.tryRead(target, positionBytes, start, end);
 	}
 
 	async read(target: Uint8Array, positionBytes: number): Promise<number> {

@@ -52,9 +52,9 @@ export class FlatDevice implements BlockDevice {
 		return this.#waiting.length;
 	}
 
-	tryRead(offsetBytes: number, target: Uint8Array): Outcome | undefined {
+	tryRead(offsetBytes: number, target: Uint8Array, start = 0, end = target.length): Outcome | undefined {
 		if (this.cold) return undefined;
-		return this.#read(offsetBytes, target);
+		return this.#read(offsetBytes, target.subarray(start, end));
 	}
 
 	read(offsetBytes: number, target: Uint8Array, completion: Completion): void {

@@ -5,7 +5,7 @@ import test from 'ava';
 import { crc32c as packagedCrc32c } from '@node-rs/crc32';
 import { addressIfLatest, addressOf } from '../../src/os/address-of.ts';
 import { readFromCache } from '../../src/os/syscalls.ts';
-import { crc32c } from '../../src/wire/crc32c.ts';
+import { crc32c, crc32cOfRange } from '../../src/wire/crc32c.ts';
 import { temporaryDirectory } from '../temporary.ts';
 
 test('the address of a view is that of its buffer and where it begins, whichever buffer was asked about before', (t) => {
@@ -24,6 +24,21 @@ test('what is known without a look is only the buffer that was asked about last'
 	t.is(addressIfLatest(other), 0);
 	addressOf(other);
 	t.is(addressIfLatest(one), 0);
+});
+
+test('of a part of what has just been read, the checksum is that of those bytes', (t) => {
+	const slab = randomBytes(3 * 4096);
+	addressOf(slab);
+	for (const [start, end] of [
+		[0, 4096],
+		[4096, 8192],
+		[5000, 12_288],
+		[3, 515],
+	] as const)
+		t.is(crc32cOfRange(slab, start, end), packagedCrc32c(slab.subarray(start, end)), `${start} to ${end}`);
+	t.is(crc32cOfRange(slab.subarray(100), 50, 4000), packagedCrc32c(slab.subarray(150, 4100)));
+	t.throws(() => crc32cOfRange(slab, 8192, 12_289), { instanceOf: RangeError });
+	t.throws(() => crc32cOfRange(slab, -600, 100), { instanceOf: RangeError });
 });
 
 test('reads into parts of a slab and their checksums, in turn with those of other buffers', async (t) => {

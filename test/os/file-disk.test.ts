@@ -59,6 +59,19 @@ test('tryRead reads into a part of a buffer and nowhere else', async (t) => {
 	const slab = Buffer.alloc(20, '.');
 	t.is(file.tryRead(slab.subarray(5, 9), 1), 4);
 	t.is(slab.toString(), '.....bcde...........');
+	t.is(file.tryRead(slab, 0, 14, 17), 3);
+	t.is(slab.toString(), '.....bcde.....abc...');
+	t.is(file.tryRead(slab, 4, 18), 2, 'to the end of the buffer');
+	t.is(slab.toString(), '.....bcde.....abc.ef');
+	t.is(file.tryRead(slab.subarray(2, 6), 0, 1, 2), 1);
+	t.is(slab.toString(), '...a.bcde.....abc.ef');
+	for (const [start, end] of [
+		[0, 21],
+		[-1, 4],
+		[5, 4],
+	] as const)
+		t.throws(() => file.tryRead(slab, 0, start, end), { instanceOf: RangeError });
+	t.is(slab.toString(), '...a.bcde.....abc.ef');
 });
 
 test('tryRead of bytes that are not in memory says wouldBlock or less than asked, or has them: never others', async (t) => {

@@ -24,8 +24,8 @@ export class ScriptedFile implements DiskFile {
 		return Promise.resolve(this.bytes.length);
 	}
 
-	tryRead(target: Uint8Array, positionBytes: number): number {
-		return this.#readInto(target, positionBytes);
+	tryRead(target: Uint8Array, positionBytes: number, start = 0, end = target.length): number {
+		return this.#readInto(target.subarray(start, end), positionBytes);
 	}
 
 	async read(target: Uint8Array, positionBytes: number): Promise<number> {

@@ -78,10 +78,10 @@ export class MemoryDevice implements BlockDevice {
 		return next !== undefined;
 	}
 
-	tryRead(offsetBytes: number, target: Uint8Array): Outcome | undefined {
-		const outcome = this.#begin('tryRead', offsetBytes, target.length, false);
+	tryRead(offsetBytes: number, target: Uint8Array, start = 0, end = target.length): Outcome | undefined {
+		const outcome = this.#begin('tryRead', offsetBytes, end - start, false);
 		if (this.#cold) return undefined;
-		if (outcome === 'good') this.peek(offsetBytes, target);
+		if (outcome === 'good') this.peek(offsetBytes, target.subarray(start, end));
 		return outcome;
 	}
 

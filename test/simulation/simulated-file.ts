@@ -26,7 +26,8 @@ export class SimulatedFile implements DiskFile {
 		return this.#submit('sizeBytes', () => this.#inode.content.sizeBytes);
 	}
 
-	tryRead(target: Uint8Array, positionBytes: number): number {
+	tryRead(whole: Uint8Array, positionBytes: number, start = 0, end = whole.length): number {
+		const target = whole.subarray(start, end);
 		const what = { positionBytes, lengthBytes: target.length, inode: this.#inode };
 		return this.#disk.perform(
 			'tryRead',

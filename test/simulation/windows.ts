@@ -41,8 +41,8 @@ export class WindowedDevice {
 		return isLast ? lengthBytes : Math.min(lengthBytes, windowBytes - (offsetBytes % windowBytes));
 	}
 
-	tryRead(offsetBytes: number, target: Uint8Array): Outcome | undefined {
-		return this.#device.tryRead(this.#position(offsetBytes), target);
+	tryRead(offsetBytes: number, target: Uint8Array, start = 0, end = target.length): Outcome | undefined {
+		return this.#device.tryRead(this.#position(offsetBytes), target, start, end);
 	}
 
 	read(offsetBytes: number, target: Uint8Array, completion: Completion): void {
