@@ -68,6 +68,9 @@ test('everything that a file can do is passed on', async (t) => {
 		[0, 512, 1024, 1536, 4096].map((at) => seen[at]),
 		[2, 3, 4, 1, 0],
 	);
+	const part = Buffer.alloc(1024, 9);
+	t.is(file.tryRead(part, 0, 256, 768), 512);
+	t.true(part.equals(Buffer.concat([Buffer.alloc(256, 9), Buffer.alloc(512, 2), Buffer.alloc(256, 9)])), 'a part, and nowhere else');
 	t.is(await file.sizeBytes(), 8192);
 	t.is(await file.allocatedBytes(), 4096);
 	t.deepEqual(await file.nextData(0), { startBytes: 0, endBytes: 4096 });
