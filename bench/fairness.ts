@@ -1,12 +1,14 @@
 /**
  * Many sessions or hosts, many volumes, and a volume whose disk stalls: `npm run bench:fairness -- [options]`.
  *
- *     --seconds N       counted time of a cell (3)          --size-mib N    of each volume (256)
- *     --rows REGEX      only these                          --depth N       outstanding on each session (32)
+ *     --seconds N       counted time of a round (1)         --size-mib N    of each volume (256)
+ *     --rounds N        of each number of sessions (5)      --depth N       outstanding on each session (32)
+ *     --rows REGEX      only these
  *     --no-stall        leave the stalled volume out        --unpinned      no taskset
  *     --append          adds the tables to bench/results.md
  *
- * The sum must not fall as sessions grow, no session may have less than half of its share, and a stalled volume must leave p99 and pace of another one as they are. Exit 1 otherwise.
+ * The numbers of sessions of one load take turns in each round, and what is judged is the median of the rounds' ratios: a disk that is slow for some seconds is slow for all. The sum must not
+ * fall as sessions grow, no session may have less than half of its share, and a stalled volume must leave p99 and pace of another one as they are. Exit 1 otherwise.
  */
 import { parseArgs } from 'node:util';
 import { untilIdle } from './cell.ts';
@@ -16,13 +18,14 @@ import { goOver } from './prefill.ts';
 import { Progress } from './progress.ts';
 import { appendResults } from './results-file.ts';
 import { cpusFor, inRig, type Rig } from './rig.ts';
-import { shares, sumFaults } from './shares.ts';
+import { sharesInAll, sumFaults, sumRatio } from './shares.ts';
 import { besideStalled, neighbourShapes, type NeighbourFigures } from './stalled.ts';
-import { markdownTable } from './table.ts';
+import { markdownTable, median } from './table.ts';
 
 const { values } = parseArgs({
 	options: {
-		seconds: { type: 'string', default: '3' },
+		seconds: { type: 'string', default: '1' },
+		rounds: { type: 'string', default: '5' },
 		'size-mib': { type: 'string', default: '256' },
 		depth: { type: 'string', default: '32' },
 		rows: { type: 'string', default: '.' },
@@ -36,6 +39,9 @@ const sessionCounts = [1, 4, 16];
 const volumeCounts = [1, 8];
 const volumesMax = Math.max(...volumeCounts);
 const seconds = Number(values.seconds);
+const rounds = Number(values.rounds);
+/** A load beside a stalled volume is not measured in rounds, but so much longer. */
+const stalledShare = 3;
 const volumeBytes = Number(values['size-mib']) * 1024 * 1024;
 const cpus = cpusFor(!values.unpinned);
 
@@ -65,9 +71,7 @@ const chosen = all.filter(({ group, sessions }) => new RegExp(values.rows).test(
 if (chosen.length === 0 && values['no-stall']) throw new Error(`--rows ${values.rows}: there is no such row`);
 
 interface Measured extends Row {
-	iops: number;
-	laneOps: readonly number[];
-	p99Us: number;
+	rounds: { iops: number; laneOps: readonly number[]; p99Us: number }[];
 }
 
 async function measureAll(rig: Rig, progress: Progress): Promise<Measured[]> {
@@ -78,9 +82,9 @@ async function measureAll(rig: Rig, progress: Progress): Promise<Measured[]> {
 	}
 	await untilIdle(rig.server, 3000);
 	progress.done('ready');
-	const measured: Measured[] = [];
-	for (const row of chosen) {
-		progress.step(`${row.group}, ${row.sessions} sessions`);
+	const measured: Measured[] = chosen.map((row) => ({ ...row, rounds: [] }));
+	for (const row of order(measured)) {
+		progress.step(`round ${row.rounds.length + 1}/${rounds}, ${row.group}, ${row.sessions} sessions`);
 		const access = rig[row.protocol];
 		const [unit, ...otherUnits] = access.units.slice(0, row.volumes);
 		const load = await loadProcess(
@@ -98,20 +102,38 @@ async function measureAll(rig: Rig, progress: Progress): Promise<Measured[]> {
 			},
 			cpus.client,
 		);
-		measured.push({ ...row, iops: load.ops / load.seconds, laneOps: load.laneOps, p99Us: load.p99Us });
+		row.rounds.push({ iops: load.ops / load.seconds, laneOps: load.laneOps, p99Us: load.p99Us });
 		progress.done(`${Math.round(load.ops / load.seconds)} IOPS`);
 		if (row.op === 'write') await untilIdle(rig.server, 3000);
 	}
 	return measured;
 }
 
+/** Group by group, the rows of a group in turn, another one first in each round. */
+function* order(measured: readonly Measured[]): Generator<Measured> {
+	for (const group of new Set(measured.map((one) => one.group))) {
+		const own = measured.filter((one) => one.group === group);
+		for (let round = 0; round < rounds; round++) for (let turn = 0; turn < own.length; turn++) yield own[(round + turn) % own.length]!;
+	}
+}
+
 function sessionsTable(measured: readonly Measured[]): string {
 	return markdownTable(
-		['load', 'sessions', 'IOPS in all', 'smallest share', 'largest share', 'p99 µs (slowest session)'],
+		['load', 'sessions', 'IOPS in all (min–max)', 'of those of the fewest', 'smallest share', 'largest share', 'p99 µs (slowest session)'],
 		1,
-		measured.map(({ group, sessions, iops, laneOps, p99Us }) => {
-			const { min, max } = shares(laneOps);
-			return [group, String(sessions), iops.toFixed(0), min.toFixed(2), max.toFixed(2), String(p99Us)];
+		measured.map((one) => {
+			const sums = one.rounds.map(({ iops }) => iops);
+			const fewest = measured.find(({ group }) => group === one.group)!;
+			const { min, max } = sharesInAll(one);
+			return [
+				one.group,
+				String(one.sessions),
+				`${median(sums).toFixed(0)} (${Math.min(...sums).toFixed(0)}–${Math.max(...sums).toFixed(0)})`,
+				`${sumRatio(one, fewest).toFixed(2)}×`,
+				min.toFixed(2),
+				max.toFixed(2),
+				String(median(one.rounds.map(({ p99Us }) => p99Us))),
+			];
 		}),
 	);
 }
@@ -142,7 +164,9 @@ function stalledTable(figures: readonly NeighbourFigures[]): string {
 
 const faults: string[] = [];
 const tables: string[] = [];
-const progress = new Progress((chosen.length > 0 ? 1 + chosen.length : 0) + (values['no-stall'] ? 0 : 1 + 2 * neighbourShapes.length));
+const progress = new Progress(
+	(chosen.length > 0 ? 1 + rounds * chosen.length : 0) + (values['no-stall'] ? 0 : 1 + 2 * neighbourShapes.length),
+);
 if (chosen.length > 0) {
 	const settings = { volumes: volumesMax, volumeBytes, hosts: Math.max(...sessionCounts), cpu: cpus.server };
 	const measured = await inRig(settings, async (rig) => await measureAll(rig, progress));
@@ -153,7 +177,7 @@ if (chosen.length > 0) {
 	}
 }
 if (!values['no-stall']) {
-	const figures = await besideStalled({ seconds, volumeBytes, cpus }, progress);
+	const figures = await besideStalled({ seconds: stalledShare * seconds, volumeBytes, cpus }, progress);
 	tables.push(`Beside a volume whose disk takes 100 ms for each read:\n\n${stalledTable(figures)}`);
 	faults.push(...figures.filter(({ isMet }) => !isMet).map(stalledFault));
 }
@@ -162,7 +186,7 @@ console.log(`\n${tables.join('\n\n')}`);
 if (values.append) {
 	const conditions = [
 		cpus.client === undefined ? 'not pinned' : 'server on CPU 0 (all threads), client on CPU 1',
-		`${seconds} s each, depth ${values.depth} on each session`,
+		`medians of ${rounds} rounds of ${seconds} s, depth ${values.depth} on each session`,
 	];
 	await appendResults('sessions, hosts and volumes', conditions, tables.join('\n\n'));
 }

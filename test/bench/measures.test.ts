@@ -4,7 +4,7 @@ import { histogramText } from '../../bench/histogram-text.ts';
 import { LatencyHistogram } from '../../bench/histogram.ts';
 import { Meter } from '../../bench/meter.ts';
 import { minutes, progressBar } from '../../bench/progress.ts';
-import { shares, sumFaults } from '../../bench/shares.ts';
+import { shares, sharesInAll, sumFaults, sumRatio } from '../../bench/shares.ts';
 
 test('Meter: completions in whole seconds, also in those without any; the longest gap, also the last one; a gap of 50 ms is no stall yet', (t) => {
 	const meter = new Meter();
@@ -67,12 +67,29 @@ test('/proc/diskstats: the device by its number, in bytes; nothing for a device 
 
 test('shares and sums: a sum that falls by more than a tenth, a session with less than half, and no operations at all are faults', (t) => {
 	t.deepEqual(shares([50, 100, 150]), { min: 0.5, max: 1.5 });
-	const run = (sessions: number, iops: number, laneOps: number[]) => ({ sessions, iops, laneOps });
+	const run = (sessions: number, iops: number, laneOps: number[]) => ({ sessions, rounds: [{ iops, laneOps }] });
 	t.deepEqual(sumFaults('x', [run(1, 100, [1]), run(4, 91, [1, 1, 1, 1]), run(16, 200, [2, 1])]), []);
-	t.regex(sumFaults('x', [run(4, 89, [1, 1]), run(1, 100, [1])]).join(), /89 IOPS with 4 sessions, 100 with 1/);
-	t.regex(sumFaults('x', [run(1, 100, [1]), run(4, 300, [1]), run(16, 200, [1])]).join(), /200 IOPS with 16 sessions, 300 with 4/);
+	t.regex(sumFaults('x', [run(4, 89, [1, 1]), run(1, 100, [1])]).join(), /0.89 times the IOPS with 4 sessions as with 1/);
+	t.regex(sumFaults('x', [run(1, 100, [1]), run(4, 300, [1]), run(16, 200, [1])]).join(), /0.67 times the IOPS with 16 sessions as with 4/);
 	t.regex(sumFaults('x', [run(2, 100, [49, 151])]).join(), /one had 0.49 of its share/);
 	t.is(sumFaults('x', [run(2, 0, [0, 0])]).length, 1);
+	t.is(sumFaults('x', [run(1, 0, [1]), run(2, 0, [1, 1])]).length, 1);
+});
+
+test('a sum is judged round by round, so that a disk that is slow for a while is slow for all; a share by the worst round', (t) => {
+	const run = (sessions: number, ...iops: number[]) => ({ sessions, rounds: iops.map((one) => ({ iops: one, laneOps: [1, 1] })) });
+	t.deepEqual(sumFaults('x', [run(1, 100, 300, 200), run(4, 95, 290, 50)]), [], 'one round of three says nothing');
+	t.is(sumFaults('x', [run(1, 100, 300, 200), run(4, 80, 290, 50)]).length, 1);
+	t.is(sumRatio(run(4, 80, 600, 50), run(1, 100, 300, 200)), 0.8);
+	const uneven = {
+		sessions: 2,
+		rounds: [
+			{ iops: 9, laneOps: [10, 10] },
+			{ iops: 9, laneOps: [4, 16] },
+		],
+	};
+	t.deepEqual(sharesInAll(uneven), { min: 0.4, max: 1.6 });
+	t.regex(sumFaults('x', [uneven]).join(), /one had 0.40 of its share/);
 });
 
 test('progress: a bar of its share, and times that people read', (t) => {
