@@ -342,12 +342,16 @@ export class Engine {
 	}
 
 	#batchWritten(batch: AppendBatch): void {
+		let hasCut = false;
 		for (let index = 0; index < batch.records; index++) {
 			const record = batch.record(index);
 			if (record.type === recordType.direct) this.#directUnsynced = true;
-			if (record.type === recordType.snapshot) this.snapshots.cut();
-			else this.index.install(record, batch.staging);
+			if (record.type === recordType.snapshot) {
+				this.snapshots.cut();
+				hasCut = true;
+			} else this.index.install(record, batch.staging);
 		}
+		if (hasCut) this.snapshots.batchInstalled();
 		this.#quiet.stir();
 		for (let index = 0; index < batch.records; index++) batch.record(index).owner?.recordInstalled();
 		this.timeline.wrote(this.wal.installedLSN);

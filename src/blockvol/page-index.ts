@@ -190,6 +190,8 @@ export class PageIndex {
 	/** Makes a record of the log visible; its checksum table is in `staging`. */
 	install({ type, firstPage, pages, lsn, tableAt, dataLocation }: AppendRecord, staging: Buffer): void {
 		const { active } = this;
+		// What is installed below a cut would never be flushed, and its segment be used again.
+		if (lsn < (this.pending.at(-1)?.cutLSN ?? 0)) throw new Error(`a record at LSN ${lsn} is installed below the cut`);
 		if (type === recordType.zero) {
 			active.zeros.add(firstPage, firstPage + pages, lsn);
 		} else if (type === recordType.write) {

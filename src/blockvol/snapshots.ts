@@ -156,14 +156,18 @@ export class Snapshots {
 		return this.#line.run(async () => work(await this.#begin(name, () => this.mustFit(name), Date.now)));
 	}
 
-	/** The oldest snapshot record that was appended is visible. */
+	/** The oldest snapshot record that was appended becomes visible. What follows it in its batch is not yet: nobody may cut again, and so the flusher may not begin, before batchInstalled(). */
 	cut(): void {
 		const next = this.#appended.shift();
 		if (next === undefined) throw new Error('a snapshot record that nobody appended');
-		const { index, spans, flusher } = this.#parts;
+		const { index, spans } = this.#parts;
 		index.cut(next.endLSN, next.cut, next.layer, new Generation());
 		spans.suspensions--;
-		if (this.#pendingShare() >= kickShare) flusher.kick();
+	}
+
+	/** All records of a batch with a snapshot are visible. */
+	batchInstalled(): void {
+		if (this.#pendingShare() >= kickShare) this.#parts.flusher.kick();
 	}
 
 	/** FlusherOwner.layersComplete. */

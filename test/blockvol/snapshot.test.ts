@@ -304,6 +304,36 @@ test('a snapshot does not wait for the flusher, and writers do not wait for a sn
 	t.deepEqual(await checkVolume(disk, served.directory), []);
 });
 
+test('a snapshot that has the flusher begin: what was written behind it, in the same batch of the log, counts as flushed when it is', async (t) => {
+	const served = await serveInMemory({ sizeBytes: 2 * mib, segmentBytes: 64 * kib }, { snapshotsPendingMax: 1, inlineAppendBytesMax: 0 });
+	const { volume, disk } = served;
+	await write(volume, 0, filled(page, 1));
+	// While one batch is being written, the next one takes a snapshot and then writes.
+	const gate = disk.gate((call) => call.kind.startsWith('write') && call.path.includes('/wal/'));
+	const first = write(volume, page, filled(page, 2));
+	await gate.reached;
+	const snapshot = volume.createSnapshot('s');
+	for (let turn = 0; turn < 100; turn++) await Promise.resolve();
+	const later = [2, 3, 4].map((at) => write(volume, at * page, filled(page, at + 1)));
+	gate.release();
+	await Promise.all([first, snapshot, ...later]);
+	t.deepEqual(
+		volume.snapshots().map(({ name }) => name),
+		['s'],
+	);
+	while (volume.statistics().flushCycles === 0) await new Promise(setImmediate);
+	const expected = Buffer.concat([1, 2, 3, 4, 5].map((value) => filled(page, value)));
+	t.true((await read(volume, 0, 5 * page)).equals(expected));
+	// The checkpoint is durable: what lies below it in the log is not replayed.
+	const again = await served.reopen('killed');
+	t.true((await read(again, 0, 5 * page)).equals(expected));
+	const view = await again.openSnapshot('s');
+	t.true((await readView(view, 0, 5 * page)).equals(Buffer.concat([1, 2, 0, 0, 0].map((value) => filled(page, value)))));
+	await view.close();
+	await again.close();
+	t.deepEqual(await checkVolume(disk, served.directory), []);
+});
+
 test('as many snapshots as there may be: none waits for the flusher, none makes a file, each page is looked up as if there were none', async (t) => {
 	const served = await serveInMemory({ sizeBytes: 8 * mib, segmentBytes: mib }, { flushStartBytes: Infinity, snapshotsPendingMax: 2000 });
 	const { volume, disk } = served;

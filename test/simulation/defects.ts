@@ -53,7 +53,7 @@ export const defects: readonly Defect[] = [
 	{
 		title: 'no CRC check of a page that is read',
 		file: 'src/blockvol/reader.ts',
-		search: 'return matchingPages(part, this.#checksums, run.pages) === run.pages ? length : -1;\n',
+		search: 'return matchingPages(target, this.#checksums, run.pages, at) === run.pages ? length : -1;\n',
 		replace: 'return length;\n',
 	},
 	{
@@ -205,6 +205,24 @@ export const defects: readonly Defect[] = [
 		file: 'src/blockvol/overwriter.ts',
 		search: ' || this.#index.isInLog(first, end)',
 		replace: '',
+	},
+	{
+		title: 'the flusher begins in the middle of a batch that has a snapshot',
+		file: 'src/blockvol/snapshots.ts',
+		search: '		spans.suspensions--;\n	}\n\n	/** All records',
+		replace: '		spans.suspensions--;\n		this.batchInstalled();\n	}\n\n	/** All records',
+	},
+	{
+		title: 'a generation forgets that it has pages in the log',
+		file: 'src/blockvol/generation.ts',
+		search: 'return this.#length > this.directEntries;',
+		replace: 'return false;',
+	},
+	{
+		title: 'a stretch of the page map counts as held when its first page is',
+		file: 'src/blockvol/page-map.ts',
+		search: 'if (!isChecksum(block.readUInt32LE(offset))) return page;',
+		replace: 'if (page === first && !isChecksum(block.readUInt32LE(offset))) return page;',
 	},
 	{
 		title: 'marked regions are not settled at the next opening',
