@@ -2,16 +2,18 @@ import { setTimeout as wait } from 'node:timers/promises';
 import { type S3Times, s3Limits } from './limits.ts';
 import { StoreError } from './object-store.ts';
 import { Pace } from './pace.ts';
-import { type S3Place, type Verdict, failureOf, judge } from './s3-error.ts';
+import { type S3Place, failureOf, judge } from './s3-error.ts';
 
 export interface AttemptPolicy {
 	readonly attempts: number;
 	/** No attempt begins later than so long after the operation did. */
 	readonly retryMs: number;
+	/** The bucket was there: that it is not is what a server may say whose parts are being restarted, and is asked again like any other failure of a server. */
+	readonly bucketWasThere: boolean;
 }
 
-export const usualPolicy: AttemptPolicy = { attempts: s3Limits.attempts, retryMs: s3Limits.retryMs };
-export const openPolicy: AttemptPolicy = { attempts: s3Limits.openAttempts, retryMs: s3Limits.openRetryMs };
+export const usualPolicy: AttemptPolicy = { attempts: s3Limits.attempts, retryMs: s3Limits.retryMs, bucketWasThere: true };
+export const openPolicy: AttemptPolicy = { attempts: s3Limits.openAttempts, retryMs: s3Limits.openRetryMs, bucketWasThere: false };
 
 /** One attempt of an operation. */
 export interface Attempt {
@@ -109,7 +111,8 @@ export class Attempts {
 				mayHaveHappened ||= !verdict.refused;
 				const waitMs = this.#waitMs(number, error);
 				const over = number >= policy.attempts || this.#clock.nowMs() - begunMs + waitMs > policy.retryMs;
-				if (!verdict.again || over) throw final(verdict, number);
+				const again = verdict.again || (policy.bucketWasThere && verdict.error.code === 'notFound');
+				if (!again || over) throw final(verdict.error, again, number);
 				await this.#clock.wait(waitMs, ended);
 			}
 		}
@@ -154,7 +157,7 @@ export class Attempts {
 	}
 }
 
-function final({ error, again }: Verdict, attempts: number): StoreError {
+function final(error: StoreError, again: boolean, attempts: number): StoreError {
 	if (!again || attempts === 1) return error;
 	return new StoreError(error.code, `${error.message} (tried ${attempts} times)`, { cause: error.cause, retryable: error.retryable });
 }

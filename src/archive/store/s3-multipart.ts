@@ -99,7 +99,11 @@ async function takeBack({ client, attempts, bucket, key }: UploadTarget, uploadI
 	const { AbortMultipartUploadCommand } = await import('@aws-sdk/client-s3');
 	try {
 		await attempts.run(
-			{ doing: `taking back the upload of ${key}`, policy: { attempts: 3, retryMs: 5000 }, expected: (_name, status) => status === 404 },
+			{
+				doing: `taking back the upload of ${key}`,
+				policy: { attempts: 3, retryMs: 5000, bucketWasThere: true },
+				expected: (_name, status) => status === 404,
+			},
 			(attempt) =>
 				client.send(new AbortMultipartUploadCommand({ Bucket: bucket, Key: key, UploadId: uploadId }), { abortSignal: attempt.signal }),
 		);

@@ -298,8 +298,33 @@ test('no room on the server, and answers that make no sense', async (t) => {
 	t.true(storeError('failed', /no size or no time/)(await t.throwsAsync(store.head('a'))));
 	server.faults.push({ status: 418, code: 'Teapot' });
 	t.true(storeError('failed', /418 Teapot/)(await t.throwsAsync(store.get('a'))));
-	server.faults.push({ status: 404, code: 'NoSuchBucket' });
-	t.true(storeError('notFound', /no bucket/)(await t.throwsAsync(store.get('a'))));
+});
+
+test('a bucket that was there and is not: asked again like a server that fails, for OpenStack Swift says so while its account server is down; at the opening it is final', async (t) => {
+	const server = await new S3Server().start(t);
+	const { waitsMs, clock } = hurried();
+	const store = await open(t, server, {}, { clock });
+	const operations: (() => Promise<unknown>)[] = [
+		() => store.put('a', Buffer.from('x')),
+		() => store.get('a'),
+		() => keys(store, ''),
+		() => store.delete('a'),
+	];
+	for (const operation of operations) {
+		server.faults.push({ status: 404, code: 'NoSuchBucket' }, { status: 404, code: 'NoSuchBucket' });
+		waitsMs.length = 0;
+		await t.notThrowsAsync(operation());
+		t.deepEqual(waitsMs, [100, 200]);
+	}
+	t.false(server.objects.has('repository/one/a'));
+	server.fault = () => ({ status: 404, code: 'NoSuchBucket' });
+	for (const operation of operations) {
+		server.take();
+		t.true(storeError('notFound', /no bucket backups at .*; make it, or mend its name.*12 times/)(await t.throwsAsync(operation())));
+		t.is(server.take().length, 12);
+	}
+	t.true(storeError('notFound', /no bucket/)(await t.throwsAsync(openS3Store(server.location(), {}, { clock }))));
+	t.is(server.take().length, 1, 'whoever opens it waits to be told');
 });
 
 test('an upload in parts that fails is taken back; one that was completed with the answer lost is done', async (t) => {
