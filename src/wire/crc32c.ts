@@ -18,8 +18,9 @@ export function crc32c(data: Uint8Array, seed = 0): number {
 	return crc32cOfRange(data, 0, data.length, seed);
 }
 
-/** The same for a part of a buffer, without making a view of it when it is short or has just been read. */
+/** The same for a part of a buffer, without making a view of it when it is short or has just been read. RangeError for what is no part of it. */
 export function crc32cOfRange(data: Uint8Array, start: number, end: number, seed = 0): number {
+	if (start < 0 || start > end || end > data.length) throw new RangeError('a checksum behind the end of the data');
 	if (end - start >= nativeFromBytes) return nativeCrc32c(data, start, end, seed) >>> 0;
 	let crc = ~seed;
 	let at = start;

@@ -2,6 +2,7 @@ import koffi from 'koffi';
 import { addressIfLatest, addressOf } from '../os/address-of.ts';
 
 interface Isal {
+	/** Of a part of `data`, which crc32cOfRange has looked at. */
 	crc32c(this: void, data: Uint8Array, start: number, end: number, seed: number): number;
 	/** Checksums of `count` pieces of `pieceBytes` each, one behind the other from the beginning of `data`. By address: a view of each piece would cost half as much again as its checksum. */
 	crc32cOfPieces(this: void, data: Uint8Array, pieceBytes: number, count: number, target: Uint32Array): void;
@@ -24,7 +25,6 @@ function load(): Isal | undefined {
 	const byView = library.func('uint32_t crc32_iscsi(const void *buffer, int length, uint32_t crc)');
 	const byAddress = library.func('int32_t crc32_iscsi(uintptr_t buffer, int32_t length, int32_t crc)');
 	const crc32c = (data: Uint8Array, start: number, end: number, seed: number): number => {
-		if (start < 0 || start > end || end > data.length) throw new RangeError('a checksum behind the end of the data');
 		// Of what has just been read, the address is known: by it the call takes half the time.
 		const address = addressIfLatest(data);
 		const crc: unknown =

@@ -39,6 +39,7 @@ test('of a part of what has just been read, the checksum is that of those bytes'
 	t.is(crc32cOfRange(slab.subarray(100), 50, 4000), packagedCrc32c(slab.subarray(150, 4100)));
 	t.throws(() => crc32cOfRange(slab, 8192, 12_289), { instanceOf: RangeError });
 	t.throws(() => crc32cOfRange(slab, -600, 100), { instanceOf: RangeError });
+	t.throws(() => crc32cOfRange(slab, 12_287, 12_289), { instanceOf: RangeError }, 'a short one, too');
 });
 
 test('reads into parts of a slab and their checksums, in turn with those of other buffers', async (t) => {
