@@ -214,24 +214,18 @@ export class PageIndex {
 
 	/** True if a generation of the live layer knows a page of the range, written or zeroed: linear in the pages. */
 	isDirty(first: number, end: number): boolean {
-		for (const generation of this.#ofLive()) {
-			if (generation.zeros.overlaps(first, end)) return true;
-			if (!generation.mayHoldAny(first, end)) continue;
-			for (let page = first; page < end; page++) if (generation.find(page) >= 0) return true;
-		}
-		return false;
+		return this.#someOfLive(isDirtyIn, first, end);
 	}
 
 	/** True if a generation of the live layer has a page of the range in the log, or zeroed: linear in the pages. */
 	isInLog(first: number, end: number): boolean {
-		if (isInLogOf(this.active, first, end)) return true;
-		for (const { generation, layer } of this.pending) if (layer === this.layer && isInLogOf(generation, first, end)) return true;
-		return false;
+		return this.#someOfLive(isInLogOf, first, end);
 	}
 
-	*#ofLive(): Generator<Generation> {
-		yield this.active;
-		for (const { generation, layer } of this.pending) if (layer === this.layer) yield generation;
+	#someOfLive(test: (generation: Generation, first: number, end: number) => boolean, first: number, end: number): boolean {
+		if (test(this.active, first, end)) return true;
+		for (const { generation, layer } of this.pending) if (layer === this.layer && test(generation, first, end)) return true;
+		return false;
 	}
 
 	#findIn(generation: Generation, layer: Layer, page: number): number {
@@ -244,6 +238,13 @@ export class PageIndex {
 		this.home = layer;
 		return generation.placeOf(index) === placeLayer ? found.layer : found.wal;
 	}
+}
+
+function isDirtyIn(generation: Generation, first: number, end: number): boolean {
+	if (generation.zeros.overlaps(first, end)) return true;
+	if (!generation.mayHoldAny(first, end)) return false;
+	for (let page = first; page < end; page++) if (generation.find(page) >= 0) return true;
+	return false;
 }
 
 function isInLogOf(generation: Generation, first: number, end: number): boolean {

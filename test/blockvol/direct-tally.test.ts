@@ -50,7 +50,7 @@ test('what is written again and again is enough, however few pages it is', (t) =
 	t.true(one.share.isDue(counts(64, 32), true));
 });
 
-test('due at once when the volumes of a disk have as many pages as they may; what one has flushed counts no more', (t) => {
+test('due at once when the volumes of the process have as many pages as they may; what one has flushed counts no more', (t) => {
 	const tally = new DirectTally();
 	const [one, other] = [share(tally).share, share(tally).share];
 	t.false(one.isDue(counts(299), true));
